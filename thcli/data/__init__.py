@@ -1,0 +1,1 @@
+"""The preprocessed store and the datasets made of it."""

@@ -1,0 +1,1 @@
+"""One training loop; a file per stage says what is built and what one step does."""
