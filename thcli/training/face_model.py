@@ -5,14 +5,14 @@
 2. Topology: ``topology.triangulate``.
 3. Blink: what the skin around the eyes does as they close, median over subjects.
 4. Expression (the 20 PCA coefficients of §3.2): what remains of the face's movement once head pose, camera distance,
-   blinks and gaze are taken out.
+   blinks, gaze and what the tracker makes of a turned head are taken out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from thcli.face_model import (
     LANDMARKS_68,
     LEFT_EYE,
     LEFT_IRIS,
+    MOUTH_CORNERS,
     OUTER_EYE_CORNERS,
     OUTER_LIPS,
     RIGHT_EYE,
@@ -64,6 +65,35 @@ class MeshTrack:
 
 
 @dataclass(frozen=True)
+class _Deposed:
+    """A clip laid on the canonical face.
+
+    mesh: [T, V, 3] canonical units
+    turn: [T, 3] the heads' rotation vectors, rad
+    """
+
+    subject: str
+    mesh: Array
+    turn: Array
+
+
+@dataclass(frozen=True)
+class _Movement:
+    """All frames of all clips, less their clip's mean.
+
+    mesh: [N, V, 3] canonical units, eyes stilled
+    turn: [N, 3] rad
+    opening: [N] of the mouth
+    weight: [N], sums to 1, every subject alike
+    """
+
+    mesh: Array
+    turn: Array
+    opening: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
 class FitReport:
     """How well the basis holds: over training frames, every subject counting alike.
 
@@ -86,8 +116,8 @@ def fit_face_model(tracks: Iterable[MeshTrack], step: int = 5) -> tuple[FaceMode
     mirror = mirror_vertices(canonical)
     faces = triangulate(_opened(canonical, deposed, mirror))
     blink = _blink(canonical, deposed, mirror)
-    centred, weight = _movement(canonical, deposed)
-    basis, projection, variance = _expression_basis(canonical, blink, centred, weight, mirror)
+    movement = _movement(canonical, deposed)
+    basis, projection, variance = _expression_basis(canonical, blink, movement, mirror)
     model = FaceModel(
         canonical=canonical.astype(np.float32),
         faces=faces,
@@ -95,8 +125,8 @@ def fit_face_model(tracks: Iterable[MeshTrack], step: int = 5) -> tuple[FaceMode
         projection=projection.astype(np.float32),
         blink=blink.astype(np.float32),
     )
-    median, mean = _mouth_error(model, centred, weight)
-    return model, FitReport(variance, median, mean, len(clips), len(centred))
+    median, mean = _mouth_error(model, movement)
+    return model, FitReport(variance, median, mean, len(clips), len(movement.mesh))
 
 
 def mirror_vertices(face: Array) -> NDArray[np.intp]:
@@ -118,33 +148,32 @@ def mirrored(vectors: Array, mirror: NDArray[np.intp]) -> Array:
     return vectors[..., mirror, :] * [-1, 1, 1]
 
 
-def _procrustes(clips: Sequence[MeshTrack]) -> tuple[Array, list[MeshTrack]]:
+def _procrustes(clips: Sequence[MeshTrack]) -> tuple[Array, list[_Deposed]]:
     """Canonical face [V, 3] and every clip's meshes de-posed onto it."""
     canonical = _normalised(_mean_over_subjects([(c.subject, _sized(c.mesh.mean(axis=0))) for c in clips]))
     for _ in range(PROCRUSTES_ROUNDS):
-        deposed = [replace(clip, mesh=_deposed(clip.mesh, canonical)) for clip in clips]
-        mean = _mean_over_subjects([(clip.subject, clip.mesh.mean(axis=0)) for clip in deposed])
-        canonical = _normalised(mean)
-    return canonical, [replace(clip, mesh=_steadied(_deposed(clip.mesh, canonical))) for clip in clips]
+        means = [(clip.subject, _deposed(clip.mesh, canonical)[0].mean(axis=0)) for clip in clips]
+        canonical = _normalised(_mean_over_subjects(means))
+    return canonical, [_steadied(clip, canonical) for clip in clips]
 
 
-def _deposed(mesh: Array, canonical: Array) -> Array:
-    """Meshes [T, V, 3] px laid on the canonical face by their rigid points."""
-    pose, scale = fit_rigid(mesh[:, RIGID], (0, 0), canonical[RIGID], RIGID_WEIGHTS)
-    return remove_pose(mesh * scale, pose)
+def _deposed(mesh: Array, target: Array) -> tuple[Array, Array]:
+    """Meshes [T, V, 3] px laid on a face [V, 3] by their rigid points, and the poses [T, 6] that do it."""
+    pose, scale = fit_rigid(mesh[:, RIGID], (0, 0), target[RIGID], RIGID_WEIGHTS)
+    return remove_pose(mesh * scale, pose), pose
 
 
-def _steadied(mesh: Array) -> Array:
-    """De-posed meshes [T, V, 3] refitted to their own clip's mean, each with its own size.
+def _steadied(clip: MeshTrack, canonical: Array) -> _Deposed:
+    """A clip de-posed, then refitted to its own mean, every frame with its own size.
 
     A head that nears the camera grows; at one scale a clip that would be the strongest "expression" of all.
     """
-    mean = mesh.mean(axis=0)
-    pose, scale = fit_rigid(mesh[:, RIGID], (0, 0), mean[RIGID], RIGID_WEIGHTS)
-    mesh = remove_pose(mesh * scale, pose)
+    mean = _deposed(clip.mesh, canonical)[0].mean(axis=0)
+    mesh, pose = _deposed(clip.mesh, mean)
     centre, goal = mesh[:, SKULL].mean(axis=1, keepdims=True), mean[SKULL].mean(axis=0)
     size = ((mesh[:, SKULL] - centre) * (mean[SKULL] - goal)).sum(axis=(1, 2), keepdims=True)
-    return (mesh - centre) * size / ((mesh[:, SKULL] - centre) ** 2).sum(axis=(1, 2), keepdims=True) + goal
+    size = size / ((mesh[:, SKULL] - centre) ** 2).sum(axis=(1, 2), keepdims=True)
+    return _Deposed(clip.subject, (mesh - centre) * size + goal, pose[:, :3])
 
 
 def _mean_over_subjects(faces: Sequence[tuple[str, Array]]) -> Array:
@@ -161,14 +190,15 @@ def _sized(face: Array) -> Array:
 
 
 def _normalised(face: Array) -> Array:
-    """Symmetric, and sized."""
+    """Symmetric about x = 0, and sized.
+
+    Not aligned with its mirror image first: the rounds of Procrustes turn the clips onto the symmetric face.
+    """
     face = _sized(face)
-    mirror = mirror_vertices(face)
-    other = mirrored(face, mirror)
-    return _sized((face + _deposed(other[None], face)[0]) / 2)
+    return _sized((face + mirrored(face, mirror_vertices(face))) / 2)
 
 
-def _opened(canonical: Array, deposed: Sequence[MeshTrack], mirror: NDArray[np.intp]) -> Array:
+def _opened(canonical: Array, deposed: Sequence[_Deposed], mirror: NDArray[np.intp]) -> Array:
     """The canonical face with its mouth wide open, as the widest twentieth of frames have it, twofold."""
     moves = []
     for clip in deposed:
@@ -190,7 +220,7 @@ def eye_region(canonical: Array) -> Array:
     return fade * fade * (3 - 2 * fade)
 
 
-def _blink(canonical: Array, deposed: Sequence[MeshTrack], mirror: NDArray[np.intp]) -> Array:
+def _blink(canonical: Array, deposed: Sequence[_Deposed], mirror: NDArray[np.intp]) -> Array:
     """Displacement [V, 3] that closes the canonical face's eyes: median over subjects of their clips' slopes."""
     slopes = defaultdict(list)
     for clip in deposed:
@@ -209,31 +239,52 @@ def _blink(canonical: Array, deposed: Sequence[MeshTrack], mirror: NDArray[np.in
     return slope * lengths[np.argmax(openings <= max(CLOSED_EYES, openings.min() + 1e-3))]
 
 
-def _movement(canonical: Array, deposed: Sequence[MeshTrack]) -> tuple[Array, Array]:
-    """All frames less their clip's mean, eyes stilled [N, V, 3], and weights [N] that sum to 1, alike by subject."""
-    still = 1 - eye_region(canonical)
+def _movement(canonical: Array, deposed: Sequence[_Deposed]) -> _Movement:
+    still = (1 - eye_region(canonical))[:, None]
     count: dict[str, int] = defaultdict(int)
     for clip in deposed:
         count[clip.subject] += len(clip.mesh)
-    moves = [(clip.mesh - clip.mesh.mean(axis=0)) * still[:, None] for clip in deposed]
     weight = [np.full(len(clip.mesh), 1 / (len(count) * count[clip.subject])) for clip in deposed]
-    return np.concatenate(moves), np.concatenate(weight)
+    return _Movement(
+        mesh=np.concatenate([_centred(clip.mesh) * still for clip in deposed]),
+        turn=np.concatenate([_centred(clip.turn) for clip in deposed]),
+        opening=np.concatenate([_centred(mouth_opening(clip.mesh)) for clip in deposed]),
+        weight=np.concatenate(weight),
+    )
+
+
+def _centred(values: Array) -> Array:
+    return values - values.mean(axis=0)
+
+
+def _turn_artefacts(movement: _Movement) -> Array:
+    """How the tracker's mesh deforms with the head's turn: [3, V * 3] a radian of rx, ry, rz.
+
+    Regressed together with the mouth's opening, so that a habit of nodding while speaking is not taken for one.
+    """
+    root = np.sqrt(movement.weight)[:, None]
+    causes = np.concatenate([movement.turn, movement.opening[:, None]], axis=1)
+    effects = movement.mesh.reshape(len(causes), -1)
+    return np.linalg.lstsq(causes * root, effects * root, rcond=None)[0][:3]
 
 
 def _expression_basis(
-    canonical: Array, blink: Array, centred: Array, weight: Array, mirror: NDArray[np.intp]
+    canonical: Array, blink: Array, movement: _Movement, mirror: NDArray[np.intp]
 ) -> tuple[Array, Array, float]:
     """Weighted PCA of movement and its mirror image: basis [20, V, 3], projection [V * 3, 20], variance explained."""
     importance = _importance(canonical)
-    both = np.concatenate([centred, mirrored(centred, mirror)]).reshape(2 * len(centred), -1) * importance
-    both *= np.sqrt(np.concatenate([weight, weight]) / 2)[:, None]
+    artefacts = _turn_artefacts(movement)
+    moves = movement.mesh - (movement.turn @ artefacts).reshape(movement.mesh.shape)
+    both = np.concatenate([moves, mirrored(moves, mirror)]).reshape(2 * len(moves), -1) * importance
+    both *= np.sqrt(np.tile(movement.weight, 2) / 2)[:, None]
     values, vectors = np.linalg.eigh(both.T @ both)
     top = vectors[:, ::-1][:, :N_EXPRESSION].T
     top *= np.sign(top[np.arange(N_EXPRESSION), np.abs(top).argmax(axis=1)])[:, None]
     basis = top / importance
-    nuisances = np.concatenate([_similarity_directions(canonical), blink.reshape(1, -1)])
+    nuisances = np.concatenate([_similarity_directions(canonical), artefacts, blink.reshape(1, -1)])
     projection = _projection(basis, nuisances, importance * (1 - np.repeat(eye_region(canonical), 3)))
-    deviation = np.sqrt(weight @ (centred.reshape(len(centred), -1) @ projection) ** 2)
+    coefficients = movement.mesh.reshape(len(movement.mesh), -1) @ projection
+    deviation = np.sqrt(movement.weight @ coefficients**2)
     explained = float(values[::-1][:N_EXPRESSION].sum() / values.sum())
     return (basis * deviation[:, None]).reshape(N_EXPRESSION, -1, 3), projection / deviation, explained
 
@@ -261,13 +312,14 @@ def _projection(basis: Array, nuisances: Array, importance: Array) -> Array:
     return (np.linalg.pinv(design) * importance[:, None])[:, : len(basis)]
 
 
-def _mouth_error(model: FaceModel, centred: Array, weight: Array) -> tuple[float, float]:
+def _mouth_error(model: FaceModel, movement: _Movement) -> tuple[float, float]:
     """Median and mean over frames of the lips' error after projection, over the mouth's width."""
     lips = list(OUTER_LIPS + INNER_LIPS)
-    flat = centred.reshape(len(centred), -1)
+    flat = movement.mesh.reshape(len(movement.mesh), -1)
     restored = (flat @ model.projection) @ model.basis[:, lips].reshape(N_EXPRESSION, -1)
-    error = np.linalg.norm(restored.reshape(-1, len(lips), 3) - centred[:, lips], axis=-1).mean(axis=1)
-    error /= np.linalg.norm(model.canonical[61] - model.canonical[291])
+    error = np.linalg.norm(restored.reshape(-1, len(lips), 3) - movement.mesh[:, lips], axis=-1).mean(axis=1)
+    left, right = MOUTH_CORNERS
+    error /= np.linalg.norm(model.canonical[left] - model.canonical[right])
     order = np.argsort(error)
-    median = error[order][np.searchsorted(np.cumsum(weight[order]), 0.5)]
-    return float(median), float(weight @ error)
+    median = error[order][np.searchsorted(np.cumsum(movement.weight[order]), 0.5)]
+    return float(median), float(movement.weight @ error)
