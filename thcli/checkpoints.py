@@ -1,0 +1,173 @@
+"""Checkpoints: find, verify, load, save. A checkpoint is safetensors with a JSON header; pickle is never loaded.
+
+The shipped ones lie in the package (``models/weights``); ``--weights DIR`` looks in a folder of the user's first.
+Each folder lists the SHA-256 of its files in ``SHA256SUMS``, as ``sha256sum`` writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thcli.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+MANIFEST = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself.
+
+    stage: name of the network, such as ``expression``
+    dims: fields of the network's ``Dims``
+    step: training steps it has seen
+    config: the configuration section it was trained with
+    data: what it was trained on
+    metrics: figures on held-out subjects
+    """
+
+    stage: str
+    dims: Mapping[str, Any]
+    step: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A header and the tensors of ``state_dict()``."""
+
+    header: Header
+    tensors: Mapping[str, torch.Tensor]
+
+
+def shipped_weights() -> Path:
+    """The folder of the weights that come with the package."""
+    return Path(str(resources.files("thgen_models"))) / "weights"
+
+
+def find_weights(name: str, weights: Path | None = None) -> Path:
+    """The verified path of ``name`` (such as ``expression.safetensors``) in ``weights``, else in the package.
+
+    Raises ``WeightsError`` where there is none, or where it is not what the folder's manifest lists.
+    """
+    if weights is not None and not weights.is_dir():
+        raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds {name}")
+    folders = ([weights] if weights is not None else []) + [shipped_weights()]
+    for folder in folders:
+        if (folder / name).is_file():
+            verify(folder / name)
+            return folder / name
+    searched = ", ".join(str(folder) for folder in folders)
+    raise WeightsError(
+        f"{name}: no such weights in {searched}; reinstall thgen or give --weights a folder that has them"
+    )
+
+
+def verify(path: Path) -> None:
+    """Compare a file with its folder's manifest; a folder without one is taken as it is, a file not listed is refused."""
+    manifest = path.parent / MANIFEST
+    if not manifest.is_file():
+        return
+    expected = read_manifest(path.parent).get(path.name)
+    found = sha256(path)
+    if expected is None:
+        raise WeightsError(f"{path}: not listed in {MANIFEST}; add it with 'thgen weights add'")
+    if found != expected:
+        raise WeightsError(f"{path}: SHA-256 is {found[:12]}…, {MANIFEST} lists {expected[:12]}…; get the file again")
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """File names and their SHA-256 as listed."""
+    lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    return {name.lstrip(" *"): digest for digest, _, name in (line.partition(" ") for line in lines if line.strip())}
+
+
+def write_manifest(folder: Path) -> None:
+    """List all weights of a folder anew: one line a file, in order of their names."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".onnx"))
+    write_atomic(folder / MANIFEST, "".join(f"{sha256(folder / name)}  {name}\n" for name in names).encode())
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write beside the target, then rename."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write safetensors whose metadata is the header as JSON; beside the target, then renamed."""
+    from safetensors.torch import save
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"thgen": json.dumps(dataclasses.asdict(header), sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, save(plain, metadata))
+
+
+def read_header(path: Path) -> Header:
+    """The header alone, without reading the tensors."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            metadata = json.loads(file.read(min(size, 1 << 24))).get("__metadata__", {})
+        fields = json.loads(metadata["thgen"])
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such checkpoint") from error
+    except (OSError, ValueError, KeyError, AttributeError, struct.error) as error:
+        raise WeightsError(f"{path}: not a thgen checkpoint; expected safetensors with a 'thgen' header") from error
+    if fields.get("format") != FORMAT:
+        raise WeightsError(f"{path}: checkpoint format {fields.get('format')}, this thgen reads format {FORMAT}")
+    return Header(**fields)
+
+
+def load_checkpoint(path: Path, stage: str) -> Checkpoint:
+    """Header and tensors of a checkpoint of ``stage``; ``WeightsError`` where it is anything else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_header(path)
+    if header.stage != stage:
+        raise WeightsError(f"{path}: a checkpoint of '{header.stage}', expected one of '{stage}'")
+    try:
+        return Checkpoint(header, load_file(path))
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: damaged checkpoint ({error}); get the file again") from error
+
+
+def load_weights(network: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Copy the tensors into a network; ``WeightsError`` where names or shapes differ."""
+    try:
+        network.load_state_dict(dict(checkpoint.tensors))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise WeightsError(
+            f"{path}: does not fit this version's '{checkpoint.header.stage}' network: {first}"
+        ) from error

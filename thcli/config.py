@@ -1,0 +1,181 @@
+"""Configuration: frozen dataclasses to and from YAML. Every default stands here, once.
+
+``lite`` is these defaults; the other files in ``configs/`` and a user's own name only what they change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thcli.errors import UsageError
+
+SHIPPED = ("lite", "tiny", "paper")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What every training stage has in common; the stages' sections override what they need otherwise.
+
+    steps: optimiser steps; the learning rate falls along a cosine to zero over them
+    warmup: steps over which the learning rate first rises
+    batch_size: examples a step
+    clip_norm: largest norm of the gradient
+    val_every: steps between two looks at the held-out subjects
+    patience: looks without a better score after which training stops early; 0 never
+    ema: decay of the running mean of the weights which is evaluated and kept; 0 keeps the weights themselves
+    bf16: forward passes in bfloat16 where the machine has it
+    """
+
+    steps: int = 2000
+    warmup: int = 100
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    val_every: int = 200
+    patience: int = 0
+    ema: float = 0.0
+    bf16: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ExpressionConfig:
+    """Training of Psi, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``."""
+
+    train: TrainOptions = TrainOptions()
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """Training of Phi, the head motion learner (§3.3); ``network`` overrides fields of its ``Dims``."""
+
+    train: TrainOptions = TrainOptions()
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnprojectionConfig:
+    """Training of the unprojection network (§4.1); ``network`` overrides fields of its ``Dims``."""
+
+    train: TrainOptions = TrainOptions()
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a file given to ``--config`` may set."""
+
+    expression: ExpressionConfig = ExpressionConfig()
+    motion: MotionConfig = MotionConfig()
+    unprojection: UnprojectionConfig = UnprojectionConfig()
+
+
+def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a shipped name (``lite``, ``tiny``, ``paper``) or a YAML file, with ``a.b=value`` overrides.
+
+    Raises ``UsageError`` for a file that is missing or no YAML, and for unknown keys and values of the wrong type.
+    """
+    config = Config() if source is None else _merge(Config(), _read(source), str(source))
+    for override in overrides:
+        config = _merge(config, _parse_override(override), f"--set {override}")
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """All values, as a file that ``load_config`` reads back to the same configuration."""
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def _read(source: str | Path) -> Mapping[str, Any]:
+    path = Path(source)
+    if str(source) in SHIPPED:
+        text = resources.files("thcli.configs").joinpath(f"{source}.yaml").read_text(encoding="utf-8")
+    elif path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        raise UsageError(f"{source}: no such configuration; give a YAML file or one of {', '.join(SHIPPED)}")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source}: not YAML ({' '.join(str(error).split())})") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(
+            f"{source}: found {type(content).__name__} at the top, expected sections such as 'expression:'"
+        )
+    return content
+
+
+def _parse_override(override: str) -> Mapping[str, Any]:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise UsageError(f"--set {override}: expected KEY=VALUE, such as expression.train.steps=500")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is not YAML") from error
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return typing.cast("Mapping[str, Any]", value)
+
+
+def _merge(base: Any, changes: Mapping[str, Any], source: str, prefix: str = "") -> Any:
+    """``base`` (a dataclass) with ``changes`` applied to it, nested ones recursively."""
+    hints = typing.get_type_hints(type(base))
+    updates = {}
+    for key, value in changes.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            raise UsageError(f"{source}: unknown key '{name}'; {_nearest(name, base, prefix)}")
+        current = getattr(base, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{source}: '{name}' is a section, found {value!r}")
+            updates[key] = _merge(current, value, source, f"{name}.")
+        elif isinstance(current, Mapping):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{source}: '{name}' is a section, found {value!r}")
+            updates[key] = {**current, **value}
+        else:
+            updates[key] = _convert(value, hints[key], name, source)
+    return dataclasses.replace(base, **updates)
+
+
+def _nearest(name: str, base: Any, prefix: str) -> str:
+    valid = [f"{prefix}{f.name}" for f in dataclasses.fields(base)]
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+    return f"did you mean '{close[0]}'?"
+
+
+def _convert(value: Any, hint: Any, name: str, source: str) -> Any:
+    """``value`` as the type of its field; numbers may stand as text (YAML reads 1e-4 as text)."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    for kind in kinds:
+        if kind is type(None):
+            if value is None:
+                return None
+        elif kind is float and not isinstance(value, bool):
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                continue
+        elif typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+            item = typing.get_args(kind)[0]
+            return tuple(_convert(part, item, name, source) for part in value)
+        elif isinstance(kind, type) and type(value) is kind:
+            return value
+    expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise UsageError(f"{source}: '{name}' is {value!r}, expected {expected}")

@@ -1,0 +1,160 @@
+"""The store of preprocessed clips, DESIGN.md §7: one folder a clip, an index on top.
+
+    DATA/index.jsonl                  one line a clip, the clips' meta.json
+    DATA/CLIP/crop.mp4                the face crop, 25 fps
+    DATA/CLIP/speech.flac             its sound, 16 kHz mono
+    DATA/CLIP/track.npz               the face track in pixels of the crop
+    DATA/CLIP/meta.json               ``ClipMeta``
+
+A clip's folder is filled beside its place and renamed, so a folder that exists is complete and a run can resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thcli.checkpoints import write_atomic
+from thcli.errors import MediaError
+from thcli.records import FPS, FaceTrack
+
+INDEX, META, CROP, SPEECH, TRACK = "index.jsonl", "meta.json", "crop.mp4", "speech.flac", "track.npz"
+
+
+@dataclass(frozen=True)
+class ClipMeta:
+    """What is known about a clip besides its frames, sound and track.
+
+    clip: its name, the name of its folder
+    subject: who speaks; splits never share a subject
+    split: ``train`` or ``val``
+    frames: number of frames at 25 fps
+    av_lag: frames by which the mouth trails the sound (negative: leads); None where that is not known
+    source, license: where it comes from and on what terms
+    """
+
+    clip: str
+    subject: str
+    split: str
+    frames: int
+    av_lag: int | None = None
+    source: str = ""
+    license: str = ""
+
+
+class Store:
+    """A store to read from.
+
+    Raises ``MediaError`` where the folder is none or a clip of it is damaged.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not (root / INDEX).is_file():
+            raise MediaError(
+                f"{root}: no {INDEX} there, expected preprocessed clips; make them with 'thgen preprocess all'"
+            )
+        lines = (root / INDEX).read_text(encoding="utf-8").splitlines()
+        self.clips = [_meta(line, root / INDEX) for line in lines if line.strip()]
+
+    def select(self, split: str) -> list[ClipMeta]:
+        """The clips of ``train`` or ``val``."""
+        return [meta for meta in self.clips if meta.split == split]
+
+    def crop(self, clip: str) -> Path:
+        """The video of the face crop."""
+        return self.root / clip / CROP
+
+    def speech(self, clip: str) -> Path:
+        """The sound."""
+        return self.root / clip / SPEECH
+
+    def track(self, clip: str) -> FaceTrack:
+        """The face track, in pixels of the crop."""
+        return load_track(self.root / clip / TRACK)
+
+
+class StoreWriter:
+    """Fills a store.
+
+    writer = StoreWriter(root)
+    if not writer.has("s001_00"):
+        with writer.clip(meta) as folder:
+            ...  # write CROP, SPEECH and TRACK into folder
+    write_index(root)
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def has(self, clip: str) -> bool:
+        """Whether the clip is in the store, complete."""
+        return (self.root / clip / META).is_file()
+
+    @contextmanager
+    def clip(self, meta: ClipMeta) -> Iterator[Path]:
+        """A folder to fill; becomes the clip's, in place of an older one, when the block ends without an error."""
+        partial = self.root / f".{meta.clip}.{os.getpid()}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            (partial / META).write_text(json.dumps(dataclasses.asdict(meta), indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(self.root / meta.clip, ignore_errors=True)
+            os.replace(partial, self.root / meta.clip)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_index(root: Path) -> None:
+    """Write the index anew from the clips' own records, in order of their names."""
+    paths = sorted(p for p in root.glob(f"*/{META}") if not p.parent.name.startswith("."))
+    records = [dataclasses.asdict(_meta(path.read_text(encoding="utf-8"), path)) for path in paths]
+    write_atomic(root / INDEX, "".join(json.dumps(record) + "\n" for record in records).encode())
+
+
+def save_track(path: Path, track: FaceTrack) -> None:
+    """Write a face track (``NAME.track.npz`` of DESIGN.md §7), beside its target and renamed."""
+    arrays: dict[str, Any] = {f.name: np.asarray(getattr(track, f.name)) for f in dataclasses.fields(track)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_track(path: Path) -> FaceTrack:
+    """Read what ``save_track`` wrote; ``MediaError`` where it is anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {f.name: file[f.name] for f in dataclasses.fields(FaceTrack)}
+            fps = float(file["fps"])
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: no such face track; run 'thgen preprocess landmarks'") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise MediaError(
+            f"{path}: not a face track of thgen ({error}); run 'thgen preprocess landmarks' again"
+        ) from error
+    if fps != FPS:
+        raise MediaError(f"{path}: tracked at {fps:g} frames a second, expected {FPS}; preprocess it again")
+    width, height = (int(value) for value in arrays["size"])
+    scalars = {"scale": float(arrays["scale"]), "size": (width, height), "tracker": str(arrays["tracker"])}
+    return FaceTrack(**{**arrays, **scalars})
+
+
+def _meta(text: str, path: Path) -> ClipMeta:
+    """A record; keys that this version does not know are other tools' business."""
+    known = {f.name for f in dataclasses.fields(ClipMeta)}
+    try:
+        return ClipMeta(**{key: value for key, value in json.loads(text).items() if key in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise MediaError(f"{path}: not a record of a preprocessed clip ({error}); preprocess it again") from error
