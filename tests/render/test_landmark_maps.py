@@ -1,0 +1,69 @@
+"""Line drawings of the 68 landmarks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from thcli.render.landmark_maps import SEGMENTS, draw_landmarks
+
+HEIGHT, WIDTH = 40, 52
+
+
+def scattered(seed: int = 0, batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 68, 2, generator=generator) * torch.tensor([WIDTH + 20.0, HEIGHT + 20.0]) - 10
+
+
+def slow_map(landmarks: Tensor, line_width: float) -> Tensor:
+    """Every pixel against every segment."""
+    picture = torch.zeros(HEIGHT, WIDTH)
+    for start, end in SEGMENTS:
+        (ax, ay), (bx, by) = landmarks[start].tolist(), landmarks[end].tolist()
+        square = (bx - ax) ** 2 + (by - ay) ** 2
+        for row in range(HEIGHT):
+            for column in range(WIDTH):
+                x, y = column + 0.5, row + 0.5
+                share = min(1.0, max(0.0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / square))
+                distance = math.hypot(x - ax - share * (bx - ax), y - ay - share * (by - ay))
+                value = min(1.0, max(0.0, line_width / 2 + 0.5 - distance))
+                picture[row, column] = max(picture[row, column], value)
+    return picture
+
+
+def test_agrees_with_every_pixel_against_every_segment() -> None:
+    landmarks = scattered()
+    found = draw_landmarks(landmarks, HEIGHT, WIDTH, line_width=1.5)
+    assert found.shape == (2, 1, HEIGHT, WIDTH)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found[1, 0], slow_map(landmarks[1], 1.5), atol=1e-4)
+
+
+def test_segments_join_the_parts_of_a_face() -> None:
+    joined = {frozenset(segment) for segment in SEGMENTS}
+    assert len(joined) == len(SEGMENTS) == 63
+    for start, end in ((36, 41), (42, 47), (48, 59), (60, 67)):
+        assert frozenset((start, end)) in joined
+    for last_of_part in (16, 21, 26, 30, 35, 41, 47, 59):
+        assert frozenset((last_of_part, last_of_part + 1)) not in joined
+
+
+def test_moves_with_the_landmarks() -> None:
+    landmarks = scattered() * 0.5 + 10
+    moved = draw_landmarks(landmarks + torch.tensor([3.0, 2.0]), HEIGHT, WIDTH)
+    still = draw_landmarks(landmarks, HEIGHT, WIDTH)
+    assert torch.allclose(moved[..., 2:, 3:], still[..., :-2, :-3], atol=1e-4)
+
+
+def test_single_points_and_third_coordinates_are_fine() -> None:
+    landmarks = torch.full((1, 68, 3), 20.5)
+    found = draw_landmarks(landmarks, HEIGHT, WIDTH)
+    assert found[0, 0, 20, 20] == 1
+    assert 1 < found.sum() < 9
+
+
+def test_broken_and_distant_landmarks_draw_nothing() -> None:
+    for value in (float("nan"), float("inf"), 1e30, -1e30, 5e3):
+        assert draw_landmarks(torch.full((1, 68, 2), value), HEIGHT, WIDTH).sum() == 0

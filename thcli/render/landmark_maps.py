@@ -1,0 +1,60 @@
+"""68 landmarks as grey-scale line drawings, the form in which the networks of §4.2 see them.
+
+Lines are drawn by the distance of pixel centres to segments, anti-aliased over one pixel; only pixels in a
+segment's bounding box are looked at.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thcli.render.rasterize import enumerate_items
+
+LINE_WIDTH = 2.0
+"""Pixels."""
+_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
+"""Jaw, right brow, left brow, bridge and base of the nose: ranges of landmarks joined in order."""
+_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
+"""Right eye, left eye, outer lips, inner lips: likewise, and the last to the first."""
+SEGMENTS = tuple(
+    [(i, i + 1) for start, end in _OPEN + _CLOSED for i in range(start, end - 1)]
+    + [(end - 1, start) for start, end in _CLOSED]
+)
+
+
+@torch.no_grad()
+def draw_landmarks(landmarks: Tensor, height: int, width: int, line_width: float = LINE_WIDTH) -> Tensor:
+    """Draw landmarks [B, 68, 2 or 3] in pixels as [B, 1, H, W] float32, 0 background, 1 line; not differentiable.
+
+    Lines leave the frame without harm; a line with an end that is not finite is not drawn.
+    """
+    batch = len(landmarks)
+    ends = landmarks[:, torch.tensor(SEGMENTS, device=landmarks.device), :2].float().reshape(-1, 2, 2)
+    reach = line_width / 2 + 0.5
+    size = torch.tensor([width, height], device=ends.device)
+    first = _clamped((ends.amin(dim=1) - reach - 0.5).ceil(), size)
+    last = _clamped((ends.amax(dim=1) + reach - 0.5).floor() + 1, size)
+    extent = torch.where(ends.isfinite().flatten(1).all(dim=1, keepdim=True), last - first, 0)
+    segment, place = enumerate_items(extent.prod(dim=1))
+    columns = extent[:, 0].index_select(0, segment)
+    row = torch.div(place, columns, rounding_mode="floor")
+    pixel = torch.stack([place - row * columns, row], dim=1) + first.index_select(0, segment)
+    distance = _distance(pixel + 0.5, ends.index_select(0, segment))
+    index = pixel[:, 1] * width + pixel[:, 0] + segment // len(SEGMENTS) * (height * width)
+    maps = torch.zeros(batch * height * width, device=ends.device)
+    maps.scatter_reduce_(0, index, (reach - distance).clamp(0, 1), "amax")
+    return maps.view(batch, 1, height, width)
+
+
+def _clamped(corner: Tensor, size: Tensor) -> Tensor:
+    """Pixel coordinates [N, 2] kept in the frame."""
+    return torch.minimum(corner.clamp(min=0), size).long()
+
+
+def _distance(points: Tensor, ends: Tensor) -> Tensor:
+    """Distance [N] of points [N, 2] to segments [N, 2, 2]."""
+    along = ends[:, 1] - ends[:, 0]
+    offset = points - ends[:, 0]
+    share = (offset * along).sum(dim=1) / (along * along).sum(dim=1).clamp(min=1e-12)
+    return (offset - share.clamp(0, 1)[:, None] * along).norm(dim=1)

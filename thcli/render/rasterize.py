@@ -1,0 +1,224 @@
+"""Which triangle covers each pixel, and where in it the pixel lies: a z-buffer in PyTorch, on CPU or CUDA (§4.1).
+
+Vertices are in image space: x right, y down in pixels, z toward the camera, LARGER z is nearer. The projection is
+orthographic, so barycentric coordinates are affine in the image. The centre of pixel (row i, column j) is
+(j + 0.5, i + 0.5). A triangle whose vertices run counter-clockwise on the screen faces the camera, as in OpenGL.
+
+Coverage is hard: gradients reach vertices and attributes through the barycentric coordinates inside the covered
+pixels (as in nvdiffrast without anti-aliasing); moving a silhouette over a pixel has no gradient.
+
+How: every triangle is cut into pixel rows, every row into the pixels between its two edges, and all of these
+compete in one scatter-maximum over (depth, face). Crossings of a shared edge come out bit-identical in both of its
+triangles and spans are half-open, so neighbours neither overlap nor leave gaps. The forward pass is deterministic;
+of triangles at equal depth (as float32) the lower index wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from thcli.errors import UsageError
+
+MIN_DOUBLE_AREA = 1e-8
+"""Triangles below twice this area in square pixels are not drawn: no pixel centre can be told to lie in them."""
+MAX_CANDIDATES = 1 << 22
+"""Pixels that compete at a time; bounds the memory whatever the size of batch, mesh and image."""
+_LOW = (1 << 32) - 1
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What is seen at each pixel.
+
+    face: [B, H, W] int64, index of the nearest triangle, -1 where there is none
+    barycentric: [B, H, W, 3], weights of the triangle's three vertices, in 0..1 with sum 1; 0 where there is none
+    depth: [B, H, W], z toward the camera in the vertices' unit; 0 where there is none
+    """
+
+    face: Tensor
+    barycentric: Tensor
+    depth: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, H, W] bool: pixels at which the mesh is seen."""
+        return self.face >= 0
+
+
+class Rasterizer(Protocol):
+    """What ``get_rasterizer`` returns; ``rasterize`` documents the arguments."""
+
+    def __call__(
+        self, vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False
+    ) -> Fragments: ...
+
+
+def get_rasterizer(name: str) -> Rasterizer:
+    """The rasterizer called ``torch`` (this file) or ``pytorch3d``.
+
+    Raises UsageError for another name, or where pytorch3d is not installed.
+    """
+    if name == "torch":
+        return rasterize
+    if name != "pytorch3d":
+        raise UsageError(f"rasterizer {name!r}: unknown; expected 'torch' or 'pytorch3d'")
+    try:
+        from thcli.render.pytorch3d_backend import rasterize_pytorch3d
+    except ImportError as error:
+        message = f"rasterizer 'pytorch3d': cannot be imported ({error}); install pytorch3d, or choose 'torch'"
+        raise UsageError(message) from error
+    return rasterize_pytorch3d
+
+
+def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False) -> Fragments:
+    """Draw a batch of meshes of one topology.
+
+    vertices: [B, V, 3] float32 or float64, pixels; gradients flow to them from barycentric and depth
+    faces: [F, 3] integer, vertex indices
+    height, width: of the image in pixels
+    cull_back_faces: leave out triangles that face away from the camera
+
+    Degenerate triangles and those with a vertex that is not finite are not drawn. Raises ValueError for wrong shapes.
+    """
+    if vertices.dim() != 3 or vertices.shape[-1] != 3 or faces.dim() != 2 or faces.shape[-1] != 3:
+        shapes = f"{tuple(vertices.shape)} and {tuple(faces.shape)}"
+        raise ValueError(f"vertices and faces have shapes {shapes}, expected (B, V, 3) and (F, 3)")
+    batch, n_faces = len(vertices), len(faces)
+    triangles = vertices[:, faces.long()].reshape(-1, 3, 3)
+    with torch.no_grad():
+        drawn = select_drawn(triangles, cull_back_faces)
+        keys = _nearest(triangles, drawn, n_faces, batch, height, width)
+        face = torch.where(keys == _EMPTY, -1, _LOW - (keys & _LOW)).view(batch, height, width)
+        owner, pixel, row, column = _covered(face, n_faces)
+        centre = torch.stack([column, row], dim=1).to(vertices.dtype) + 0.5
+    weights, z = _barycentric(triangles, drawn, owner, centre)
+    barycentric = weights.new_zeros(face.numel(), 3).index_copy(0, pixel, weights)
+    depth = z.new_zeros(face.numel()).index_copy(0, pixel, z)
+    return Fragments(face, barycentric.view(*face.shape, 3), depth.view(face.shape))
+
+
+def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
+    """Carry vertex attributes [B, V, C] into the picture: [B, C, H, W], 0 where no triangle is seen.
+
+    faces: [F, 3] integer, as given to the rasterizer. Gradients flow to attributes and barycentric coordinates.
+    """
+    batch, height, width = fragments.face.shape
+    n_faces, channels = len(faces), attributes.shape[-1]
+    corners = attributes[:, faces.long()].reshape(batch * n_faces, 3 * channels)
+    owner, pixel, _, _ = _covered(fragments.face, n_faces)
+    weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel)
+    first, second, third = corners.index_select(0, owner).split(channels, dim=1)
+    values = first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
+    image = values.new_zeros(batch * height * width, channels).index_copy(0, pixel, values)
+    return image.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def enumerate_items(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists of ``counts`` [N] items laid end to end: owner of each item, and its place in the owner's list."""
+    owner = torch.repeat_interleave(counts)
+    starts = counts.cumsum(0) - counts
+    place = torch.arange(len(owner), device=counts.device) - starts.index_select(0, owner)
+    return owner, place
+
+
+_EMPTY = torch.iinfo(torch.int64).min
+
+
+def _covered(face: Tensor, n_faces: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the covered pixels of face [B, H, W]: triangle among all [B * F], index in the batch, row and column; [N]."""
+    item, row, column = torch.where(face >= 0)
+    pixel = (item * face.shape[1] + row) * face.shape[2] + column
+    return face.reshape(-1).index_select(0, pixel) + n_faces * item, pixel, row, column
+
+
+def select_drawn(triangles: Tensor, cull_back_faces: bool) -> Tensor:
+    """[B * F] bool: which of the triangles [B * F, 3, 3] may cover pixels."""
+    edges = triangles[:, 1:, :2] - triangles[:, :1, :2]
+    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    # With y down, counter-clockwise on the screen is a negative area.
+    large = -area > MIN_DOUBLE_AREA if cull_back_faces else area.abs() > MIN_DOUBLE_AREA
+    return large & triangles.isfinite().flatten(1).all(dim=1)
+
+
+def _nearest(triangles: Tensor, drawn: Tensor, n_faces: int, batch: int, height: int, width: int) -> Tensor:
+    """[B * H * W] int64: the greatest key (depth, then lower face) at each pixel, ``_EMPTY`` where none."""
+    keys = torch.full((batch * height * width,), _EMPTY, device=triangles.device)
+    owner, start, count, z, slope = _spans(triangles, drawn, height, width)
+    start = start + (owner // n_faces) * (height * width)
+    rank = _LOW - owner % n_faces
+    rows = max(1, MAX_CANDIDATES // width)
+    for first in range(0, len(count), rows):
+        span, place = enumerate_items(count[first : first + rows])
+        span = span + first
+        seen = z.index_select(0, span) + slope.index_select(0, span) * place
+        pixel = start.index_select(0, span) + place
+        key = _ordered(seen) * (_LOW + 1) + rank.index_select(0, span)
+        keys.scatter_reduce_(0, pixel, key, "amax")
+    return keys
+
+
+def _spans(triangles: Tensor, drawn: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Cut triangles [B * F, 3, 3] into spans of pixels.
+
+    Returns five tensors [R], one entry a pixel row of a triangle: triangle, first pixel (index into its image),
+    pixels (may be 0), depth at the first pixel, change of depth a pixel.
+    """
+    by_y = triangles[:, :, 1].argsort(dim=1)
+    ordered = triangles.gather(1, by_y[:, :, None].expand(-1, -1, 3))
+    first = _first_centre(ordered[:, 0, 1], height)
+    owner, place = enumerate_items(torch.where(drawn, _first_centre(ordered[:, 2, 1], height) - first, 0))
+    row = first.index_select(0, owner) + place
+    y = row.to(triangles.dtype)[:, None] + 0.5
+    top, middle, bottom = ordered.index_select(0, owner).unbind(1)
+    upper = y < middle[:, 1:2]
+    long = _crossing(top, bottom, y)
+    short = _crossing(torch.where(upper, top, middle), torch.where(upper, middle, bottom), y)
+    swap = long[:, :1] > short[:, :1]
+    left, right = torch.where(swap, short, long), torch.where(swap, long, short)
+    column = _first_centre(left[:, 0], width)
+    count = _first_centre(right[:, 0], width) - column
+    slope = (right[:, 1] - left[:, 1]) / (right[:, 0] - left[:, 0])
+    z = left[:, 1] + (column + 0.5 - left[:, 0]) * slope
+    return owner, row * width + column, count, z, slope
+
+
+def _first_centre(position: Tensor, size: int) -> Tensor:
+    """Index of the first pixel whose centre is at or after the position, kept in 0..size."""
+    return (position - 0.5).ceil().clamp(0, size).long()
+
+
+def _crossing(start: Tensor, end: Tensor, y: Tensor) -> Tensor:
+    """[R, 2]: x and z at which edges start-end [R, 3], start above end, cross the lines y [R, 1]."""
+    along = (y - start[:, 1:2]) / (end[:, 1:2] - start[:, 1:2])
+    # No fused operation: its rounding may depend on where in the list an edge stands.
+    return start[:, ::2] + along * (end[:, ::2] - start[:, ::2])
+
+
+def _ordered(depth: Tensor) -> Tensor:
+    """Integers in the same order as floats: the bits, with those of negative numbers counted backwards."""
+    bits = (depth.float() + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
+    return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+
+
+def _barycentric(triangles: Tensor, drawn: Tensor, owner: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [N, 3] and depth [N] at pixel centres [N, 2] in triangles owner [N], differentiable to the triangles."""
+    # What is not drawn is replaced by a sound triangle, so that its gradient is 0 and never not-a-number.
+    sound = triangles.new_tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    origin, second, third = torch.where(drawn[:, None, None], triangles, sound).unbind(1)
+    one, two = second - origin, third - origin
+    area = (one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])[:, None]
+    to_second = torch.stack([two[:, 1], -two[:, 0]], dim=1) / area
+    to_third = torch.stack([-one[:, 1], one[:, 0]], dim=1) / area
+    table = torch.cat([origin, to_second, to_third, one[:, 2:], two[:, 2:]], dim=1)
+    origin_xy, origin_z, to_second, to_third, rise = table.index_select(0, owner).split([2, 1, 2, 2, 2], dim=1)
+    offset = centre - origin_xy
+    second = offset[:, 0] * to_second[:, 0] + offset[:, 1] * to_second[:, 1]
+    third = offset[:, 0] * to_third[:, 0] + offset[:, 1] * to_third[:, 1]
+    # A centre right on an edge may round to just outside; very thin triangles magnify that.
+    weights = torch.stack([1 - second - third, second, third], dim=1).clamp(min=0)
+    weights = weights / (weights[:, :1] + weights[:, 1:2] + weights[:, 2:])
+    return weights, origin_z[:, 0] + weights[:, 1] * rise[:, 0] + weights[:, 2] * rise[:, 1]
