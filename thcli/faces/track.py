@@ -1,0 +1,196 @@
+"""Following one face through a clip: the stage ``faces`` as the pipeline calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thcli.errors import NoFaceError
+from thcli.face_model import LANDMARKS_68, OUTER_EYE_CORNERS, FaceModel
+from thcli.faces.pose import fit_poses
+from thcli.faces.protocol import Detection, Tracker
+from thcli.records import FPS, Clip, FaceTrack, Float, Image
+
+Array = NDArray[np.floating]
+FaceChoice = str | int | tuple[float, float, float, float]
+"""``"largest"``; an index, counting the faces from left to right from 0; or a box x, y, width, height in pixels."""
+
+MIN_CONFIDENCE = 0.5
+MAX_GAP = FPS // 2
+"""Frames without the face that are bridged by interpolation."""
+MAX_SEARCH = 4 * FPS
+"""Frames without the face after which the search for its return is given up."""
+MAX_STEP = 0.5
+"""A face does not move further between two frames than this part of its size; what does is another face."""
+SAME_SIZE = 1.6
+"""Nor does it grow or shrink by more than this factor while it is lost."""
+SMOOTHING_REACH = 2
+NOISE = 0.008
+"""Vertex movement, over the distance of the outer eye corners, up to which it is taken for the tracker's noise."""
+
+
+def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice = "largest") -> FaceTrack:
+    """One face through a clip: mesh, landmarks, pose and confidence of every frame.
+
+    The face is chosen where faces are first found, then followed by its last mesh, and looked for again near its
+    last place when the tracker loses it or jumps. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
+
+    Raises NoFaceError: no face, no such face, or the face is lost for longer.
+    """
+    mesh, confidence = _Follower(clip, tracker, face).follow()
+    mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
+    size = (clip.frames.shape[2], clip.frames.shape[1])
+    landmarks = mesh[:, LANDMARKS_68]
+    pose, scale = fit_poses(landmarks, size, model)
+    return FaceTrack(face_boxes(mesh), mesh, landmarks, pose, scale, confidence, size, tracker.name)
+
+
+def face_boxes(mesh: Float) -> Float:
+    """Boxes (..., 4) x0, y0, x1, y1 around meshes (..., V, 3)."""
+    return np.concatenate([mesh[..., :2].min(axis=-2), mesh[..., :2].max(axis=-2)], axis=-1)
+
+
+def smooth_meshes(mesh: Float, confidence: Float) -> Float:
+    """Meshes [T, V, 3] with the tracker's jitter averaged out, and blinks and lips as sharp as they were.
+
+    A bilateral filter over time: each vertex is averaged with itself up to two frames away, the less the further it
+    is there; what moves more than ``NOISE`` keeps its place, and steady movement is symmetric and does not change.
+    """
+    unit = np.median(np.linalg.norm(np.diff(mesh[:, OUTER_EYE_CORNERS, :2], axis=1), axis=-1))
+    total = np.zeros_like(mesh)
+    weights = np.zeros(mesh.shape[:2], np.float32)
+    frames = np.arange(len(mesh))
+    for shift in range(-SMOOTHING_REACH, SMOOTHING_REACH + 1):
+        # The window shrinks to both sides alike at the ends, else it would pull the first and last frames inward.
+        inside = (frames - abs(shift) >= 0) & (frames + abs(shift) < len(mesh))
+        other = mesh[frames[inside] + shift]
+        distance = np.linalg.norm((other - mesh[inside])[..., :2], axis=-1) / unit
+        weight = np.exp(-0.5 * (distance / NOISE) ** 2 - 0.5 * (shift / SMOOTHING_REACH) ** 2)
+        weight *= np.maximum(confidence[frames[inside] + shift], 0.01)[:, None]
+        total[inside] += weight[..., None] * other
+        weights[inside] += weight
+    return (total / weights[..., None]).astype(np.float32)
+
+
+@dataclass
+class _Follower:
+    """The state of following: the clip, the backend, and what the user chose."""
+
+    clip: Clip
+    tracker: Tracker
+    face: FaceChoice
+
+    def follow(self) -> tuple[Float, Float]:
+        """Meshes [T, V, 3] (those of missed frames are NaN) and confidence [T]."""
+        meshes: list[Float | None] = []
+        confidence = np.zeros(len(self.clip), np.float32)
+        last: Float | None = None
+        missed = 0
+        for t, frame in enumerate(self.clip.frames):
+            found = self._next(frame, last, missed)
+            if found is None:
+                missed += 1
+                if missed > MAX_SEARCH:
+                    raise self._lost(t + 1 - missed, None)
+            else:
+                if missed > MAX_GAP:
+                    raise self._lost(t - missed, t)
+                last, confidence[t] = found
+                missed = 0
+            meshes.append(None if found is None else found[0])
+        if last is None or missed > MAX_GAP:
+            raise self._lost(len(self.clip) - missed, None)
+        empty = np.full_like(last, np.nan)
+        return np.stack([empty if mesh is None else mesh for mesh in meshes]), confidence
+
+    def _next(self, frame: Image, last: Float | None, missed: int) -> tuple[Float, float] | None:
+        if last is None:
+            chosen = self._choose(frame)
+            return None if chosen is None else self._settled(frame, chosen)
+        if not missed:
+            mesh, confidence = self.tracker.mesh(frame, last)
+            if confidence >= MIN_CONFIDENCE and _same_face(face_boxes(mesh), face_boxes(last), 1):
+                return mesh, confidence
+        near = [d for d in self.tracker.detect(frame) if _same_face(d.box, face_boxes(last), missed + 1)]
+        if not near:
+            return None
+        nearest = min(near, key=lambda d: float(np.linalg.norm(_centre(d.box) - _centre(face_boxes(last)))))
+        return self._settled(frame, nearest.box)
+
+    def _settled(self, frame: Image, box: Float) -> tuple[Float, float] | None:
+        """The mesh in a box, read twice: the second time as its own prior, as in the frames that follow."""
+        mesh, confidence = self.tracker.mesh(frame, box)
+        if confidence >= MIN_CONFIDENCE:
+            mesh, confidence = self.tracker.mesh(frame, mesh)
+        return (mesh, confidence) if confidence >= MIN_CONFIDENCE else None
+
+    def _choose(self, frame: Image) -> Float | None:
+        """The box of the face that the user means; None while no face is in sight."""
+        faces = sorted(self.tracker.detect(frame), key=lambda d: float(d.box[0] + d.box[2]))
+        if isinstance(self.face, tuple):
+            x, y, width, height = self.face
+            wanted = np.array([x, y, x + width, y + height], np.float32)
+            return max((d.box for d in faces), key=lambda box: _overlap(box, wanted), default=wanted)
+        if not faces:
+            return None
+        if isinstance(self.face, int):
+            return self._at_index(faces, self.face)
+        return max(faces, key=lambda d: _area(d.box)).box
+
+    def _at_index(self, faces: list[Detection], index: int) -> Float:
+        if not 0 <= index < len(faces):
+            found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+            raise NoFaceError(
+                f"{self.clip.path}: {found} in view, counted from left to right from 0, and no face {index}; "
+                f"choose --face 0{'' if len(faces) == 1 else f' to {len(faces) - 1}'}, or --face largest"
+            )
+        return faces[index].box
+
+    def _lost(self, first: int, end: int | None) -> NoFaceError:
+        """The error for a gap of frames first..end - 1, or that has not ended."""
+        path, start = self.clip.path, self.clip.start
+        if len(self.clip) == 1:
+            return NoFaceError(f"{path}: no face found; choose a picture with a face at least 64 pixels high")
+        seconds = start + first / FPS
+        where = f"from frame {first} ({seconds:.1f} s) on"
+        if end is not None:
+            where = f"in frames {first}–{end - 1} ({seconds:.1f}–{start + end / FPS:.1f} s)"
+        return NoFaceError(
+            f"{path}: no face {where}, and at most {MAX_GAP} frames can be bridged; "
+            "choose another part with --start, or another face with --face"
+        )
+
+
+def _interpolated(mesh: Float, confidence: Float) -> Float:
+    """Missed frames (confidence 0) on the straight line between their neighbours; at the ends, held."""
+    seen = np.flatnonzero(confidence > 0)
+    times = np.arange(len(mesh))
+    after = np.searchsorted(seen, times).clip(0, len(seen) - 1)
+    left = seen[np.where(seen[after] == times, after, np.maximum(after - 1, 0))]
+    right = seen[after]
+    share = np.where(right > left, (times - left) / np.maximum(right - left, 1), 0).clip(0, 1)[:, None, None]
+    return (mesh[left] + (mesh[right] - mesh[left]) * share).astype(np.float32)
+
+
+def _same_face(box: Array, last: Array, frames: int) -> bool:
+    """Whether a box can be the face that stood at ``last`` so many frames ago."""
+    size, last_size = np.sqrt(_area(box)), np.sqrt(_area(last))
+    near = float(np.linalg.norm(_centre(box) - _centre(last))) <= MAX_STEP * last_size * min(frames, 3)
+    return bool(near and 1 / SAME_SIZE <= size / max(last_size, 1e-6) <= SAME_SIZE)
+
+
+def _centre(box: Array) -> Array:
+    return (box[:2] + box[2:]) / 2
+
+
+def _area(box: Array) -> float:
+    return float(np.prod(np.maximum(box[2:] - box[:2], 0)))
+
+
+def _overlap(box: Array, other: Array) -> float:
+    """Intersection over union."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    shared = _area(np.concatenate([low, high]))
+    return shared / max(_area(box) + _area(other) - shared, 1e-6)
