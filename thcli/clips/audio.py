@@ -1,0 +1,105 @@
+"""Any sound file, or the sound of a video, to 16 kHz mono."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from thcli.clips.ffmpeg import (
+    STDIN_NAME,
+    Reader,
+    arguments,
+    complaint,
+    label,
+    on_timeline,
+    open_input,
+    scratch_folder,
+)
+from thcli.clips.probe import probe
+from thcli.errors import MediaError
+from thcli.records import SAMPLE_RATE, Float, Speech
+
+MIN_SECONDS = 0.1
+_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def local_audio(source: Path | str) -> Iterator[Path]:
+    """The sound as a regular file for as long as the block runs: ``-`` and named pipes are copied to disk first.
+
+    Whoever mixes the sound into a video later needs it a second time, and many formats cannot be read from a pipe.
+    """
+    source = Path(source)
+    if str(source) != "-" and not _is_pipe(source):
+        yield source
+        return
+    with scratch_folder() as folder:
+        spooled = folder / (STDIN_NAME if str(source) == "-" else source.name)
+        with open(spooled, "wb") as file:
+            if str(source) == "-":
+                shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
+            else:
+                with open(source, "rb") as pipe:
+                    shutil.copyfileobj(pipe, file, _CHUNK)
+        if spooled.stat().st_size == 0:
+            raise MediaError(f"{label(spooled)}: no bytes came; pipe a sound file into it")
+        yield spooled
+
+
+def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = None) -> Speech:
+    """A sound file, the sound of a video, or ``-`` for standard input, as 16 kHz mono.
+
+    start, seconds: part to read, on the file's own clock, so that it fits ``read_clip`` of the same part
+    Samples stay as loud as they are, unless they exceed 1: then all are scaled to a peak of 1.
+    Raises MediaError without sound, for less than 0.1 s, and for samples that are no numbers.
+    """
+    with local_audio(source) as path:
+        info = probe(path)
+        if not info.audio:
+            raise MediaError(f"{label(path)}: no audio stream; give a sound file or a video with sound")
+        samples, log = _decode(path, start, seconds)
+    _check(label(path), samples, log)
+    peak = float(np.abs(samples).max())
+    return Speech(samples / np.float32(peak) if peak > 1 else samples, Path(source))
+
+
+def _decode(path: Path, start: float, seconds: float | None) -> tuple[Float, str]:
+    """[S] float32 and what ffmpeg complained of."""
+    sound = on_timeline(open_input(path)["a:0"], SAMPLE_RATE)
+    if start > 0 or seconds is not None:
+        part = {} if seconds is None else {"duration": seconds}
+        sound = sound.filter("atrim", start=start, **part)
+    command = arguments(sound.output("pipe:1", format="f32le", ac=1, ar=SAMPLE_RATE))
+    data = bytearray()
+    block = memoryview(bytearray(_CHUNK))
+    with Reader(command) as reader:
+        while got := reader.fill(block):
+            data += block[:got]
+        log = reader.finish()
+    return np.frombuffer(data, "<f4", len(data) // 4).astype(np.float32, copy=False), log
+
+
+def _check(name: str, samples: Float, log: str) -> None:
+    why = f" ({complaint(log)})" if log else ""
+    seconds = len(samples) / SAMPLE_RATE
+    if seconds < MIN_SECONDS:
+        raise MediaError(
+            f"{name}: {seconds:.2f} s of sound{why}, expected at least {MIN_SECONDS} s; use a longer recording"
+        )
+    bad = np.count_nonzero(~np.isfinite(samples))
+    if bad:
+        raise MediaError(
+            f"{name}: {bad} samples are not numbers (NaN or infinite); export the recording again as 16-bit WAV"
+        )
+
+
+def _is_pipe(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return stat.S_ISFIFO(path.stat().st_mode)
+    return False

@@ -1,0 +1,141 @@
+"""Any video to frames at 25 fps by timestamps, upright, with square pixels; any photo to one frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+
+from thcli.clips.ffmpeg import Reader, arguments, complaint, label, open_input
+from thcli.clips.photo import read_photo
+from thcli.clips.probe import MIN_SIDE, MediaInfo, probe
+from thcli.errors import DeviceError, MediaError
+from thcli.records import FPS, Clip, Image
+
+PREROLL = FPS
+"""Frames decoded before ``start`` and dropped: the picture on show there may have begun earlier (VFR)."""
+MISSING = FPS // 2
+"""Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
+
+
+def read_clip(path: Path, start: float = 0.0, seconds: float | None = None) -> Clip:
+    """A part of a video, or one photo, in memory.
+
+    start, seconds: part of the file to read; all that follows ``start`` where ``seconds`` is None; ignored for a photo
+    Raises MediaError for a file without usable frames there, DeviceError where they do not fit into memory.
+    """
+    path = Path(path)
+    info = probe(path)
+    stream = _stream(path, info, start, seconds)
+    expected = _expected(info, start, seconds) or 10 * FPS
+    try:
+        # Memory is taken when a frame is written, so the spare frames for a wrong duration cost nothing.
+        frames = np.empty((expected + FPS, info.height, info.width, 3), np.uint8)
+        count = 0
+        for frame in stream:
+            if count == len(frames):
+                frames = np.concatenate([frames, np.empty_like(frames)])
+            frames[count] = frame
+            count += 1
+    except MemoryError as error:
+        raise DeviceError(
+            f"{label(path)}: {info.width}x{info.height} frames from {start:g} s on do not fit into memory; "
+            "use a shorter part"
+        ) from error
+    finally:
+        stream.close()
+    return Clip(frames[:count], path, 0.0 if info.image else start)
+
+
+def stream_frames(path: Path, start: float = 0.0, seconds: float | None = None) -> Generator[Image, None, None]:
+    """The same frames one after the other: [H, W, 3] uint8, RGB, each its own array.
+
+    The file is checked at once. Closing the generator, or dropping it, kills its ffmpeg.
+    """
+    path = Path(path)
+    return _stream(path, probe(path), start, seconds)
+
+
+def frame_count(seconds: float) -> int:
+    """Frames of a video of that length, ceil(seconds x 25), forgiving the last bit of the float."""
+    return math.ceil(round(seconds * FPS, 4))
+
+
+def _stream(path: Path, info: MediaInfo, start: float, seconds: float | None) -> Generator[Image, None, None]:
+    if info.image:
+        if min(info.width, info.height) < MIN_SIDE:
+            raise MediaError(f"{label(path)}: {info.width}x{info.height} pixels, expected at least {MIN_SIDE} a side")
+        return _one(read_photo(path))
+    if not info.video:
+        raise MediaError(f"{label(path)}: no video stream, only sound; expected a video or a photo")
+    if start < 0 or (seconds is not None and seconds <= 0):
+        raise MediaError(f"{label(path)}: cannot read {seconds} s from {start:g} s on; both must lie inside the clip")
+    if info.duration is not None and start >= info.duration > 0:
+        raise MediaError(
+            f"{label(path)}: lasts {info.duration:.2f} s, but --start is {start:g} s; choose an earlier start"
+        )
+    return _video(path, info, start, seconds)
+
+
+def _one(frame: Image) -> Generator[Image, None, None]:
+    yield frame
+
+
+def _video(path: Path, info: MediaInfo, start: float, seconds: float | None) -> Generator[Image, None, None]:
+    skip = min(PREROLL, math.floor(start * FPS + 1e-6))
+    command = _command(
+        path, info, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
+    )
+    count = 0
+    with Reader(command) as reader:
+        while True:
+            frame = np.empty((info.height, info.width, 3), np.uint8)
+            if reader.fill(frame.data.cast("B")) < frame.nbytes:
+                break
+            count += 1
+            if count > skip:
+                yield frame
+        log = reader.finish()
+    _check_complete(path, info, start, count - skip, _expected(info, start, seconds), log)
+
+
+def _command(path: Path, info: MediaInfo, seek: float, limit: int | None) -> list[str]:
+    source = open_input(path, **({"ss": f"{seek:.6f}"} if seek > 0 else {}))
+    # Untagged HD is BT.709 by common custom; swscale would take it for BT.601.
+    matrix = {"in_color_matrix": "bt709"} if info.matrix == "unknown" and max(info.width, info.height) >= 1280 else {}
+    frames = (
+        source["V:0"]
+        .filter("bwdif", mode="send_frame", deint="interlaced")
+        .filter("fps", FPS, start_time=0, round="near")
+        .filter("scale", info.width, info.height, flags="bicubic+accurate_rnd+full_chroma_int", **matrix)
+        .filter("format", "rgb24")
+    )
+    options = {} if limit is None else {"frames:v": limit}
+    return arguments(frames.output("pipe:1", format="rawvideo", pix_fmt="rgb24", **options))
+
+
+def _expected(info: MediaInfo, start: float, seconds: float | None) -> int | None:
+    """Frames that the file promises from ``start`` on; None where it does not say."""
+    if info.image:
+        return 1
+    if not info.duration:
+        return None
+    rest = frame_count(info.duration - start)
+    return rest if seconds is None else min(rest, frame_count(seconds))
+
+
+def _check_complete(path: Path, info: MediaInfo, start: float, got: int, expected: int | None, log: str) -> None:
+    """MediaError for a part without frames, or one that ends early because the file is damaged."""
+    if got > 0 and (not log or expected is None or expected - got <= MISSING):
+        return
+    if got > 0:
+        raise MediaError(
+            f"{label(path)}: {got / FPS:.2f} s of video from {start:g} s on, expected {(expected or 0) / FPS:.2f} s "
+            f"({complaint(log)}); the file is damaged or cut off: use a complete copy"
+        )
+    why = f" ({complaint(log)})" if log else ""
+    raise MediaError(
+        f"{label(path)}: no video frames from {start:g} s on{why}; choose an earlier --start or another file"
+    )

@@ -1,0 +1,198 @@
+"""Frames and the speech to an MP4: H.264 and AAC of equal length, written beside the target and renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import ffmpeg
+import numpy as np
+
+from thcli.clips.ffmpeg import (
+    arguments,
+    complaint,
+    h264_encoder,
+    on_timeline,
+    open_input,
+    read_log,
+    start,
+    stop,
+)
+from thcli.clips.provenance import XMP_KEY, xmp_box
+from thcli.errors import MediaError
+from thcli.records import FPS, Image
+
+AUDIO_RATE = 48_000
+"""One AAC frame lasts 21 ms at this rate, so the sound can end within a video frame of the picture."""
+KEYFRAME_INTERVAL = 2 * FPS
+STDOUT = "standard output"
+_COLOUR = "bt709"
+
+
+class VideoWriter:
+    """Writes ``n_frames`` frames at 25 fps and as much of a sound file; a context manager.
+
+    target: the MP4 to make, replaced if it exists; None for a streamable (fragmented) MP4 on standard output
+    size: (width, height) in pixels; an odd side is extended by its last column or row, which H.264 needs
+    audio: any sound or video file, kept mono or made stereo, padded with silence or cut to the video's length
+    metadata: ffmpeg's keys (comment, title, artist…), and ``xmp`` for an XMP packet (``provenance``)
+    audio_start: seconds into the sound file at which the video begins
+
+    Until the block ends well there is only a hidden file beside the target; any error, Ctrl-C included, removes
+    it. Raises MediaError naming the target where it cannot be written, ValueError for frames of another
+    size or number than announced.
+    """
+
+    def __init__(
+        self,
+        target: Path | None,
+        size: tuple[int, int],
+        audio: Path | None,
+        n_frames: int,
+        metadata: Mapping[str, str] | None = None,
+        audio_start: float = 0.0,
+    ) -> None:
+        if n_frames < 1 or min(size) < 2:
+            raise ValueError(f"cannot write {n_frames} frames of {size[0]}x{size[1]}")
+        self._target = target
+        self._name = STDOUT if target is None else str(target)
+        self._size = size
+        self._audio = audio
+        self._audio_start = audio_start
+        self._n_frames = n_frames
+        self._metadata = dict(metadata or {})
+        self._canvas = np.empty((size[1] + size[1] % 2, size[0] + size[0] % 2, 3), np.uint8)
+        self._count = 0
+
+    def __enter__(self) -> VideoWriter:
+        self._log: IO[bytes] = tempfile.TemporaryFile()
+        try:
+            self._part = None if self._target is None else _part_beside(self._target)
+            self._process = start(self._command(), stdin=subprocess.PIPE, stderr=self._log, stdout=self._stdout())
+        except BaseException:
+            self._remove_part()
+            self._log.close()
+            raise
+        return self
+
+    def write(self, frame: Image) -> None:
+        """Append one frame, [H, W, 3] uint8, RGB."""
+        width, height = self._size
+        if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
+            raise ValueError(f"frame {frame.shape} {frame.dtype}, expected {(height, width, 3)} uint8")
+        if self._count == self._n_frames:
+            raise ValueError(f"more than the {self._n_frames} frames announced")
+        self._canvas[:height, :width] = frame
+        self._canvas[height:, :width] = frame[-1:]
+        self._canvas[:, width:] = self._canvas[:, width - 1 : width]
+        self._send(self._canvas.data.cast("B"))
+        self._count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            stop(self._process)
+            self._remove_part()
+            self._log.close()
+
+    def _commit(self) -> None:
+        if self._count != self._n_frames:
+            raise ValueError(f"{self._count} frames written, {self._n_frames} announced")
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait() != 0:
+            raise self._failure()
+        try:
+            self._append_xmp()
+            if self._part is not None and self._target is not None:
+                os.replace(self._part, self._target)
+                self._part = None
+        except OSError as error:
+            raise MediaError(f"{self._name}: cannot be written ({error.strerror}); choose another folder") from error
+
+    def _append_xmp(self) -> None:
+        if XMP_KEY not in self._metadata:
+            return
+        with open(os.dup(1) if self._part is None else self._part, "ab") as file:
+            file.write(xmp_box(self._metadata[XMP_KEY]))
+
+    def _send(self, data: memoryview) -> None:
+        assert self._process.stdin is not None
+        try:
+            while data:
+                data = data[self._process.stdin.write(data) :]
+        except OSError as error:
+            self._process.wait()
+            raise self._failure() from error
+
+    def _failure(self) -> MediaError:
+        log = read_log(self._log)
+        if "No space left" in log:
+            return MediaError(f"{self._name}: no space left on the device; free some or write to another folder")
+        if "Broken pipe" in log:
+            return MediaError(f"{self._name}: closed by its reader before the video was complete; read to the end")
+        return MediaError(
+            f"{self._name}: writing the video failed ({complaint(log)}); check the folder and the sound file"
+        )
+
+    def _remove_part(self) -> None:
+        if getattr(self, "_part", None) is not None:
+            assert self._part is not None
+            self._part.unlink(missing_ok=True)
+            self._part = None
+
+    def _stdout(self) -> int | None:
+        """Standard output is ffmpeg's only where the video goes there."""
+        return subprocess.DEVNULL if self._target is not None else None
+
+    def _command(self) -> list[str]:
+        encoder = h264_encoder()
+        height, width = self._canvas.shape[:2]
+        # The frames are sRGB; players take the matrix from the tags, so conversion and tags must agree.
+        picture = ffmpeg.input(
+            "pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=f"{width}x{height}", framerate=FPS
+        ).filter("scale", out_color_matrix=_COLOUR, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_inp")
+        streams = [picture.filter("format", "yuv420p")]
+        options: dict[str, Any] = {"c:v": encoder.name, **dict(encoder.options), "g": KEYFRAME_INTERVAL, "r": FPS}
+        options |= {"colorspace": _COLOUR, "color_primaries": _COLOUR, "color_trc": _COLOUR, "color_range": "tv"}
+        if self._audio is not None:
+            streams.append(self._sound(self._audio))
+            options |= {"c:a": "aac", "b:a": "128k"}
+        said = ((key, value) for key, value in self._metadata.items() if key != XMP_KEY)
+        options |= {f"metadata:g:{i}": f"{key}={value}" for i, (key, value) in enumerate(said)}
+        options |= {"map_metadata": -1, "map_chapters": -1, "format": "mp4"}
+        fragmented = "frag_keyframe+empty_moov+default_base_moof+skip_trailer"
+        options["movflags"] = fragmented if self._part is None else "+faststart"
+        output = "pipe:1" if self._part is None else f"file:{self._part.absolute()}"
+        return arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)
+
+    def _sound(self, audio: Path) -> Any:
+        """The sound, on the file's clock, cut or padded with silence to the length of the video."""
+        sound = on_timeline(open_input(audio)["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
+        if self._audio_start > 0:
+            sound = sound.filter("atrim", start=self._audio_start).filter("asetpts", "PTS-STARTPTS")
+        return sound.filter("apad").filter("atrim", end=f"{self._n_frames / FPS:.6f}")
+
+
+def _part_beside(target: Path) -> Path:
+    """A new, empty, hidden file in the target's folder: on the same file system, so that a rename is atomic."""
+    if target.exists() and not target.is_file():
+        raise MediaError(f"{target}: a folder or a device, expected the name of a video file to write")
+    part = target.parent / f".thgen-{secrets.token_hex(6)}.mp4"
+    try:
+        with open(part, "xb"):
+            return part
+    except FileNotFoundError as error:
+        raise MediaError(f"{target}: the folder {target.parent} does not exist; make it first") from error
+    except OSError as error:
+        raise MediaError(f"{target}: the folder cannot be written to ({error.strerror}); choose another one") from error

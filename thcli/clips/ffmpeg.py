@@ -1,0 +1,199 @@
+"""Where ffmpeg is, and the one way it is run: argument lists, local files and pipes only, no shell.
+
+A media file may be hostile: a playlist can name other files or hosts. Hence only the protocols
+``file`` and ``pipe`` are open to ffmpeg, and only demuxers which read nothing but their own file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import ffmpeg
+
+from thcli.errors import MediaError
+
+PROTOCOLS = "file,pipe"
+DEMUXERS = (
+    "aac,ac3,aiff,amr,apng,ape,asf,au,avi,av1,caf,dts,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,"
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,tak,tta,voc,w64,wav,webp_anim,wv,"
+    "yuv4mpegpipe"
+)
+"""Demuxers that open no second file; hls, dash, concat, imf, sdp, image2, avisynth and the like stay shut."""
+
+STDIN_NAME = "standard input"
+PIPE_BYTES = 1 << 20
+"""Asked of the kernel for the pipe of raw frames: its 64 KiB default costs a switch of process every 10 rows of HD."""
+
+
+@lru_cache(maxsize=1)
+def candidates() -> tuple[str, ...]:
+    """ffmpeg binaries to try, best first: the system's, then the one in imageio-ffmpeg."""
+    import imageio_ffmpeg
+
+    found = [shutil.which("ffmpeg")]
+    with contextlib.suppress(RuntimeError):
+        found.append(imageio_ffmpeg.get_ffmpeg_exe())
+    return tuple(dict.fromkeys(path for path in found if path))
+
+
+def executable() -> str:
+    """Path of the ffmpeg that is used to read; MediaError where there is none."""
+    if not candidates():
+        raise MediaError("ffmpeg: found neither on PATH nor in the imageio-ffmpeg package; install one of them")
+    return candidates()[0]
+
+
+@dataclass(frozen=True)
+class VideoEncoder:
+    """An H.264 encoder: the binary that has it, its name there, its quality options."""
+
+    executable: str
+    name: str
+    options: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=1)
+def h264_encoder() -> VideoEncoder:
+    """The best H.264 encoder of the binaries found; not every distribution's ffmpeg carries x264."""
+    options = {
+        "libx264": (("crf", "18"), ("preset", "fast")),
+        # openh264 knows no constant quality, only a bitrate: enough for a sharp face at any usual size.
+        "libopenh264": (("b:v", "6M"), ("rc_mode", "bitrate")),
+        "h264_videotoolbox": (("q:v", "65"),),
+    }
+    for name, settings in options.items():
+        for binary in candidates():
+            if name in _encoders(binary):
+                return VideoEncoder(binary, name, settings)
+    raise MediaError(
+        f"ffmpeg: no H.264 encoder in {' or '.join(candidates()) or 'any binary'}; "
+        "install an ffmpeg with libx264, or the imageio-ffmpeg package"
+    )
+
+
+@lru_cache(maxsize=8)
+def _encoders(binary: str) -> frozenset[str]:
+    listing = subprocess.run(
+        [binary, "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    rows = (line.split() for line in listing.stdout.decode(errors="replace").splitlines())
+    return frozenset(row[1] for row in rows if len(row) > 1)
+
+
+def label(path: Path | str) -> str:
+    """The name by which messages call a file."""
+    path = Path(path)
+    return STDIN_NAME if path.name in ("-", STDIN_NAME) else str(path)
+
+
+def open_input(path: Path, **options: object) -> Any:
+    """ffmpeg-python input node of a local file, with the protocols and the demuxers limited."""
+    # The prefix keeps names like "-x.mp4" or "http:a.mp4" from being anything but files.
+    return ffmpeg.input(
+        "file:" + str(Path.cwd() / path), protocol_whitelist=PROTOCOLS, format_whitelist=DEMUXERS, **options
+    )
+
+
+def on_timeline(stream: Any, rate: int) -> Any:
+    """Audio at ``rate`` Hz by timestamps from the start of the file: gaps filled, a late start padded."""
+    return stream.filter("aresample", rate, **{"async": 1, "first_pts": 0})
+
+
+def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -> list[str]:
+    """The command line of an ffmpeg-python graph."""
+    command: list[str] = ffmpeg.compile(
+        stream, cmd=[binary or executable(), "-hide_banner", "-nostdin", "-loglevel", loglevel]
+    )
+    return command
+
+
+class Reader:
+    """A running ffmpeg whose raw output is read; killed when closed before its end."""
+
+    def __init__(self, command: list[str]) -> None:
+        # Messages go to a file: a full pipe of them would stop ffmpeg while frames are read.
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
+        assert self._process.stdout is not None
+        self._stdout = self._process.stdout
+        _widen(self._stdout)
+
+    def fill(self, buffer: memoryview) -> int:
+        """Read until the byte buffer is full or the stream ends; how many bytes came."""
+        done = 0
+        while done < len(buffer):
+            got = self._stdout.readinto(buffer[done:])  # type: ignore[attr-defined]
+            if not got:
+                break
+            done += got
+        return done
+
+    def finish(self) -> str:
+        """Wait for the end of ffmpeg and return what it complained of."""
+        self._process.wait()
+        return read_log(self._log)
+
+    def close(self) -> None:
+        stop(self._process)
+        self._log.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+    """Start ffmpeg in a session of its own: Ctrl-C reaches us, and we end it in order."""
+    try:
+        return subprocess.Popen(command, bufsize=0, start_new_session=True, **streams)
+    except OSError as error:
+        raise MediaError(f"{command[0]}: cannot be run ({error.strerror}); install a working ffmpeg") from error
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill if it still runs, reap, close its pipes."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def read_log(log: IO[bytes]) -> str:
+    """All that ffmpeg wrote to its log file."""
+    log.seek(0)
+    return log.read().decode(errors="replace").strip()
+
+
+def complaint(log: str) -> str:
+    """The line of an ffmpeg log which says most, without addresses of its contexts."""
+    lines = [line.split("] ", 1)[-1].strip() for line in log.splitlines() if line.strip()]
+    return lines[0][:200] if lines else "no message from ffmpeg"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="thgen-") as folder:
+        yield Path(folder)
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ if hasattr(fcntl, "F_SETPIPE_SZ") else 1031, PIPE_BYTES)

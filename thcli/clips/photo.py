@@ -1,0 +1,90 @@
+"""Photos, through Pillow: upright, RGB, on white where they are transparent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from thcli.clips.ffmpeg import label
+from thcli.errors import MediaError
+from thcli.records import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+MOVING = ("GIF", "PNG", "WEBP")
+"""Formats which may hold an animation; several pictures in a JPEG or TIFF are views or pages of one."""
+_EXIF_ORIENTATION = 0x0112
+_HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"avif")
+
+
+@dataclass(frozen=True)
+class PhotoSize:
+    """Upright size in pixels and Pillow's name of the format."""
+
+    width: int
+    height: int
+    format: str
+
+
+def photo_size(path: Path) -> PhotoSize | None:
+    """Size of a photo; None where the file is no photo: a video, a sound, or an animation."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        # ffmpeg would read one tile of the grid that such a photo is made of.
+        raise MediaError(f"{label(path)}: a HEIC or AVIF photo, which thgen does not read; convert it to JPEG or PNG")
+    with _opened(path) as photo:
+        if photo is None or (photo.format in MOVING and getattr(photo, "is_animated", False)):
+            return None
+        turned = photo.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        width, height = photo.size[::-1] if turned else photo.size
+        return PhotoSize(width, height, str(photo.format))
+
+
+def read_photo(path: Path) -> Image:
+    """The photo as [H, W, 3] uint8, RGB, turned as its EXIF says."""
+    with _opened(path) as photo:
+        if photo is None:
+            raise MediaError(f"{label(path)}: not a photo that Pillow reads; convert it to JPEG or PNG")
+        return np.array(_rgb(ImageOps.exif_transpose(photo)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Pillow.Image | None]:
+    """The picture, or None where Pillow knows no such format; damage while it is used becomes a MediaError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+        try:
+            try:
+                photo = Pillow.open(path, formats=FORMATS)
+            except UnidentifiedImageError:
+                yield None
+                return
+            with photo:
+                yield photo
+        except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+            limit = (Pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
+            raise MediaError(f"{label(path)}: more than {limit} megapixels; make the photo smaller") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise MediaError(
+                f"{label(path)}: the photo is damaged or cut off ({error}); use a complete copy"
+            ) from error
+
+
+def _rgb(photo: Pillow.Image) -> Pillow.Image:
+    if photo.mode.startswith("I") or photo.mode == "F":
+        grey = np.asarray(photo, dtype=np.float32)
+        full = 65535.0 if grey.max() > 255 else 255.0  # Pillow would clip 16-bit grey at 255
+        return Pillow.fromarray(np.clip(grey * (255.0 / full), 0, 255).astype(np.uint8)).convert("RGB")
+    if photo.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in photo.info:
+        picture = photo.convert("RGBA")
+        white = Pillow.new("RGBA", picture.size, "white")
+        return Pillow.alpha_composite(white, picture).convert("RGB")
+    return photo.convert("RGB")

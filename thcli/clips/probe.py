@@ -1,0 +1,146 @@
+"""What a media file holds, found out with ffmpeg alone: imageio-ffmpeg brings no ffprobe."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from thcli.clips import photo
+from thcli.clips.ffmpeg import arguments, complaint, label, open_input
+from thcli.errors import MediaError
+
+MIN_SIDE = 16
+"""Smaller pictures hold no face, and the deinterlacer refuses the smallest."""
+
+_STREAM = re.compile(r"^ {2,4}Stream #0:\d+.*?: (Video|Audio): (.*)$", re.MULTILINE)
+_DURATION = re.compile(r"^ {2}Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
+_FORMAT = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
+_RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
+_SHOWN = re.compile(r"^\[Parsed_showinfo.*\bn: *0 .*\bs:(\d+)x(\d+)", re.MULTILINE)
+_MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file holds, as thgen will see it.
+
+    width, height: pixels of the frames as shown: rotated as the file says, pixels made square; 0 without video
+    fps: frames a second as stored, 0 where unknown; decoding gives 25 in any case
+    duration: seconds of the longest stream; None where the file does not say; 0 for a photo
+    video: it has moving pictures (cover art does not count); audio: it has sound; image: it is one photo
+    format: ffmpeg's or Pillow's name of the container
+    matrix: colour matrix as tagged in the stream, "unknown" where it is not
+    """
+
+    width: int
+    height: int
+    fps: float
+    duration: float | None
+    video: bool
+    audio: bool
+    image: bool
+    format: str
+    matrix: str = "unknown"
+
+
+def probe(path: Path) -> MediaInfo:
+    """Look into a file and decode its first frame.
+
+    Raises MediaError for what is missing, empty, cut off, a playlist, or no media at all.
+    """
+    path = Path(path)
+    check_readable(path)
+    size = photo.photo_size(path)
+    if size is not None:
+        return MediaInfo(size.width, size.height, 0.0, 0.0, video=False, audio=False, image=True, format=size.format)
+    log = _first_frame_log(path)
+    kind = _FORMAT.search(log)
+    if kind is None:
+        raise _unreadable(path, log)
+    return _parse(path, kind.group(1), log)
+
+
+def check_readable(path: Path) -> None:
+    """MediaError unless the path is a file with something in it that may be read."""
+    name = label(path)
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise MediaError(f"{name}: a folder, expected a media file; name one of the files in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise MediaError(f"{name}: not a regular file; save it to a file first")
+        if found.st_size == 0:
+            raise MediaError(f"{name}: the file is empty; copy or record it again")
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError as error:
+        raise MediaError(f"{name}: no such file; check the name and the folder") from error
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _first_frame_log(path: Path) -> str:
+    """ffmpeg's messages while it opens the file and decodes one frame, shown square and upright."""
+    shown = (
+        open_input(path)["V:0"]  # capital V leaves out cover art
+        .filter("scale", "if(gt(sar,1),round(iw*sar),iw)", "if(lt(sar,1),round(ih/sar),ih)")
+        .filter("setsar", 1)
+        .filter("showinfo")
+        .output("-", format="null", **{"frames:v": 1})
+    )
+    command = arguments(shown, loglevel="info")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    return done.stderr.decode(errors="replace")
+
+
+def _parse(path: Path, kind: str, log: str) -> MediaInfo:
+    header = log.split("\nOutput #0")[0].split("\nStream mapping:")[0]
+    streams = _STREAM.findall(header)
+    pictures = [text for medium, text in streams if medium == "Video" and "(attached pic)" not in text]
+    audio = any(medium == "Audio" for medium, _ in streams)
+    clock = _DURATION.search(header)
+    duration = None if clock is None else int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    if not pictures:
+        return MediaInfo(0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
+    shown = _SHOWN.search(log)
+    if shown is None:
+        raise MediaError(f"{label(path)}: no video frame can be decoded ({_reason(log)}); export the clip again as MP4")
+    width, height = int(shown[1]), int(shown[2])
+    if min(width, height) < MIN_SIDE:
+        raise MediaError(
+            f"{label(path)}: {width}x{height} pixels, expected at least {MIN_SIDE} a side; use a larger clip"
+        )
+    matrix = _MATRIX.search(log, shown.start())
+    return MediaInfo(
+        width, height, _rate(pictures[0]), duration, video=True, audio=audio, image=False, format=kind,
+        matrix=matrix[1] if matrix else "unknown",
+    )  # fmt: skip
+
+
+def _rate(stream: str) -> float:
+    """Frames a second from a line such as ``…, 23.98 fps, 24 tbr, 16k tbn``."""
+    rates = {unit: float(number) * (1000 if kilo else 1) for number, kilo, unit in _RATE.findall(stream)}
+    return rates.get("fps", rates.get("tbr", 0.0))
+
+
+def _reason(log: str) -> str:
+    """The first message after the list of streams that tells of a failure."""
+    tail = log.split("\nStream mapping:")[-1]
+    telling = [line for line in tail.splitlines() if re.search(r"error|invalid|not |fail|empty|partial", line, re.I)]
+    return complaint("\n".join(telling))
+
+
+def _unreadable(path: Path, log: str) -> MediaError:
+    """Why ffmpeg did not open the file, in the words of a person who has to mend it."""
+    name = label(path)
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if "whitelist" in log or head.lstrip(b"\xef\xbb\xbf \r\n").startswith((b"#EXTM3U", b"ffconcat")):
+        return MediaError(f"{name}: a playlist or a kind of file that thgen does not open; give the media file itself")
+    is_mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+    if is_mp4 and ("moov" in log or "Invalid data" in log):
+        return MediaError(f"{name}: an MP4 that was cut off (its index is missing or broken); use a complete copy")
+    return MediaError(f"{name}: not a video, photo or sound file that ffmpeg reads; expected MP4, MOV, WAV, MP3, JPEG…")
