@@ -57,4 +57,5 @@ def _distance(points: Tensor, ends: Tensor) -> Tensor:
     along = ends[:, 1] - ends[:, 0]
     offset = points - ends[:, 0]
     share = (offset * along).sum(dim=1) / (along * along).sum(dim=1).clamp(min=1e-12)
-    return (offset - share.clamp(0, 1)[:, None] * along).norm(dim=1)
+    across = offset - share.clamp(0, 1)[:, None] * along
+    return torch.hypot(across[:, 0], across[:, 1])

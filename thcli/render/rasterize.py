@@ -111,9 +111,9 @@ def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tens
     corners = attributes[:, faces.long()].reshape(batch * n_faces, 3 * channels)
     owner, pixel, _, _ = _covered(fragments.face, n_faces)
     weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel)
-    first, second, third = corners.index_select(0, owner).split(channels, dim=1)
+    first, second, third = corners.index_select(0, owner).tensor_split(3, dim=1)
     values = first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
-    image = values.new_zeros(batch * height * width, channels).index_copy(0, pixel, values)
+    image: Tensor = values.new_zeros(batch * height * width, channels).index_copy(0, pixel, values)
     return image.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -214,7 +214,7 @@ def _barycentric(triangles: Tensor, drawn: Tensor, owner: Tensor, centre: Tensor
     to_second = torch.stack([two[:, 1], -two[:, 0]], dim=1) / area
     to_third = torch.stack([-one[:, 1], one[:, 0]], dim=1) / area
     table = torch.cat([origin, to_second, to_third, one[:, 2:], two[:, 2:]], dim=1)
-    origin_xy, origin_z, to_second, to_third, rise = table.index_select(0, owner).split([2, 1, 2, 2, 2], dim=1)
+    origin_xy, origin_z, to_second, to_third, rise = table.index_select(0, owner).tensor_split((2, 3, 5, 7), dim=1)
     offset = centre - origin_xy
     second = offset[:, 0] * to_second[:, 0] + offset[:, 1] * to_second[:, 1]
     third = offset[:, 0] * to_third[:, 0] + offset[:, 1] * to_third[:, 1]
