@@ -1,0 +1,61 @@
+# Every target works in .venv, made on first use and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SMOKE := build/smoke
+
+.DELETE_ON_ERROR:
+.PHONY: check lint types test demo smoke bench weights clean
+
+check: lint types test  ## what CI runs (the default)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
+		echo "thgen needs Python 3.10, 3.11 or 3.12; name one: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@mkdir -p $(VENV)/types && ln -sfn ../../models $(VENV)/types/thgen_models
+	@touch $@
+
+lint: $(INSTALLED)  ## style, formatting, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(INSTALLED)  ## type hints
+	$(BIN)/mypy
+
+test: $(INSTALLED)  ## the test suite
+	$(BIN)/pytest -q
+
+demo: $(INSTALLED)  ## a talking portrait, in demo/
+	$(BIN)/thgen demo demo --overwrite
+
+smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it
+	rm -rf $(SMOKE)
+	$(BIN)/thgen demo $(SMOKE)/demo
+	mkdir -p $(SMOKE)/clips/train $(SMOKE)/clips/val
+	cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/train/portrait.mp4
+	cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/val/portrait-again.mp4
+	$(BIN)/thgen preprocess all $(SMOKE)/clips --out $(SMOKE)/store
+	$(BIN)/thgen train expression --data $(SMOKE)/store --out $(SMOKE)/weights --config tiny
+	$(BIN)/thgen train motion --data $(SMOKE)/store --out $(SMOKE)/weights --config tiny
+	$(BIN)/thgen generate --ref $(SMOKE)/demo/reference.mp4 --audio samples/speech.wav \
+		--weights $(SMOKE)/weights -o $(SMOKE)/smoke.mp4
+
+bench: $(INSTALLED)  ## seconds a stage, and peak memory, for short and long speech
+	$(BIN)/python benchmarks/generate.py
+
+weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (hours)
+	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
+	mkdir -p runs/weights
+	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
+	for stage in unprojection expression motion; do \
+		$(BIN)/thgen train $$stage --data $(DATA) --out runs/$$stage --resume || exit 1; done
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""``python -m thcli`` is ``thgen``."""
+
+from thcli.commands.main import main
+
+main()

@@ -1,0 +1,28 @@
+"""``thgen demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from thcli.commands import options
+from thcli.commands.progress import show_progress
+
+
+@click.command("demo")
+@click.argument("folder", type=options.PATH, default=Path("demo"))
+@options.overwrite
+@options.progress
+@options.debug
+def command(folder: Path, overwrite: bool, progress: str) -> None:
+    """Make a talking video from a public-domain portrait.
+
+    Writes to FOLDER (default: demo) the portrait, a three-second moving clip made from it, and the talking video
+    made from that clip: portrait.png, reference.mp4, demo.mp4.
+    """
+    from thcli import demo
+
+    with show_progress(progress) as display:
+        video = demo.make_demo(folder, overwrite=overwrite, progress=display)
+    click.echo(f"{video}: watch it", err=True)

@@ -1,0 +1,63 @@
+"""From any exception to the line and the exit code that a person and a shell get (DESIGN.md §6)."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+
+from thcli.errors import ThgenError
+
+BUG, USAGE, MEDIA, DEVICE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 6, 7, 130
+
+
+class Failure(Exception):
+    """The end of a command: ``message`` for standard error, without ``thgen:``, and the exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.message, self.exit_code = message, exit_code
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to say of an exception, and with which code to leave."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, click.exceptions.Exit):
+        return Failure("", error.exit_code)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Failure("interrupted", INTERRUPTED)
+    if isinstance(error, click.UsageError):
+        return Failure(f"error: {_usage(error)}", USAGE)
+    if isinstance(error, click.ClickException):
+        return Failure(f"error: {_one_line(error.format_message())}", error.exit_code)
+    if isinstance(error, ThgenError):
+        return Failure(f"error: {_one_line(str(error))}", error.exit_code)
+    if isinstance(error, OSError):
+        return Failure(f"error: {_operating_system(error)}", MEDIA)
+    # torch's own out-of-memory error is known by name: importing torch to compare would cost seconds.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Failure("error: out of memory; use a shorter or smaller clip, or --device cpu", DEVICE)
+    return Failure(
+        f"error: a bug in thgen ({type(error).__name__}: {_one_line(str(error))}); "
+        "please report it with what --debug prints",
+        BUG,
+    )
+
+
+def _usage(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "thgen"
+    return f"{_one_line(error.format_message())} See '{path} --help'."
+
+
+def _operating_system(error: OSError) -> str:
+    name = error.filename if error.filename is not None else "output"
+    if error.errno == errno.ENOSPC:
+        return f"{name}: no space left on the disk; free some, or write elsewhere"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{name}: not allowed ({error.strerror}); check the permissions, or write elsewhere"
+    return f"{name}: {error.strerror or _one_line(str(error))}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

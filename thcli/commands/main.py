@@ -1,0 +1,93 @@
+"""``thgen``: the group of all commands. A command's module is imported when it is called, so ``--help`` is quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from thcli import __version__
+from thcli.commands.failures import Failure, failure_of
+
+COMMANDS = {
+    "generate": "Make a talking video of the person in a clip or photo, saying what a recording says.",
+    "demo": "Make a talking video from a public-domain portrait.",
+    "inspect": "Show what a clip holds: the face, its motion, the speech, and what a reference should have.",
+    "preprocess": "Turn clips into training data, or write their landmarks, poses, meshes or audio features.",
+    "train": "Train the networks on preprocessed clips.",
+}
+"""Name of the command, which is also its module's, and its one-line help."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is asked for, and turns errors into one line and an exit code (DESIGN.md §6)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"thcli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs |= {"standalone_mode": False, "prog_name": "thgen"}
+        try:
+            code = super().main(*args, **kwargs)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = failure_of(error)
+            _say(failure)
+            code = failure.exit_code
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has closed it, as `head` does. Nothing more to say: the shell's code for SIGPIPE.
+            return _abandon_stdout()
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.meta.get("thgen.debug"):
+                import traceback
+
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            raise failure_of(error) from error
+
+
+def _abandon_stdout() -> int:
+    import os
+    import sys
+
+    # The interpreter flushes standard output when it ends; without this it would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
+
+def _say(failure: Failure) -> None:
+    if failure.message:
+        click.echo(f"thgen: {failure.message}", err=True)
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="thgen", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Talking-head video from about three seconds of a person, or one photo, and any speech recording.
+
+    \b
+    thgen generate --ref clip.mp4 --audio speech.wav -o out.mp4
+    thgen generate --ref photo.jpg --audio speech.mp3
+    thgen demo
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

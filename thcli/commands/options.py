@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+PATH = click.Path(path_type=Path)
+TRACKERS = click.Choice(["builtin", "mediapipe", "face-alignment"])
+
+tracker: Decorator = click.option(
+    "--tracker", type=TRACKERS, default="builtin", show_default=True, help="What finds and tracks the face."
+)
+weights: Decorator = click.option(
+    "--weights", type=PATH, metavar="DIR", help="Look for weights in this folder first, then among those shipped."
+)
+device: Decorator = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
+)
+overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+progress: Decorator = click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="How to show progress, on standard error. auto: bar on a terminal, else none.",
+)
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.find_root().meta["thgen.debug"] = value
+
+
+debug: Decorator = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_debug,
+    help="Print the traceback of an error.",
+)

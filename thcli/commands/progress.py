@@ -1,0 +1,117 @@
+"""Progress on standard error: a bar for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+INTERVAL = 0.5
+"""Seconds between two JSON lines of one stage, and the least."""
+
+
+class Progress(Protocol):
+    """What the library reports to: the stages as they begin, and the frames as they are done."""
+
+    def stage(self, name: str, total: int | None) -> None: ...
+
+    def advance(self, frames: int = 1) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        pass
+
+    def advance(self, frames: int = 1) -> None:
+        pass
+
+
+class JsonLines:
+    """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second)."""
+
+    def __init__(self) -> None:
+        self.name, self.total, self.done = "", None, 0
+        self.began = self.written = time.monotonic()
+
+    def stage(self, name: str, total: int | None) -> None:
+        self.finish()
+        self.name, self.total, self.done = name, total, 0
+        self.began = time.monotonic()
+        self._write()
+
+    def advance(self, frames: int = 1) -> None:
+        self.done += frames
+        if time.monotonic() - self.written >= INTERVAL:
+            self._write()
+
+    def finish(self) -> None:
+        """Close the stage with its last count."""
+        if self.name:
+            self._write()
+
+    def _write(self) -> None:
+        self.written = time.monotonic()
+        seconds = self.written - self.began
+        rate = round(self.done / seconds, 1) if self.done and seconds > 0 else None
+        line = {"stage": self.name, "done": self.done, "total": self.total, "seconds": round(seconds, 2), "rate": rate}
+        print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - a stream for programs
+
+
+@contextmanager
+def show_progress(kind: str, unit: str = "frames") -> Iterator[Progress]:
+    """The display for ``--progress KIND``; ``unit`` is what ``advance`` counts."""
+    if kind == "auto":
+        kind = "bar" if sys.stderr.isatty() else "none"
+    if kind == "bar":
+        with _bar(unit) as display:
+            yield display
+    elif kind == "json":
+        lines = JsonLines()
+        yield lines
+        lines.finish()
+    else:
+        yield Silent()
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Progress]:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description:<12}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeElapsedColumn(),
+    )
+    # rich leaves out colours by itself where NO_COLOR is set.
+    with rich.Progress(*columns, console=Console(stderr=True)) as display:
+        yield _Bar(display, unit)
+
+
+class _Bar:
+    """One line a stage; finished stages stay on show with their frames a second."""
+
+    def __init__(self, display: object, unit: str) -> None:
+        from rich.progress import Progress as Display
+        from rich.progress import TaskID
+
+        assert isinstance(display, Display)
+        self.display, self.unit = display, unit
+        self.task, self.done, self.began = TaskID(-1), 0, 0.0
+
+    def stage(self, name: str, total: int | None) -> None:
+        if self.task >= 0 and self.display.tasks[self.task].total is None:
+            self.display.update(self.task, total=self.done)
+        self.task, self.done, self.began = self.display.add_task(name, total=total, rate=""), 0, time.monotonic()
+
+    def advance(self, frames: int = 1) -> None:
+        self.done += frames
+        rate = self.done / max(time.monotonic() - self.began, 1e-3)
+        self.display.update(self.task, advance=frames, rate=f"{rate:.1f} {self.unit}/s")
