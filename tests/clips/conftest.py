@@ -33,10 +33,10 @@ def counter(make: Make, tmp_path: Path) -> Callable[..., Path]:
     """counter(name, levels, fps, *options): a video whose nth picture is grey of the nth level."""
 
     def run(name: str, levels: NDArray[np.uint8], fps: object, *options: object) -> Path:
-        raw = tmp_path / "levels.gray"
-        raw.write_bytes(b"".join(bytes([level]) * (64 * 48) for level in levels))
-        source = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", "64x48", "-r", fps, "-i", raw)
-        return make(name, *source, "-c:v", "libx264", "-qp", 0, *options)
+        raw = tmp_path / "levels.rgb"
+        raw.write_bytes(b"".join(bytes([level]) * (64 * 48 * 3) for level in levels))
+        source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x48", "-r", fps, "-i", raw)
+        return make(name, *source, "-c:v", "libx264", "-qp", 0, "-pix_fmt", "yuv444p", *options)
 
     return run
 

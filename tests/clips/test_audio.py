@@ -82,7 +82,7 @@ def test_standard_input(make, monkeypatch):
 def test_standard_input_in_messages(monkeypatch):
     for data in (b"", b"no sound at all\n" * 20):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-        with pytest.raises(MediaError, match="^standard input: "):
+        with pytest.raises(MediaError, match=r"^standard input: "):
             read_speech("-")
 
 

@@ -40,7 +40,7 @@ def test_frames_follow_the_timestamps_at_any_rate(counter, fps):
 def test_variable_frame_rate_holds_each_picture_for_its_time(counter):
     levels = np.array([30, 90, 150, 210, 60, 120], np.uint8)
     # Pictures at 0, 1, 4, 9, 16, 25 ticks of 40 ms; the last lasts one tick.
-    path = counter("vfr.mkv", levels, 25, "-vf", "setpts=N*N", "-fps_mode", "vfr", "-enc_time_base", "1/25")
+    path = counter("vfr.mkv", levels, 25, "-vf", "setpts=N*N", "-enc_time_base", "1/25")
     got = levels_of(path)
     expected = np.repeat(levels, [1, 3, 5, 7, 9, 1])
     assert len(got) in (26, len(expected))
@@ -76,7 +76,11 @@ COLOURS = "color=red:s=64x32:d=0.2:r=25,drawbox=32:0:32:16:lime:fill,drawbox=0:1
 
 def test_rotation_metadata_turns_the_picture(make):
     upright = make("up.mp4", *TESTSRC, COLOURS, "-pix_fmt", "yuv420p")
-    turned = make("turned.mp4", "-display_rotation", 90, "-i", upright, "-c", "copy")
+    data = bytearray(upright.read_bytes())
+    matrix = data.index(b"tkhd") + 44  # of a version 0 track header
+    data[matrix : matrix + 20] = np.array([0, -1 << 16, 0, 1 << 16, 0], ">i4").tobytes()
+    turned = upright.with_name("turned.mp4")
+    turned.write_bytes(data)
     info = probe(turned)
     assert (info.width, info.height) == (32, 64)
     frame = read_clip(turned).frames[0]

@@ -160,10 +160,12 @@ class VideoWriter:
         height, width = self._canvas.shape[:2]
         # The frames are sRGB; players take the matrix from the tags, so conversion and tags must agree.
         picture = ffmpeg.input(
-            "pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=f"{width}x{height}", framerate=FPS
+            "pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=FPS
         ).filter("scale", out_color_matrix=_COLOUR, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_inp")
-        streams = [picture.filter("format", "yuv420p")]
+        tags = {"range": "tv", "colorspace": _COLOUR, "color_primaries": _COLOUR, "color_trc": _COLOUR}
+        streams = [picture.filter("format", "yuv420p").filter("setparams", **tags)]
         options: dict[str, Any] = {"c:v": encoder.name, **dict(encoder.options), "g": KEYFRAME_INTERVAL, "r": FPS}
+        # Older ffmpegs take the tags from here, newer ones from the filtered frames.
         options |= {"colorspace": _COLOUR, "color_primaries": _COLOUR, "color_trc": _COLOUR, "color_range": "tv"}
         if self._audio is not None:
             streams.append(self._sound(self._audio))
@@ -171,7 +173,7 @@ class VideoWriter:
         said = ((key, value) for key, value in self._metadata.items() if key != XMP_KEY)
         options |= {f"metadata:g:{i}": f"{key}={value}" for i, (key, value) in enumerate(said)}
         options |= {"map_metadata": -1, "map_chapters": -1, "format": "mp4"}
-        fragmented = "frag_keyframe+empty_moov+default_base_moof+skip_trailer"
+        fragmented = "frag_keyframe+delay_moov+default_base_moof+skip_trailer"
         options["movflags"] = fragmented if self._part is None else "+faststart"
         output = "pipe:1" if self._part is None else f"file:{self._part.absolute()}"
         return arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)

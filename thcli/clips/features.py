@@ -27,7 +27,9 @@ LOUD = 99.0
 """Percentile of the step levels taken for the loudest speech; a click shorter than 1 % of the time does not move it."""
 GATE_NEPERS = 20.0 / 10.0 * np.log(10.0)
 """Steps within 20 dB of the loudest count as speech when its level is measured; pauses and noise do not."""
-_TINY = 1e-12
+_TINY = 1e-20
+_LOWEST_LEVEL = -23.0
+"""Natural log of mel power, about -84 dBFS: recordings below it are silence, not quiet speech."""
 
 # Speech activity: thresholds in dB and lengths in steps of 10 ms.
 _NOISE_WINDOW, _NOISE_PERCENTILE = 400, 10
@@ -94,7 +96,7 @@ def _speech_level(power: Float) -> float:
     """Mean log power of the steps in which someone speaks; power is [steps, bands]."""
     loudness = np.log(np.maximum(power.mean(axis=1), _TINY))
     speaking = loudness > np.percentile(loudness, LOUD) - GATE_NEPERS
-    return float(loudness[speaking].mean())
+    return max(float(loudness[speaking].mean()), _LOWEST_LEVEL)
 
 
 def _noise_floor(level: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -127,10 +129,13 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=1)
 def _mel_bank() -> Float:
-    """librosa's Slaney filter bank, [N_FFT / 2 + 1, 80] float32, for a window of unit gain."""
+    """librosa's Slaney filter bank, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
+
+    The triangles peak at 1: wide bands gather more power, which offsets the fall of speech toward high frequencies.
+    """
     from librosa.filters import mel  # 1 s of import, numba and scipy.signal, hence here
 
-    bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ)
+    bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ, norm=None)
     return np.ascontiguousarray(bank.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
 
 
