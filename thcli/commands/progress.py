@@ -35,7 +35,8 @@ class JsonLines:
     """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second)."""
 
     def __init__(self) -> None:
-        self.name, self.total, self.done = "", None, 0
+        self.name, self.done = "", 0
+        self.total: int | None = None
         self.began = self.written = time.monotonic()
 
     def stage(self, name: str, total: int | None) -> None:

@@ -1,0 +1,1 @@
+"""Input of ``thgen demo``; README.md says where it comes from."""
