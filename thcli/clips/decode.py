@@ -16,6 +16,7 @@ from thcli.records import FPS, Clip, Image
 
 PREROLL = FPS
 """Frames decoded before ``start`` and dropped: the picture on show there may have begun earlier (VFR)."""
+HD_SIDE = 1280
 MISSING = FPS // 2
 """Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
 
@@ -103,13 +104,16 @@ def _video(path: Path, info: MediaInfo, start: float, seconds: float | None) -> 
 
 def _command(path: Path, info: MediaInfo, seek: float, limit: int | None) -> list[str]:
     source = open_input(path, **({"ss": f"{seek:.6f}"} if seek > 0 else {}))
+    hd = max(info.width, info.height) >= HD_SIDE
     # Untagged HD is BT.709 by common custom; swscale would take it for BT.601.
-    matrix = {"in_color_matrix": "bt709"} if info.matrix == "unknown" and max(info.width, info.height) >= 1280 else {}
+    matrix = {"in_color_matrix": "bt709"} if info.matrix == "unknown" and hd else {}
+    # Interpolated chroma doubles the time of decoding, and at HD its pixels are small beside a face.
+    flags = "bicubic+accurate_rnd" if hd else "bicubic+accurate_rnd+full_chroma_int"
     frames = (
         source["V:0"]
         .filter("bwdif", mode="send_frame", deint="interlaced")
         .filter("fps", FPS, start_time=0, round="near")
-        .filter("scale", info.width, info.height, flags="bicubic+accurate_rnd+full_chroma_int", **matrix)
+        .filter("scale", info.width, info.height, flags=flags, **matrix)
         .filter("format", "rgb24")
     )
     options = {} if limit is None else {"frames:v": limit}
