@@ -54,7 +54,7 @@ def eye_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _distance(mesh: NDArray[np.floating], pair: tuple[int, int]) -> NDArray[np.floating]:
-    return np.linalg.norm(mesh[..., pair[0], :] - mesh[..., pair[1], :], axis=-1)
+    return np.asarray(np.linalg.norm(mesh[..., pair[0], :] - mesh[..., pair[1], :], axis=-1))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FaceModel:
     def expression(self, deposed: Float) -> Float:
         """Coefficients (..., 20) of de-posed meshes (..., V, 3) in canonical face units."""
         delta = deposed - self.canonical
-        return delta.reshape(*delta.shape[:-2], -1) @ self.projection
+        return (delta.reshape(*delta.shape[:-2], -1) @ self.projection).astype(np.float32)
 
     def displacement(self, expression: Float, blink: Float | None = None) -> Float:
         """What coefficients (..., 20), and blink (...) in 0..1, add to a face: (..., V, 3), canonical units."""

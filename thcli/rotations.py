@@ -18,14 +18,14 @@ def to_matrix(vector: Array) -> Array:
     """Rotation vectors (..., 3) in radians to matrices (..., 3, 3)."""
     flat = np.reshape(vector, (-1, 3))
     matrices = Rotation.from_rotvec(flat).as_matrix()
-    return matrices.reshape(*np.shape(vector)[:-1], 3, 3).astype(np.asarray(vector).dtype)
+    return np.asarray(matrices.reshape(*np.shape(vector)[:-1], 3, 3), dtype=np.asarray(vector).dtype)
 
 
 def to_vector(matrix: Array) -> Array:
     """Rotation matrices (..., 3, 3) to rotation vectors (..., 3) in radians."""
     flat = np.reshape(matrix, (-1, 3, 3))
     vectors = Rotation.from_matrix(flat).as_rotvec()
-    return vectors.reshape(np.shape(matrix)[:-1]).astype(np.asarray(matrix).dtype)
+    return np.asarray(vectors.reshape(np.shape(matrix)[:-1]), dtype=np.asarray(matrix).dtype)
 
 
 def remove_pose(points: Array, pose: Array) -> Array:

@@ -45,11 +45,11 @@ class CropBox:
 
     def to_crop(self, points: Array, size: int = CROP_SIZE) -> Array:
         """Points (..., 2 or 3) of the frame in pixels of the crop resized to ``size``; z scales alike."""
-        return (points - self._corner(points)) * points.dtype.type(size / self.side)
+        return np.asarray((points - self._corner(points)) * points.dtype.type(size / self.side))
 
     def to_frame(self, points: Array, size: int = CROP_SIZE) -> Array:
         """The inverse of ``to_crop``."""
-        return points * points.dtype.type(self.side / size) + self._corner(points)
+        return np.asarray(points * points.dtype.type(self.side / size) + self._corner(points))
 
     def _corner(self, points: Array) -> Array:
         return np.array([self.x0, self.y0, 0][: points.shape[-1]], dtype=points.dtype)

@@ -37,13 +37,15 @@ ROUNDS = 6
 def to_canonical_units(points_px: Array, scale: float, size: tuple[int, int]) -> Array:
     """Pixels (..., 3) of a frame of size (w, h) to canonical face units around the frame's centre."""
     centre = np.array([size[0] / 2, size[1] / 2, 0], dtype=points_px.dtype)
-    return (points_px - centre) * points_px.dtype.type(scale)
+    moved: Array = (points_px - centre) * points_px.dtype.type(scale)
+    return moved
 
 
 def to_pixels(points: Array, scale: float, size: tuple[int, int]) -> Array:
     """The inverse of ``to_canonical_units``."""
     centre = np.array([size[0] / 2, size[1] / 2, 0], dtype=points.dtype)
-    return points / points.dtype.type(scale) + centre
+    placed: Array = points / points.dtype.type(scale) + centre
+    return placed
 
 
 def fit_poses(landmarks_px: Array, size: tuple[int, int], model: FaceModel) -> tuple[Float, float]:
@@ -92,7 +94,7 @@ def _weighted_fit(points: Array, target: Array, weights: Array) -> tuple[Array, 
 def _laid_on(points: Array, target: Array) -> Array:
     """One shape [P, 3] moved and scaled onto another."""
     pose, scale = fit_rigid(points[None], (0, 0), target, RIGID_WEIGHTS)
-    return remove_pose(points[None] * scale, pose)[0]
+    return np.asarray(remove_pose(points[None] * scale, pose)[0])
 
 
 def smooth_poses(pose: Array, sigma: float) -> Array:

@@ -171,7 +171,7 @@ def _interpolated(mesh: Float, confidence: Float) -> Float:
     left = seen[np.where(seen[after] == times, after, np.maximum(after - 1, 0))]
     right = seen[after]
     share = np.where(right > left, (times - left) / np.maximum(right - left, 1), 0).clip(0, 1)[:, None, None]
-    return (mesh[left] + (mesh[right] - mesh[left]) * share).astype(np.float32)
+    return np.asarray((mesh[left] + (mesh[right] - mesh[left]) * share).astype(np.float32))
 
 
 def _same_face(box: Array, last: Array, frames: int) -> bool:

@@ -180,13 +180,13 @@ def _mean_over_subjects(faces: Sequence[tuple[str, Array]]) -> Array:
     by_subject = defaultdict(list)
     for subject, face in faces:
         by_subject[subject].append(face)
-    return np.mean([np.mean(group, axis=0) for group in by_subject.values()], axis=0)
+    return np.asarray(np.mean([np.mean(group, axis=0) for group in by_subject.values()], axis=0))
 
 
 def _sized(face: Array) -> Array:
     """Origin at the rigid points' centroid, outer eye corners one unit apart."""
     face = face - face[RIGID].mean(axis=0)
-    return face / np.linalg.norm(face[OUTER_EYE_CORNERS[0]] - face[OUTER_EYE_CORNERS[1]])
+    return np.asarray(face / np.linalg.norm(face[OUTER_EYE_CORNERS[0]] - face[OUTER_EYE_CORNERS[1]]))
 
 
 def _normalised(face: Array) -> Array:
@@ -217,7 +217,7 @@ def eye_region(canonical: Array) -> Array:
     distance[list(RIGHT_IRIS + LEFT_IRIS)] = 0
     near, far = EYE_REACH
     fade = np.clip((far - distance) / (far - near), 0, 1)
-    return fade * fade * (3 - 2 * fade)
+    return np.asarray(fade * fade * (3 - 2 * fade))
 
 
 def _blink(canonical: Array, deposed: Sequence[_Deposed], mirror: NDArray[np.intp]) -> Array:
@@ -236,7 +236,7 @@ def _blink(canonical: Array, deposed: Sequence[_Deposed], mirror: NDArray[np.int
     # The lid gap is not quite linear in the displacement: take the length that leaves the eyes just closed.
     lengths = np.linspace(0, 2, 401) * eye_opening(canonical)
     openings = eye_opening(canonical + lengths[:, None, None] * slope)
-    return slope * lengths[np.argmax(openings <= max(CLOSED_EYES, openings.min() + 1e-3))]
+    return np.asarray(slope * lengths[np.argmax(openings <= max(CLOSED_EYES, openings.min() + 1e-3))])
 
 
 def _movement(canonical: Array, deposed: Sequence[_Deposed]) -> _Movement:
@@ -254,7 +254,7 @@ def _movement(canonical: Array, deposed: Sequence[_Deposed]) -> _Movement:
 
 
 def _centred(values: Array) -> Array:
-    return values - values.mean(axis=0)
+    return np.asarray(values - values.mean(axis=0))
 
 
 def _turn_artefacts(movement: _Movement) -> Array:
@@ -265,7 +265,7 @@ def _turn_artefacts(movement: _Movement) -> Array:
     root = np.sqrt(movement.weight)[:, None]
     causes = np.concatenate([movement.turn, movement.opening[:, None]], axis=1)
     effects = movement.mesh.reshape(len(causes), -1)
-    return np.linalg.lstsq(causes * root, effects * root, rcond=None)[0][:3]
+    return np.asarray(np.linalg.lstsq(causes * root, effects * root, rcond=None)[0][:3])
 
 
 def _expression_basis(

@@ -28,12 +28,13 @@ def triangulate(open_face: Array) -> NDArray[np.int32]:
     With y down, counter-clockwise on the screen means that (b - a) x (c - a) in (x, y) is negative.
     """
     flat = unwrap(open_face)
-    for iris, ring in ((RIGHT_IRIS, RIGHT_EYE), (LEFT_IRIS, LEFT_EYE)):
-        centre = flat[list(ring)].mean(axis=0)  # the lids cover part of the iris: draw it where it is between them
+    for iris, lids in ((RIGHT_IRIS, RIGHT_EYE), (LEFT_IRIS, LEFT_EYE)):
+        centre = flat[list(lids)].mean(axis=0)  # the lids cover part of the iris: draw it where it is between them
         spread = flat[list(iris)] - flat[iris[0]]
         flat[list(iris)] = centre + 0.5 * spread
     triangles = Delaunay(flat).simplices
-    for ring in (INNER_LIPS, RIGHT_EYE, LEFT_EYE):
+    rings: tuple[tuple[int, ...], ...] = (INNER_LIPS, RIGHT_EYE, LEFT_EYE)
+    for ring in rings:
         for edge in ring_edges(ring):
             triangles = insert_edge(triangles, flat, edge)
     return _orient(_without_slivers(triangles, flat), flat).astype(np.int32)
@@ -114,7 +115,7 @@ def _thinness(corners: Array) -> Array:
     """Height over longest side of triangles [F, 3, 2]."""
     sides = corners - np.roll(corners, 1, axis=1)
     area = np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0])
-    return area / (sides**2).sum(axis=2).max(axis=1)
+    return np.asarray(area / (sides**2).sum(axis=2).max(axis=1))
 
 
 def _orient(triangles: NDArray[np.integer], points: Array) -> NDArray[np.integer]:
