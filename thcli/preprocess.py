@@ -26,8 +26,8 @@ from thcli.checkpoints import find_weights, write_atomic
 from thcli.data.sources import SOUNDS, VIDEOS, Source, find_sources
 from thcli.data.store import CROP, SPEECH, TRACK, StoreWriter, save_track, write_index
 from thcli.errors import MediaError, NoFaceError, ThgenError, UsageError
-from thcli.face_model import FaceModel
-from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float
+from thcli.face_model import FaceModel, mouth_opening
+from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
 
 if TYPE_CHECKING:
     from thcli.faces.crop import CropBox
@@ -38,6 +38,10 @@ FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh":
 """What of a face track goes into the file of each kind, besides size, tracker and confidence."""
 MAX_BYTES = 4 << 30
 """Frames of a clip are held in memory; longer ones must be cut first."""
+MOUTH_LEADS = 2
+"""Frames by which a mouth opens before the sound is loud where both are in step (median over 41 clips)."""
+MAX_LAG, LEAST_FIT, SHORTEST_SYNC = 8, 0.3, 2 * FPS
+"""Frames searched to either side for the lag between mouth and sound; the correlation, and frames, it takes."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _tracker(name: str, weights: Path | None) -> Tracker:
     """Loaded once a process, however many clips it tracks."""
     from thcli.faces.backends import load_tracker
 
-    return load_tracker(name, weights)
+    return load_tracker(name, load_face_model(weights), weights)
 
 
 def _check_length(path: Path) -> None:
@@ -196,15 +200,44 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     from thcli.clips.encode import VideoWriter
     from thcli.faces.crop import crop_frame, head_crop
 
-    samples = read_speech(source.path).samples
+    speech = read_speech(source.path)
     clip, track = track_file(source.path, options.tracker, options.weights)
     box = head_crop(track.box, track.size)
-    with StoreWriter(out).clip(replace(source.meta, frames=len(clip))) as folder:
+    lag = source.meta.av_lag if source.meta.av_lag is not None else av_lag(track, speech)
+    with StoreWriter(out).clip(replace(source.meta, frames=len(clip), av_lag=lag)) as folder:
         with VideoWriter(folder / CROP, (CROP_SIZE, CROP_SIZE), None, len(clip)) as video:
             for frame in clip.frames:
                 video.write(crop_frame(frame, box))
-        soundfile.write(folder / SPEECH, _fitted(samples, len(clip)), SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(folder / SPEECH, _fitted(speech.samples, len(clip)), SAMPLE_RATE, subtype="PCM_16")
         save_track(folder / TRACK, _in_crop(track, box, load_face_model(options.weights)))
+
+
+def av_lag(track: FaceTrack, speech: Speech) -> int | None:
+    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together.
+
+    The lag at which the loudness of the speech goes best with the opening of the mouth, both without their slow
+    changes.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    from thcli.clips.features import log_mel
+
+    loudness = log_mel(speech).mean((1, 2))
+    length = min(len(loudness), len(track))
+    if length < SHORTEST_SYNC:
+        return None
+    both = np.stack([loudness[:length], mouth_opening(track.mesh[:length])])
+    heard, seen = gaussian_filter1d(both, 1, axis=1) - gaussian_filter1d(both, 2 * FPS, axis=1)
+    fit = {lag: _correlation(heard[max(0, -lag) :], seen[max(0, lag) :]) for lag in range(-MAX_LAG, MAX_LAG + 1)}
+    best = max(fit, key=lambda lag: fit[lag])
+    return best + MOUTH_LEADS if fit[best] >= LEAST_FIT and abs(best) < MAX_LAG else None
+
+
+def _correlation(first: Float, second: Float) -> float:
+    length = min(len(first), len(second))
+    first, second = first[:length] - first[:length].mean(), second[:length] - second[:length].mean()
+    scale = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / scale if scale > 0 else 0.0
 
 
 def _fitted(samples: Float, frames: int) -> Float:

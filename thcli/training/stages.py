@@ -1,0 +1,92 @@
+"""What ``thgen train STAGE`` runs: the stages by name, their configuration, and the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from thcli.config import Config, load_config
+from thcli.data.store import Store
+from thcli.errors import DeviceError, MediaError, UsageError
+from thcli.training.loop import Progress, TrainResult
+
+STAGES = ("face-model", "expression", "motion", "unprojection")
+
+
+def run(
+    stage: str,
+    data: Path,
+    out: Path,
+    *,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str = "auto",
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train one stage on the store ``data`` into the folder ``out`` (``face-model``: into the file ``out``).
+
+    config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
+    weights: where to look first for weights that the stage builds on, such as the face model
+    Raises UsageError, MediaError, WeightsError, DeviceError.
+    """
+    chosen = load_config(config, overrides)
+    if stage == "face-model":
+        return _face_model(data, out)
+    if stage not in STAGES:
+        raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
+    return _network(stage, data, out, chosen, resume, resolve_device(device), weights, progress)
+
+
+def _network(
+    stage: str,
+    data: Path,
+    out: Path,
+    config: Config,
+    resume: bool,
+    device: str,
+    weights: Path | None,
+    progress: Progress | None,
+) -> TrainResult:
+    if stage == "expression":
+        from thcli.training.expression import train_expression
+
+        return train_expression(data, out, config, progress, device=device, resume=resume, weights=weights)
+    if stage == "motion":
+        from thcli.training.head_motion import train_head_motion
+
+        return train_head_motion(data, out, config.motion, progress, device=device, resume=resume)
+    from thcli.training.unprojection import train_unprojection
+
+    return train_unprojection(data, out, config, progress, device=device, resume=resume, weights=weights)
+
+
+def _face_model(data: Path, out: Path) -> TrainResult:
+    """Canonical face, topology and expression basis from a store's training tracks; there are no steps to resume."""
+    from thcli.training.face_model import MeshTrack, fit_face_model
+
+    if out.suffix != ".safetensors":
+        raise UsageError(f"{out}: expected a file for the face model, such as weights/face_model.safetensors")
+    store = Store(data)
+    clips = store.select("train")
+    if not clips:
+        raise MediaError(f"{data}: no training clips there; preprocess some, or rename their folder to train")
+    model, report = fit_face_model(MeshTrack(meta.subject, store.track(meta.clip).mesh) for meta in clips)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    model.save(out)
+    return TrainResult(out, 0, {name: float(value) for name, value in dataclasses.asdict(report).items()})
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` as the device to use here; DeviceError for one that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"--device {name}: no such device here; use --device cpu") from error
+    return name
