@@ -79,7 +79,7 @@ def find_weights(name: str, weights: Path | None = None) -> Path:
 
 
 def verify(path: Path) -> None:
-    """Compare a file with its folder's manifest; a folder without one is taken as it is, a file not listed is refused."""
+    """Compare a file with its folder's manifest; without one it is taken as it is, not listed it is refused."""
     manifest = path.parent / MANIFEST
     if not manifest.is_file():
         return

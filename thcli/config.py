@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from thcli.errors import UsageError
 
 SHIPPED = ("lite", "tiny", "paper")
+Dims = TypeVar("Dims")
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,42 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class ExpressionConfig:
-    """Training of Psi, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``."""
+class SpeechAugment:
+    """Chances and sizes of changes to the sound in training.
 
-    train: TrainOptions = TrainOptions()
+    noise: chance of noise, at 6 to 30 dB (§3.2): another speaker's sound or coloured noise
+    gain_db: largest change of the level
+    tilt_db: largest tilt of the spectrum, from end to end
+    warp: largest stretch of the mel axis, as longer and shorter vocal tracts make it
+    mask: chance of one band, and of one stretch of time, being silenced
+    """
+
+    noise: float = 0.7
+    gain_db: float = 6.0
+    tilt_db: float = 9.0
+    warp: float = 0.1
+    mask: float = 0.3
+
+
+@dataclass(frozen=True)
+class ExpressionConfig:
+    """Training of Psi, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
+
+    frames: of a training window
+    held_out: subjects among those to train on that are kept apart, to choose the best network by
+    lip_weight, face_weight: of the lips' and of the other vertices in the loss; the chin's is 1
+    velocity_weight, concordance_weight: of these losses, beside 1 for the position's
+    """
+
+    train: TrainOptions = TrainOptions(steps=2500, batch_size=32, lr=1e-3, weight_decay=0.05, ema=0.995, bf16=True)
     network: Mapping[str, Any] = field(default_factory=dict)
+    augment: SpeechAugment = SpeechAugment()
+    frames: int = 75
+    held_out: int = 12
+    lip_weight: float = 4.0
+    face_weight: float = 0.1
+    velocity_weight: float = 1.0
+    concordance_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,11 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     for override in overrides:
         config = _merge(config, _parse_override(override), f"--set {override}")
     return config
+
+
+def make_dims(kind: type[Dims], changes: Mapping[str, Any], source: str) -> Dims:
+    """A network's ``Dims`` with some fields changed; ``UsageError`` naming ``source`` for unknown ones."""
+    return typing.cast("Dims", _merge(kind(), changes, source))
 
 
 def to_yaml(config: Config) -> str:

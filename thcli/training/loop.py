@@ -41,7 +41,7 @@ class Networks:
 
 
 class Stage(Protocol[Batch]):
-    """One kind of training. ``name`` is the checkpoint's stage, ``header`` its provenance (step and metrics are added)."""
+    """One kind of training: ``name`` is the checkpoint's stage, ``header`` its provenance, less step and metrics."""
 
     name: str
     header: Header
@@ -53,7 +53,7 @@ class Stage(Protocol[Batch]):
         """One random batch, on the device."""
 
     def step(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name. ``total`` trains the network, ``critic``, where there is one, the critic; others are logged."""
+        """Losses by name: ``total`` trains the network, ``critic`` the critic if there is one; others are logged."""
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Figures on held-out subjects; the lower ``score``, the better."""

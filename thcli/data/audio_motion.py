@@ -1,0 +1,106 @@
+"""What Psi and Phi learn from: a speaker's sound beside the movement of the face, aligned in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thcli.data.store import ClipMeta, Store
+from thcli.errors import MediaError
+from thcli.face_model import FaceModel, mouth_opening
+from thcli.records import FaceTrack, Float
+
+
+@dataclass(frozen=True)
+class AudioMotion:
+    """One clip, mouth and sound in step.
+
+    features: [T, 4, 80] float32, log-mel
+    expression: [T, 20] float32, coefficients of the face model
+    pose: [T, 6] float32, rotation vector (rad) and translation (canonical face units)
+    opening: [T] float32, gap between the lips over the distance of the outer eye corners, as tracked
+    tracked: [T] bool, False where the track was interpolated
+    """
+
+    clip: str
+    subject: str
+    features: Float
+    expression: Float
+    pose: Float
+    opening: Float
+    tracked: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.expression)
+
+
+def load_audio_motion(
+    store: Store,
+    split: str,
+    model: FaceModel,
+    features: Callable[[Path], Float],
+    deposed: Callable[[FaceTrack], Float],
+    shortest: int = 50,
+) -> list[AudioMotion]:
+    """The clips of a split whose sound is known to fit the mouth (``av_lag``), at least ``shortest`` frames each.
+
+    features: log-mel features [T, 4, 80] of a sound file
+    deposed: meshes [T, V, 3] of a track on the canonical face
+    Stages must not be imported here, so training passes these two in.
+    """
+    clips = [_load(store, meta, model, features, deposed) for meta in store.select(split) if meta.av_lag is not None]
+    clips = [clip for clip in clips if len(clip) >= shortest]
+    if not clips:
+        raise MediaError(
+            f"{store.root}: no clip of split '{split}' with a known av_lag and {shortest} frames; add some"
+        )
+    return clips
+
+
+def _load(
+    store: Store,
+    meta: ClipMeta,
+    model: FaceModel,
+    features: Callable[[Path], Float],
+    deposed: Callable[[FaceTrack], Float],
+) -> AudioMotion:
+    track = store.track(meta.clip)
+    mesh = deposed(track)
+    sound, motion = in_step(len(mesh), features(store.speech(meta.clip)), meta.av_lag or 0)
+    return AudioMotion(
+        clip=meta.clip,
+        subject=meta.subject,
+        features=sound,
+        expression=model.expression(mesh)[motion].astype(np.float32),
+        pose=track.pose[motion],
+        opening=mouth_opening(mesh)[motion].astype(np.float32),
+        tracked=track.confidence[motion] > 0,
+    )
+
+
+def in_step(n_frames: int, features: Float, lag: int) -> tuple[Float, slice]:
+    """Features and the frames that belong to them where the mouth trails the sound by ``lag`` frames.
+
+    Frame t + lag shows the mouth that spoke features t; what has no partner is cut off.
+    """
+    first = max(0, -lag)
+    length = min(len(features) - first, n_frames - (first + lag))
+    return features[first : first + max(length, 0)], slice(first + lag, first + lag + max(length, 0))
+
+
+def split_subjects(
+    clips: Sequence[AudioMotion], held_out: int, seed: int
+) -> tuple[list[AudioMotion], list[AudioMotion]]:
+    """Clips apart by subject: those to train on, and those of ``held_out`` random subjects to stop early by."""
+    subjects = sorted({clip.subject for clip in clips})
+    if held_out >= len(subjects):
+        raise MediaError(
+            f"{len(subjects)} subjects to train on, expected more than the {held_out} to hold out; add clips"
+        )
+    chosen = set(np.random.default_rng(seed).permutation(subjects)[:held_out].tolist())
+    kept = [clip for clip in clips if clip.subject not in chosen]
+    return kept, [clip for clip in clips if clip.subject in chosen]

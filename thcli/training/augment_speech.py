@@ -1,0 +1,63 @@
+"""Speech as other microphones, rooms and voices would have it: changes of log-mel features, §3.2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from thcli.config import SpeechAugment
+from thcli.records import Float
+
+SNR_DB = np.arange(6, 31, 3)
+"""Noise is mixed in at one of these ratios, §3.2."""
+FLOOR = -12.0
+"""Lowest log-mel feature, see ``clips.features``."""
+_NEPERS_A_DB = np.log(10.0) / 10.0
+
+
+def augment_speech(
+    features: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator
+) -> Float:
+    """features: [T, 4, 80] log-mel; others: sounds of at least T frames to take noise from; returns [T, 4, 80]."""
+    x = _warped(features, options, random)
+    x = x + _colour(x.shape[-1], options, random)
+    if random.random() < options.noise:
+        x = _noisy(x, others, options, random)
+    if random.random() < options.mask:
+        width, first = random.integers(1, 13), random.integers(0, x.shape[-1])
+        x[..., first : first + width] = FLOOR
+    if random.random() < options.mask:
+        width, first = random.integers(1, 6), random.integers(0, len(x))
+        x[first : first + width] = FLOOR
+    return np.maximum(x, FLOOR).astype(np.float32)
+
+
+def _warped(features: Float, options: SpeechAugment, random: np.random.Generator) -> Float:
+    """Formants moved up or down: the mel axis stretched about its lower end."""
+    bands = features.shape[-1]
+    places = np.clip(np.arange(bands) * (1 + random.uniform(-options.warp, options.warp)), 0, bands - 1.001)
+    low, part = places.astype(int), (places % 1).astype(np.float32)
+    warped: Float = features[..., low] * (1 - part) + features[..., low + 1] * part
+    return warped
+
+
+def _colour(bands: int, options: SpeechAugment, random: np.random.Generator) -> Float:
+    """Gain and tilt, [bands]."""
+    tilt = random.uniform(-options.tilt_db, options.tilt_db) / 2 * np.linspace(-1, 1, bands)
+    colour: Float = ((random.uniform(-options.gain_db, options.gain_db) + tilt) * _NEPERS_A_DB).astype(np.float32)
+    return colour
+
+
+def _noisy(x: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator) -> Float:
+    """Noise added as power, which is right on average: sound and noise have no common phase."""
+    if random.random() < 0.5:
+        source = others[int(random.integers(len(others)))]
+        first = random.integers(0, len(source) - len(x) + 1)
+        noise = np.exp(source[first : first + len(x)])
+    else:
+        noise = random.exponential(size=x.shape) * np.exp(_colour(x.shape[-1], options, random))
+    ratio = np.exp(-random.choice(SNR_DB) * _NEPERS_A_DB)
+    level = np.exp(x).mean() / max(float(noise.mean()), 1e-9)
+    noisy: Float = np.log(np.exp(x) + noise * (level * ratio))
+    return noisy

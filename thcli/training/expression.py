@@ -1,0 +1,196 @@
+"""`thgen train expression`: Psi, the facial expression learner (§3.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thcli.checkpoints import Header, find_weights, sha256, write_atomic
+from thcli.clips.audio import read_speech
+from thcli.clips.features import log_mel
+from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
+from thcli.data.audio_motion import AudioMotion, load_audio_motion, split_subjects
+from thcli.data.store import Store
+from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
+from thcli.faces.pose import to_canonical_units
+from thcli.motion.expression import SILENCE, predict
+from thcli.records import FaceTrack, Float
+from thcli.rotations import remove_pose
+from thcli.training.augment_speech import augment_speech
+from thcli.training.loop import Networks, Progress, TrainResult, train
+from thgen_models.expression import ExpressionDims, ExpressionLearner
+
+CHIN = FACE_OVAL[12:25]
+REFERENCE_FRAMES = (1, 1, 4, 64)
+"""Over how many frames of a clip the reference expression is taken in training: a photo has one, a clip many."""
+
+
+def train_expression(
+    data: Path,
+    out: Path,
+    config: Config,
+    progress: Progress | None = None,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    init: Path | None = None,
+    weights: Path | None = None,
+) -> TrainResult:
+    """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``."""
+    section = config.expression
+    face_model_path = find_weights("face_model.safetensors", weights)
+    clips = load_clips(Store(data), "train", FaceModel.load(face_model_path))
+    stage = ExpressionStage(clips, section, FaceModel.load(face_model_path), sha256(face_model_path), device)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / "config.yaml", to_yaml(config).encode())
+    return train(stage, section.train, out, device=device, resume=resume, init=init, progress=progress)
+
+
+def load_clips(store: Store, split: str, model: FaceModel) -> list[AudioMotion]:
+    """Features and motion of a split, for training and measuring Psi and Phi."""
+    return load_audio_motion(store, split, model, lambda path: log_mel(read_speech(path)), deposed_mesh)
+
+
+def deposed_mesh(track: FaceTrack) -> Float:
+    """Meshes [T, V, 3] of a track on the canonical face."""
+    return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose)
+
+
+@dataclass(frozen=True)
+class ExpressionBatch:
+    """features: [B, T + 2 reach, 4, 80]; reference: [B, 20]; target: [B, T, 20]; tracked: [B, T], 1 or 0."""
+
+    features: Tensor
+    reference: Tensor
+    target: Tensor
+    tracked: Tensor
+
+
+class ExpressionStage:
+    """What the loop trains: windows of clips of all subjects, subjects equally often."""
+
+    name = "expression"
+
+    def __init__(
+        self, clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, face_model: str, device: str
+    ) -> None:
+        self.config, self.device = config, device
+        self.dims = make_dims(ExpressionDims, config.network, "expression.network")
+        kept, self.held_out = split_subjects(clips, config.held_out, config.train.seed)
+        reach = self.dims.reach
+        self.clips = [clip for clip in kept if len(clip) > config.frames]
+        self.sounds = [padded(clip.features, reach) for clip in self.clips]
+        seconds = np.array([len(clip) for clip in self.clips], float)
+        self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
+        self.loss = ExpressionLoss(model, config).to(device)
+        self.header = Header(
+            self.name,
+            dataclasses.asdict(self.dims),
+            config=dataclasses.asdict(config),
+            data={
+                "clips": len(self.clips),
+                "subjects": len({clip.subject for clip in self.clips}),
+                "frames": int(seconds.sum()),
+                "face_model": face_model,
+            },
+        )
+
+    def build(self) -> Networks:
+        return Networks(ExpressionLearner(self.dims))
+
+    def batch(self, random: np.random.Generator) -> ExpressionBatch:
+        parts = [self._example(random) for _ in range(self.config.train.batch_size)]
+        arrays = [torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*parts, strict=True)]
+        return ExpressionBatch(*arrays)
+
+    def _example(self, random: np.random.Generator) -> tuple[Float, Float, Float, Float]:
+        i = random.choice(len(self.clips), p=self.chances)
+        clip, frames = self.clips[i], self.config.frames
+        first = random.integers(0, len(clip) - frames + 1)
+        heard = self.sounds[i][first : first + frames + 2 * self.dims.reach]
+        features = augment_speech(heard, self.sounds, self.config.augment, random)
+        seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
+        window = slice(first, first + frames)
+        reference = clip.expression[seen].mean(axis=0)
+        return features, reference, clip.expression[window], clip.tracked[window].astype(np.float32)
+
+    def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
+        predicted = networks.network(batch.features, batch.reference)
+        losses: dict[str, Tensor] = self.loss(predicted, batch.target, batch.tracked)
+        return losses
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, ExpressionLearner)
+        figures = measure(network, self.held_out, self.loss.gap.cpu().numpy())
+        return {**figures, "score": 1 - figures["correlation"] + abs(1 - figures["deviation"]) / 4}
+
+
+class ExpressionLoss(nn.Module):
+    """Errors in space rather than in coefficients: lips and chin weigh most, the gap between the lips besides.
+
+    MSE alone makes mouths that hardly move, as the mean of all that would fit the speech does; the concordance
+    correlation of the gap over a window is 1 only where movement and its size both are right.
+    """
+
+    root: Tensor
+    gap: Tensor
+
+    def __init__(self, model: FaceModel, config: ExpressionConfig) -> None:
+        super().__init__()
+        weight = np.full(len(model.canonical), config.face_weight, np.float32)
+        weight[list(CHIN)] = 1
+        weight[list(OUTER_LIPS + INNER_LIPS)] = config.lip_weight
+        moves = model.basis.reshape(len(model.basis), -1) * np.sqrt(np.repeat(weight, 3))
+        gram = moves @ moves.T
+        gram *= len(gram) / np.trace(gram)
+        upper, lower = LIP_GAP
+        self.register_buffer("root", torch.from_numpy(np.linalg.cholesky(gram + 1e-6 * np.eye(len(gram)))).float())
+        self.register_buffer("gap", torch.from_numpy(model.basis[:, lower, 1] - model.basis[:, upper, 1]).float())
+        self.config = config
+
+    def forward(self, predicted: Tensor, target: Tensor, tracked: Tensor) -> dict[str, Tensor]:
+        """predicted, target: [B, T, 20]; tracked: [B, T]."""
+        error = ((predicted - target) * tracked[..., None]) @ self.root
+        position = error.square().mean()
+        velocity = (error[:, 1:] - error[:, :-1]).square().mean()
+        concordance = 1 - _concordance(predicted @ self.gap, target @ self.gap, tracked)
+        total = position + self.config.velocity_weight * velocity + self.config.concordance_weight * concordance
+        return {"total": total, "position": position, "velocity": velocity, "concordance": concordance}
+
+
+def _concordance(x: Tensor, y: Tensor, tracked: Tensor) -> Tensor:
+    """Lin's concordance correlation of x and y [B, T] over time, pooled over the batch; means do not count."""
+    weight = tracked / tracked.sum(dim=1, keepdim=True).clamp_min(1)
+    x, y = x - (weight * x).sum(dim=1, keepdim=True), y - (weight * y).sum(dim=1, keepdim=True)
+    scale = (weight * y * y).sum(dim=1) + 1e-4
+    together = 2 * (weight * x * y).sum(dim=1) / scale
+    apart = ((weight * x * x).sum(dim=1) + (weight * y * y).sum(dim=1)) / scale
+    return together.mean() / apart.mean()
+
+
+def padded(features: Float, reach: int) -> Float:
+    """Features [T + 2 reach, 4, 80] with silence on both sides."""
+    return np.pad(features, ((reach, reach), (0, 0), (0, 0)), constant_values=SILENCE)
+
+
+def measure(
+    network: ExpressionLearner, clips: Sequence[AudioMotion], gap: Float, frames: int = 1500
+) -> dict[str, float]:
+    """Means over clips, of the first ``frames`` frames of each: see ``measure_clip``."""
+    figures = [measure_clip(network, clip, gap, frames) for clip in clips]
+    means = {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
+    return {**means, "lowest": float(np.min([f["correlation"] for f in figures]))}
+
+
+def measure_clip(network: ExpressionLearner, clip: AudioMotion, gap: Float, frames: int = 1500) -> dict[str, float]:
+    """Correlation of predicted with true mouth opening, and the ratio of their standard deviations."""
+    predicted = predict(network, clip.features[:frames], np.median(clip.expression, axis=0)) @ gap
+    true = clip.opening[:frames]
+    correlation = np.corrcoef(predicted, true)[0, 1]
+    return {"correlation": float(correlation), "deviation": float(predicted.std() / true.std())}
