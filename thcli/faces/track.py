@@ -55,22 +55,24 @@ def face_boxes(mesh: Float) -> Float:
 def smooth_meshes(mesh: Float, confidence: Float) -> Float:
     """Meshes [T, V, 3] with the tracker's jitter averaged out, and blinks and lips as sharp as they were.
 
-    A bilateral filter over time: each vertex is averaged with itself up to two frames away, the less the further it
-    is there; what moves more than ``NOISE`` keeps its place, and steady movement is symmetric and does not change.
+    A bilateral filter over time: each vertex is averaged with itself up to two frames before and after, the less the
+    further it is there; what moves more than ``NOISE`` keeps its place. The two sides weigh alike, so that steady
+    movement does not change, and the frames beside a movement or a gap are not drawn to one side.
     """
     unit = np.median(np.linalg.norm(np.diff(mesh[:, OUTER_EYE_CORNERS, :2], axis=1), axis=-1))
-    total = np.zeros_like(mesh)
-    weights = np.zeros(mesh.shape[:2], np.float32)
-    frames = np.arange(len(mesh))
-    for shift in range(-SMOOTHING_REACH, SMOOTHING_REACH + 1):
-        # The window shrinks to both sides alike at the ends, else it would pull the first and last frames inward.
-        inside = (frames - abs(shift) >= 0) & (frames + abs(shift) < len(mesh))
-        other = mesh[frames[inside] + shift]
-        distance = np.linalg.norm((other - mesh[inside])[..., :2], axis=-1) / unit
-        weight = np.exp(-0.5 * (distance / NOISE) ** 2 - 0.5 * (shift / SMOOTHING_REACH) ** 2)
-        weight *= np.maximum(confidence[frames[inside] + shift], 0.01)[:, None]
-        total[inside] += weight[..., None] * other
-        weights[inside] += weight
+    trust = np.maximum(confidence, 0.01)
+    weights = np.repeat(trust[:, None], mesh.shape[1], axis=1)
+    total = mesh * weights[..., None]
+    for shift in range(1, min(SMOOTHING_REACH, (len(mesh) - 1) // 2) + 1):
+        middle, before, after = slice(shift, -shift), slice(None, -2 * shift), slice(2 * shift, None)
+        distance = np.maximum(
+            np.linalg.norm((mesh[before] - mesh[middle])[..., :2], axis=-1),
+            np.linalg.norm((mesh[after] - mesh[middle])[..., :2], axis=-1),
+        )
+        weight = np.exp(-0.5 * (distance / unit / NOISE) ** 2 - 0.5 * (shift / SMOOTHING_REACH) ** 2)
+        weight *= np.minimum(trust[before], trust[after])[:, None]
+        total[middle] += weight[..., None] * (mesh[before] + mesh[after])
+        weights[middle] += 2 * weight
     return (total / weights[..., None]).astype(np.float32)
 
 

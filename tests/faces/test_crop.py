@@ -1,0 +1,109 @@
+"""Crops and the way back, on pictures whose content is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT, CropBox, FaceCrop, crop_frame, crop_frames, head_crop
+
+
+def face_boxes(x, y, width=100, height=146, frames=10):
+    return np.tile(np.array([x, y, x + width, y + height], np.float32), (frames, 1))
+
+
+def gradient(height=240, width=320):
+    """Red grows with x, green with y, both by half a level a pixel."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[..., 0] = (np.arange(width) + 0.5) / 2
+    picture[..., 1] = ((np.arange(height) + 0.5) / 2)[:, None]
+    return picture
+
+
+def test_points_map_to_the_crop_and_back():
+    box = CropBox(-20, 35, 300)
+    points = np.random.default_rng(0).uniform(-50, 400, (5, 478, 3)).astype(np.float32)
+    assert box.to_crop(points).dtype == np.float32
+    np.testing.assert_allclose(box.to_frame(box.to_crop(points)), points, atol=1e-3)
+    np.testing.assert_allclose(box.to_crop(np.array([[-20.0, 35.0], [280.0, 335.0]])), [[0, 0], [256, 256]])
+
+
+def test_still_face_has_the_size_and_place_of_the_training_clips():
+    crop = head_crop(face_boxes(400, 300), (1280, 720))
+    face = crop.to_crop(face_boxes(400, 300)[0].reshape(2, 2))
+    assert face[1, 1] - face[0, 1] == pytest.approx(FACE_HEIGHT * 256, abs=1)
+    np.testing.assert_allclose(face.mean(axis=0) / 256, FACE_CENTRE, atol=0.005)
+
+
+def test_moving_face_stays_inside():
+    boxes = np.concatenate([face_boxes(x, 300, frames=1) for x in range(200, 500, 10)])
+    crop = head_crop(boxes, (1280, 720))
+    assert crop.x0 < 200 and crop.x0 + crop.side > 600
+    assert crop.y0 < 300 and crop.y0 + crop.side > 446
+
+
+def test_square_clip_of_head_and_shoulders_is_taken_whole():
+    assert head_crop(face_boxes(80, 60), (256, 256)) == CropBox(0, 0, 256)
+    assert head_crop(face_boxes(80, 60), (512, 512)).side == pytest.approx(256, abs=1)
+
+
+def test_identity_crop_changes_nothing():
+    frame = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(crop_frame(frame, CropBox(0, 0, 256)), frame)
+
+
+@pytest.mark.parametrize("side", [64, 101, 200])
+def test_picture_and_points_agree(side):
+    frame, box, size = gradient(), CropBox(30, 20, side), 128
+    picture = crop_frame(frame, box, size)
+    centres = np.stack(np.meshgrid(np.arange(8, 120) + 0.5, np.arange(8, 120) + 0.5), axis=-1)
+    expected = box.to_frame(centres, size) / 2
+    np.testing.assert_allclose(picture[8:120, 8:120, :2], expected, atol=1.1)
+
+
+def test_beyond_the_frame_its_border_is_repeated():
+    frame = gradient(100, 100)
+    picture = crop_frame(frame, CropBox(-50, -50, 200), 200)
+    np.testing.assert_array_equal(picture[:50, 50:150], np.broadcast_to(frame[:1], (50, 100, 3)))
+    np.testing.assert_array_equal(picture[50:150, 150:], np.broadcast_to(frame[:, -1:], (100, 50, 3)))
+
+
+def test_reduction_does_not_alias():
+    frame = np.zeros((512, 512, 3), np.uint8)
+    frame[:, ::2] = 255
+    assert crop_frames(frame[None], CropBox(0, 0, 512), 128)[0, 8:-8, 8:-8].std() < 2
+
+
+def face_like(face_model, angle, centre=(150, 120), unit=60):
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    mesh = face_model.canonical * np.float32(unit)
+    mesh[:, :2] = mesh[:, :2] @ turn + centre
+    return mesh
+
+
+@pytest.mark.parametrize("angle", [-0.7, 0.0, 0.4])
+def test_face_crop_maps_back_and_is_upright(face_model, angle):
+    mesh = face_like(face_model, angle)
+    crop = FaceCrop.around_mesh(mesh, 128, 1.5)
+    assert crop.angle == pytest.approx(angle, abs=1e-3)
+    points = crop.to_crop(mesh)
+    np.testing.assert_allclose(crop.to_frame(points), mesh, atol=1e-3)
+    assert points[33, 1] == pytest.approx(points[263, 1], abs=0.05)
+    extent = points[:, :2].max(axis=0) - points[:, :2].min(axis=0)
+    assert extent.max() == pytest.approx(128 / 1.5, abs=0.1)
+    np.testing.assert_allclose((points[:, :2].max(axis=0) + points[:, :2].min(axis=0)) / 2, 64, atol=0.1)
+
+
+@pytest.mark.parametrize("angle", [-0.5, 0.0, 0.9])
+@pytest.mark.parametrize("side", [60.0, 150.0])
+def test_face_crop_picture_and_points_agree(angle, side):
+    crop = FaceCrop(160, 120, side, angle, 64)
+    picture = crop.extract(gradient()).permute(1, 2, 0).numpy() * 255
+    centres = np.stack(np.meshgrid(np.arange(4, 60) + 0.5, np.arange(4, 60) + 0.5), axis=-1)
+    np.testing.assert_allclose(picture[4:60, 4:60, :2], crop.to_frame(centres) / 2, atol=1.1)
+
+
+def test_face_crop_around_a_box_beyond_the_frame():
+    crop = FaceCrop.around_box(np.array([-30, -30, 50, 60], np.float32), 64, 1.5)
+    assert (crop.side, crop.angle) == (135, 0)
+    assert tuple(crop.extract(gradient()).shape) == (3, 64, 64)
