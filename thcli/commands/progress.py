@@ -93,7 +93,9 @@ def _bar(unit: str) -> Iterator[Progress]:
     )
     # rich leaves out colours by itself where NO_COLOR is set.
     with rich.Progress(*columns, console=Console(stderr=True)) as display:
-        yield _Bar(display, unit)
+        bar = _Bar(display, unit)
+        yield bar
+        bar.finish()
 
 
 class _Bar:
@@ -108,11 +110,15 @@ class _Bar:
         self.task, self.done, self.began = TaskID(-1), 0, 0.0
 
     def stage(self, name: str, total: int | None) -> None:
-        if self.task >= 0 and self.display.tasks[self.task].total is None:
-            self.display.update(self.task, total=self.done)
+        self.finish()
         self.task, self.done, self.began = self.display.add_task(name, total=total, rate=""), 0, time.monotonic()
 
     def advance(self, frames: int = 1) -> None:
         self.done += frames
         rate = self.done / max(time.monotonic() - self.began, 1e-3)
         self.display.update(self.task, advance=frames, rate=f"{rate:.1f} {self.unit}/s")
+
+    def finish(self) -> None:
+        """A stage whose length nobody knew is as long as it was."""
+        if self.task >= 0 and self.display.tasks[self.task].total is None:
+            self.display.update(self.task, total=self.done)

@@ -1,0 +1,97 @@
+"""``thgen preprocess`` from files to a store, with a tracker that finds a face everywhere."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from thcli.clips.decode import read_clip
+from thcli.data.store import Store
+
+
+@pytest.fixture
+def videos(media, faceless_clip, folder):
+    """A folder of two subjects, three clips."""
+    for place in ("train/ada/one.mp4", "train/ada/two.mp4", "val/bob/one.mp4"):
+        target = folder / "videos" / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((folder / faceless_clip).read_bytes())
+    return "videos"
+
+
+@pytest.mark.usefixtures("nodding")
+def test_all_makes_a_store_that_training_reads(thgen, videos, folder):
+    said = thgen("preprocess", "all", videos, "--out", "store")
+    assert (said.code, said.err) == (0, "store: 3 of 3 clips\n")
+    store = Store(folder / "store")
+    assert [(m.clip, m.subject, m.split, m.frames) for m in store.clips] == [
+        ("ada_one", "ada", "train", 50), ("ada_two", "ada", "train", 50), ("bob_one", "bob", "val", 50),
+    ]  # fmt: skip
+    track = store.track("ada_one")
+    assert (len(track), track.size, track.tracker) == (50, (256, 256), "nodding 1")
+    assert read_clip(store.crop("ada_one")).frames.shape == (50, 256, 256, 3)
+    samples, rate = soundfile.read(store.speech("ada_one"))
+    assert (len(samples), rate) == (50 * 640, 16_000)
+
+
+@pytest.mark.usefixtures("nodding")
+def test_resume_leaves_alone_what_is_done(thgen, videos, folder):
+    thgen("preprocess", "all", videos, "--out", "store")
+    stamp = (folder / "store/ada_one/track.npz").stat().st_mtime_ns
+    (folder / "store/ada_two/meta.json").unlink()
+    assert thgen("preprocess", "all", videos, "--out", "store", "--resume").code == 0
+    assert (folder / "store/ada_one/track.npz").stat().st_mtime_ns == stamp
+    assert (folder / "store/ada_two/meta.json").is_file()
+    assert thgen("preprocess", "all", videos, "--out", "store").code == 0
+    assert (folder / "store/ada_one/track.npz").stat().st_mtime_ns > stamp
+
+
+@pytest.mark.usefixtures("nodding")
+@pytest.mark.parametrize(
+    ("kind", "shapes"),
+    [
+        ("landmarks", {"box": (50, 4), "landmarks": (50, 68, 3)}),
+        ("poses", {"pose": (50, 6), "scale": ()}),
+        ("mesh", {"mesh": (50, 478, 3)}),
+    ],
+)
+def test_parts_of_a_track(thgen, faceless_clip, folder, kind, shapes):
+    said = thgen("preprocess", kind, faceless_clip, "--out", "tracks")
+    assert (said.code, said.new) == (0, (f"tracks/bars.{kind}.npz",))
+    with np.load(folder / said.new[0], allow_pickle=False) as arrays:
+        assert {name: arrays[name].shape for name in shapes} == shapes
+        assert (float(arrays["fps"]), tuple(arrays["size"]), str(arrays["tracker"])) == (25, (160, 120), "nodding 1")
+
+
+def test_audio_features_need_no_face(thgen, faceless_clip, folder):
+    said = thgen("preprocess", "audio", faceless_clip, "--out", "sound")
+    assert (said.code, said.new) == (0, ("sound/bars.audio.npz",))
+    with np.load(folder / said.new[0], allow_pickle=False) as arrays:
+        assert (arrays["log_mel"].shape, arrays["activity"].shape) == ((50, 4, 80), (50,))
+
+
+@pytest.mark.usefixtures("nodding")
+def test_bad_clips_do_not_stop_the_others(thgen, videos, folder):
+    (folder / "videos/val/bob/two.mp4").write_text("this is no video")
+    said = thgen("preprocess", "all", videos, "--out", "store")
+    assert said.code == 7
+    assert said.err.splitlines() == [
+        "thgen: videos/val/bob/two.mp4: not a video, photo or sound file that ffmpeg reads; "
+        "expected MP4, MOV, WAV, MP3, JPEG…",
+        "store: 3 of 4 clips",
+        "thgen: error: 1 of 4 clips failed; the others are in store",
+    ]
+    index = [json.loads(line)["clip"] for line in (folder / "store/index.jsonl").read_text().splitlines()]
+    assert index == ["ada_one", "ada_two", "bob_one"]
+    assert not [name for name in said.new if "partial" in name or "bob_two" in name]
+
+
+def test_nothing_to_work_on(thgen, folder):
+    (folder / "empty").mkdir()
+    said = thgen("preprocess", "all", "empty", "--out", "store")
+    assert (said.code, said.new) == (3, ())
+    assert said.err == "thgen: error: empty: no media files there, expected such as .3gp, .avi, .flv, .m4v\n"
+    assert thgen("preprocess", "all", "missing", "--out", "store").err == (
+        "thgen: error: missing: no such file or folder; check the name\n"
+    )

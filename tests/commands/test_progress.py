@@ -1,0 +1,42 @@
+"""Progress: what each kind writes, and to where."""
+
+import json
+
+import pytest
+
+from thcli.commands.progress import show_progress
+
+
+def work(kind):
+    with show_progress(kind) as display:
+        display.stage("track", 3)
+        display.advance()
+        display.advance(2)
+        display.stage("render", None)
+        display.advance(5)
+
+
+def test_json_lines_tell_each_stage_from_start_to_end(capsys):
+    work("json")
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.err.splitlines()]
+    assert captured.out == ""
+    assert [(line["stage"], line["done"], line["total"]) for line in lines] == [
+        ("track", 0, 3), ("track", 3, 3), ("render", 0, None), ("render", 5, None),
+    ]  # fmt: skip
+    assert all(set(line) == {"stage", "done", "total", "seconds", "rate"} for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["none", "auto"])
+def test_nothing_is_shown_where_nobody_looks(capsys, kind):
+    work(kind)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_names_stages_and_speed_on_standard_error(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    work("bar")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(word in captured.err for word in ("track", "3/3", "render", "5/5", "frames/s"))
+    assert "\x1b[3" not in captured.err

@@ -1,0 +1,72 @@
+"""Names, subjects and splits of the clips behind files and folders."""
+
+import json
+
+import pytest
+
+from thcli.data.sources import VIDEOS, find_sources
+from thcli.errors import MediaError, UsageError
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def known(root, paths=None):
+    found = find_sources(paths or [root], VIDEOS)
+    return [(s.path.relative_to(root).as_posix(), s.meta.clip, s.meta.subject, s.meta.split) for s in found]
+
+
+def test_folders_say_split_and_subject(tmp_path):
+    touch(tmp_path, "train/ada/a.mp4", "val/b.MOV", "val/notes.txt", "train/ada/kitchen/c.mkv")
+    assert known(tmp_path) == [
+        ("train/ada/a.mp4", "ada_a", "ada", "train"),
+        ("train/ada/kitchen/c.mkv", "ada_kitchen_c", "ada", "train"),
+        ("val/b.MOV", "b", "b", "val"),
+    ]
+
+
+def test_drawn_splits_are_stable_and_hold_out_about_a_tenth(tmp_path):
+    touch(tmp_path, *(f"s{number:03}/clip.mp4" for number in range(300)))
+    splits = {subject: split for _, _, subject, split in known(tmp_path)}
+    assert 15 <= sum(split == "val" for split in splits.values()) <= 50
+    touch(tmp_path, "another/clip.mp4")
+    assert {s: split for _, _, s, split in known(tmp_path) if s != "another"} == splits
+
+
+def test_index_says_what_is_known(tmp_path):
+    touch(tmp_path, "val/one.mp4", "two.mp4", "unlisted.mp4")
+    lines = [
+        {"clip": "one", "subject": "s1", "split": "val", "frames": 7, "av_lag": -2, "license": "CC0", "face_px": 9},
+        {"clip": "two", "subject": "s2", "split": "train", "frames": 7, "av_lag": None},
+    ]
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    assert known(tmp_path) == [("val/one.mp4", "one", "s1", "val"), ("two.mp4", "two", "s2", "train")]
+    first = find_sources([tmp_path], VIDEOS)[0].meta
+    assert (first.av_lag, first.license, first.frames) == (-2, "CC0", 0)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"clip": "../../etc/passwd", "subject": "s", "split": "val"}, "expected a name, and train or val"),
+        ({"clip": "a", "subject": "s", "split": "test"}, "expected a name, and train or val"),
+        ({"clip": "gone", "subject": "s", "split": "val"}, "lists 'gone', but there is no such file"),
+        ({"subject": "s"}, "line 1 is no record of a clip"),
+        ([], "line 1 is no record of a clip"),
+    ],
+)
+def test_index_that_cannot_be_true(tmp_path, record, message):
+    (tmp_path / "index.jsonl").write_text(json.dumps(record))
+    with pytest.raises(MediaError, match=message):
+        find_sources([tmp_path], VIDEOS)
+
+
+def test_two_clips_of_one_name_are_refused(tmp_path):
+    touch(tmp_path, "a/clip.mp4", "b/clip.mp4")
+    paths = [tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4"]
+    with pytest.raises(UsageError, match="would both become 'clip'; rename one of them"):
+        find_sources(paths, VIDEOS)
+    assert len(find_sources([paths[0], paths[0]], VIDEOS)) == 1

@@ -1,0 +1,43 @@
+"""What the package promises about itself: pins that fit, one version, samples that may be shipped."""
+
+import re
+import wave
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from thcli import __version__
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def test_one_version_everywhere():
+    assert f'version = "{__version__}"' in PYPROJECT
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_dependency_is_pinned_once_for_every_python():
+    pins: dict[str, list[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, marker = re.fullmatch(r"([a-z0-9-]+)==([\w.]+)(?:; (.*))?", line).groups()
+            pins.setdefault(name, []).append(marker)
+    older, newer = 'python_version < "3.11"', 'python_version >= "3.11"'
+    assert all(markers in ([None], [older], [older, newer]) for markers in pins.values())
+    required = re.search(r"\ndependencies = \[(.*?)\n\]", PYPROJECT, re.DOTALL)[1]
+    required += re.search(r"\ndev = \[(.*?)\]", PYPROJECT)[1]
+    assert {name.lower() for name in re.findall(r'"([\w-]+)>=', required)} <= set(pins)
+
+
+def test_samples_travel_with_the_package():
+    sample = resources.files("thgen_samples") / "speech.wav"
+    with sample.open("rb") as file, wave.open(file) as speech:
+        assert (speech.getframerate(), speech.getnchannels(), speech.getsampwidth()) == (16_000, 1, 2)
+        assert 9 < speech.getnframes() / 16_000 < 10
+
+
+@pytest.mark.parametrize("command", ["generate", "demo", "inspect", "preprocess", "train"])
+def test_readme_shows_every_command(command):
+    assert f"thgen {command} " in (ROOT / "README.md").read_text() or command == "demo"
