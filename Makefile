@@ -37,11 +37,12 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it
 	rm -rf $(SMOKE)
 	$(BIN)/thgen demo $(SMOKE)/demo
 	mkdir -p $(SMOKE)/clips/train $(SMOKE)/clips/val
-	cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/train/portrait.mp4
-	cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/val/portrait-again.mp4
+	for clip in train/first train/second val/third; do cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/$$clip.mp4; done
 	$(BIN)/thgen preprocess all $(SMOKE)/clips --out $(SMOKE)/store
-	$(BIN)/thgen train expression --data $(SMOKE)/store --out $(SMOKE)/weights --config tiny
-	$(BIN)/thgen train motion --data $(SMOKE)/store --out $(SMOKE)/weights --config tiny
+	$(BIN)/thgen train expression --data $(SMOKE)/store --out $(SMOKE)/expression --config tiny
+	$(BIN)/thgen train motion --data $(SMOKE)/store --out $(SMOKE)/motion --config tiny
+	mkdir $(SMOKE)/weights
+	cp $(SMOKE)/expression/expression.safetensors $(SMOKE)/motion/head_motion.safetensors $(SMOKE)/weights
 	$(BIN)/thgen generate --ref $(SMOKE)/demo/reference.mp4 --audio samples/speech.wav \
 		--weights $(SMOKE)/weights -o $(SMOKE)/smoke.mp4
 
@@ -53,8 +54,9 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	mkdir -p runs/weights
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
-	for stage in unprojection expression motion; do \
-		$(BIN)/thgen train $$stage --data $(DATA) --out runs/$$stage --resume || exit 1; done
+	for stage in expression motion unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
+		--out runs/$$stage --weights runs/weights --resume || exit 1; done
+	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/weights
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
