@@ -113,7 +113,7 @@ def test_choice_among_faces(face_model, two_faces, face, expected):
 
 
 def test_choice_of_a_face_that_is_not_there(face_model, two_faces):
-    with pytest.raises(NoFaceError, match="2 faces in view.*no face 2; choose --face 0 to 1"):
+    with pytest.raises(NoFaceError, match=r"2 faces in view.*no face 2; choose --face 0 to 1"):
         track_clip(clip_of(60), KnownTracker(two_faces), face_model, 2)
 
 
