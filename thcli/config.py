@@ -93,7 +93,7 @@ class ExpressionConfig:
 class MotionConfig:
     """Training of Phi, the head motion learner (§3.3); ``network`` overrides fields of its ``Dims``."""
 
-    train: TrainOptions = TrainOptions()
+    train: TrainOptions = TrainOptions(steps=2500, batch_size=24, val_every=250, ema=0.995)
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
