@@ -6,7 +6,8 @@ Beside Φ stand two baselines: the last pose held, and the reference played forw
     range/ref    deviation per axis (pitch, yaw, roll) in 3 s windows over the reference's; 1 is the person's own
     full/ref     the same over the whole future at once
     worst        the largest factor between any rotation axis' 3 s deviation and the reference's
-    speed, jitter  mean absolute first and third difference of the rotations over the real future's, as tracked
+    speed, jitter  mean absolute first and third difference of the rotations over the real future's; in brackets
+                 over the real future's without the tracker's noise
     beat         correlation of turning speed with speech onsets; in brackets to the sound of another time
     drift        distance of the last fifth's mean from the person's mean, in their ranges
 """
@@ -76,7 +77,7 @@ def replayed(past: Float, frames: int) -> Float:
 
 
 def measure(past: Float, future: Float, motion: Float, features: Float) -> np.ndarray:
-    """[12]: range per axis, full range per axis, worst factor, speed, jitter, beat, beat to other sound, drift."""
+    """[14]: range and full range per axis, worst factor, speed and jitter (2 each), beat and to other sound, drift."""
     reference, true, moved = (placement(x.astype(np.float64)) for x in (past, future, motion))
     smooth = gaussian_filter1d(moved, TRACKER_NOISE, axis=0, mode="nearest")
     person = manner(reference)
@@ -93,25 +94,25 @@ def measure(past: Float, future: Float, motion: Float, features: Float) -> np.nd
         for shift in (0, *range(25, len(features) - 25, 25))
     ]
     drift = np.abs(smooth[-max(len(smooth) // 5, 1) :].mean(0) - person.mean)[:3] / person.range[:3]
-    ratios = [difference(moved, order) / difference(true, order) for order in (1, 3)]
+    clean = gaussian_filter1d(true, TRACKER_NOISE, axis=0, mode="nearest")
+    ratios = [difference(moved, order) / difference(other, order) for order in (1, 3) for other in (true, clean)]
     full = smooth.std(0)[:3] / own
     return np.array([*spread, *full, worst, *ratios, beats[0], np.mean(beats[1:] or [0]), drift.mean()])
 
 
 def report(figures: dict[str, list[np.ndarray]]) -> None:
     """One line a way of moving: means over the subjects, of ratios the geometric ones."""
-    print(
-        f"\n{'':8}{'range/ref':>20}{'full/ref':>20}{'|log|':>7}{'worst':>7}{'speed':>7}{'jitter':>8}{'beat':>16}{'drift':>7}"
-    )
+    heads = (("", 8), ("range/ref", 20), ("full/ref", 20), ("|log|", 7), ("worst", 7), ("speed", 14), ("jitter", 14))
+    print("\n" + "".join(f"{text:>{width}}" for text, width in (*heads, ("beat", 16), ("drift", 7))))
     for name, rows in figures.items():
         table = np.array(rows)
-        ratio = np.exp(np.log(np.maximum(table[:, :9], 1e-9)).mean(0))
+        ratio = np.exp(np.log(np.maximum(table[:, :11], 1e-9)).mean(0))
         off = np.exp(np.abs(np.log(np.maximum(table[:, :3], 1e-9))).mean())
-        beat, strange, drift = table[:, 9:].mean(0)
+        beat, strange, drift = table[:, 11:].mean(0)
         cells = ["/".join(f"{value:.2f}" for value in ratio[part]) for part in (slice(0, 3), slice(3, 6))]
         print(
             f"{name:8}{cells[0]:>20}{cells[1]:>20}{min(off, 99):7.2f}{min(table[:, 6].max(), 99):7.2f}"
-            f"{ratio[7]:7.2f}{ratio[8]:8.2f}{beat:8.3f} ({strange:.3f}){drift:7.2f}"
+            f"{ratio[7]:7.2f} ({ratio[8]:.2f}){ratio[9]:7.2f} ({ratio[10]:.2f}){beat:8.3f} ({strange:.3f}){drift:7.2f}"
         )
 
 

@@ -54,7 +54,7 @@ def test_rate_and_shape_of_a_long_clip():
 
 def test_short_clips_are_taken_with_caution():
     assert blink_manner(opening([], 1)) == BlinkManner()
-    assert 0.15 < blink_manner(opening([], 75)).rate < 0.25
+    assert 0.2 < blink_manner(opening([], 75)).rate < 0.3
     assert blink_manner(opening([10, 25, 40, 55, 70 - 8], 75)).rate < 0.7
 
 

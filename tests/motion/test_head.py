@@ -49,6 +49,13 @@ def test_any_length_of_reference_and_audio(network, past, frames):
     assert np.isfinite(made).all()
 
 
+def test_reference_without_sound(network):
+    past, nothing = past_pose(), np.zeros((0, 4, 80), np.float32)
+    made = head.predict_head_motion(network, past, nothing, sound(30), 0)
+    silent = np.full((75, 4, 80), head.SILENCE, np.float32)
+    np.testing.assert_array_equal(made, head.predict_head_motion(network, past, silent, sound(30), 0))
+
+
 def test_joins_in_position_and_velocity(network):
     past = past_pose()
     made = placement(predict(network, 100, past).astype(np.float64))

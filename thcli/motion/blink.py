@@ -24,12 +24,14 @@ BLINK = 0.45
 """Closure that counts as a blink; gaze to the floor and smiles reach about 0.3."""
 REFRACTORY = 8
 """Least frames from one blink to the next."""
-PRIOR_RATE, PRIOR_SECONDS = 15 / 60, 12.0
-"""People who talk blink 15 times a minute or so; this counts as much as twelve seconds watched."""
+PRIOR_RATE, PRIOR_SECONDS = 20 / 60, 12.0
+"""Blinks a second, counted like twelve seconds watched: people blink 15 to 30 times a minute while they talk."""
 FASTEST = 1.0
 """Most blinks a second that are made."""
 OPEN_RATE = 0.5
 """A frame: of the return to open eyes where a video ends in a blink (``head.join``)."""
+DEPTHS = (0.9, 1.0)
+"""Least and largest depth: at 25 frames a second the deepest moment is often missed, and trackers shy at it."""
 LONGEST_BLINK = 25
 """Frames; eyes closed for longer are not blinking."""
 
@@ -61,10 +63,11 @@ def eye_closure(opening: Float) -> Float:
 
 def find_blinks(opening: Float) -> np.ndarray:
     """Frames at which the eyes are most closed in each blink of an opening [T]."""
-    closure = np.pad(eye_closure(opening), 1)
+    # what is deepest on the first or last frame is left out: trackers often begin with half-open eyes
     length = (1, LONGEST_BLINK)
-    peaks, _ = find_peaks(closure, height=BLINK, prominence=0.3, distance=REFRACTORY // 2, plateau_size=length)
-    return np.asarray(peaks - 1)
+    distance = REFRACTORY // 2
+    peaks, _ = find_peaks(eye_closure(opening), BLINK, prominence=0.3, distance=distance, plateau_size=length)
+    return np.asarray(peaks)
 
 
 def blink_manner(opening: Float) -> BlinkManner:
@@ -82,7 +85,7 @@ def blink_manner(opening: Float) -> BlinkManner:
         rate=min(rate, FASTEST),
         closing=float(np.clip(np.median(before), 2.0, 4.0)),
         opening=float(np.clip(np.median(after), 3.0, 8.0)),
-        depth=float(np.clip(np.median(closure[peaks]), 0.8, 1.0)),
+        depth=float(np.clip(np.median(closure[peaks]), *DEPTHS)),
     )
 
 

@@ -44,6 +44,8 @@ SUPPORT_MARGIN = 1.2
 """The bound against what the reference itself reaches: a picture can be turned a little beyond its references."""
 SETTLE_FRAMES = 10 * FPS
 """Over such lengths the motion as a whole is brought back around the person's mean."""
+GAINS = (0.4, 2.5)
+"""Least and largest factor by which ``settle`` corrects; in silence the network moves half as much, and rightly."""
 JOIN_RATE = 0.22
 """A frame, of the critically damped spring that takes over from the reference: 95 % are gone after 22 frames."""
 JOIN_FRAMES = 5
@@ -116,7 +118,8 @@ def predict_head_motion(
     """ĥ_{τ+1:T}, §3.3: poses [T, 6] float32 that go on from the reference's last frame, to new audio.
 
     past_pose: [τ, 6] float32, poses of the reference, τ from 1 (a photo)
-    past_features: [τ, 4, 80] float32, log-mel of its own sound
+    past_features: [τ, 4, 80] float32, log-mel of its own sound; what is missing to τ counts as silence, so a clip
+        without sound and a photo may give [0, 4, 80]
     features: [T, 4, 80] float32, log-mel of the new audio
     seed: of the variation; the same seed gives the same bytes
 
@@ -138,11 +141,13 @@ def extrapolate(
 
     context, frames = network.dims.context, len(features)
     device = next(network.parameters()).device
-    heard = pad_silence(features, context)
+    heard = pad_silence(features, context, context)
     noise = smooth_noise(frames + 2 * context, network.dims.noise, seed)
     parts = []
     with torch.inference_mode():
-        past = (torch.from_numpy(part)[None].to(device) for part in (person.motion, past_features, person.summary))
+        missing = max(len(person.motion) - len(past_features), 0)
+        past_heard = pad_silence(past_features, 0, missing)[: len(person.motion)]
+        past = (torch.from_numpy(part)[None].to(device) for part in (person.motion, past_heard, person.summary))
         weight, bias = network.encoder(*past)
         for first in range(0, frames, CHUNK_FRAMES):
             cut = slice(first, min(first + CHUNK_FRAMES, frames) + 2 * context)
@@ -151,9 +156,9 @@ def extrapolate(
     return np.concatenate(parts).astype(np.float64)
 
 
-def pad_silence(features: Float, frames: int) -> Float:
-    """Log-mel features [T, 4, 80] with as many frames of silence on either side."""
-    return np.pad(features, ((frames, frames), (0, 0), (0, 0)), constant_values=SILENCE)
+def pad_silence(features: Float, before: int, after: int) -> Float:
+    """Log-mel features [T, 4, 80] with frames of silence before and after them."""
+    return np.pad(features, ((before, after), (0, 0), (0, 0)), constant_values=SILENCE)
 
 
 def settle(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
@@ -169,7 +174,7 @@ def settle(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
     for _ in range(3):
         # bounded motion is smaller, so the gain is found with the bound in place
         spread = np.clip(windowed_deviation(bound(centred * gain, limit)), 0.3, 3.0)
-        gain = np.clip(gain * spread**-trust, 0.4, 2.5)
+        gain = np.clip(gain * spread**-trust, *GAINS)
     return bound(centred * gain, limit)
 
 

@@ -35,12 +35,12 @@ from thcli.data.store import Store
 from thcli.errors import MediaError
 from thcli.motion.head import (
     AXES,
-    SILENCE,
     STAGE,
     TRACKER_NOISE,
     WINDOW,
     extrapolate,
     manner,
+    pad_silence,
     smooth_noise,
     windowed_deviation,
 )
@@ -282,9 +282,7 @@ def _standard(x: Tensor) -> Tensor:
 
 def _heard(features: Float, first: int, last: int) -> Float:
     """Frames first..last of a recording, silence where it has none."""
-    inside = features[max(first, 0) : last]
-    before, after = max(-first, 0), max(last - len(features), 0)
-    return np.pad(inside, ((before, after), (0, 0), (0, 0)), constant_values=SILENCE)
+    return pad_silence(features[max(first, 0) : last], max(-first, 0), max(last - len(features), 0))
 
 
 def _hold_out(clips: Sequence[MotionClip], seed: int) -> tuple[list[MotionClip], list[MotionClip]]:
