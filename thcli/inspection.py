@@ -63,9 +63,10 @@ class Findings:
 
     @property
     def blinks(self) -> int:
-        """How often the eyes go shut."""
-        shut = self.eyes < EYES_SHUT
-        return int(np.sum(shut[1:] & ~shut[:-1]))
+        """How often the eyes close."""
+        from thcli.motion.blink import find_blinks
+
+        return len(find_blinks(self.eyes))
 
     def advice(self) -> list[str]:
         """What a better reference would have; empty where there is nothing to say."""
