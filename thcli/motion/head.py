@@ -38,12 +38,14 @@ PRIOR_WEIGHT = 0.25
 """What the prior counts for beside a reference of ``WINDOW`` frames: three seconds tell most about a range, not all."""
 NOISE_SCALES = (2.0, 5.0, 12.0, 30.0, 75.0)
 """Standard deviations, in frames, of the Gaussians that smooth the noise: from a nod to a change of posture."""
-SUPPORT = (2.5, 3.5)
+SUPPORT = (2.5, 4.0)
 """Least and largest bound of the deviation from the mean, in ranges."""
 SUPPORT_MARGIN = 1.2
 """The bound against what the reference itself reaches: a picture can be turned a little beyond its references."""
 SETTLE_FRAMES = 10 * FPS
 """Over such lengths the motion as a whole is brought back around the person's mean."""
+POSTURE, POSTURE_PART = 1.0 * FPS, 0.5
+"""Standard deviation, in frames, of the Gaussian that leaves the posture; the part of the limit that it may take."""
 GAINS = (0.4, 2.5)
 """Least and largest factor by which ``settle`` corrects; in silence the network moves half as much, and rightly."""
 JOIN_RATE = 0.22
@@ -173,9 +175,9 @@ def settle(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
     gain = np.ones(deviation.shape[1])
     for _ in range(3):
         # bounded motion is smaller, so the gain is found with the bound in place
-        spread = np.clip(windowed_deviation(bound(centred * gain, limit)), 0.3, 3.0)
+        spread = np.clip(windowed_deviation(hold(centred * gain, limit)), 0.3, 3.0)
         gain = np.clip(gain * spread**-trust, *GAINS)
-    return bound(centred * gain, limit)
+    return hold(centred * gain, limit)
 
 
 def windowed_deviation(motion: np.ndarray, window: int = WINDOW) -> np.ndarray:
@@ -186,7 +188,17 @@ def windowed_deviation(motion: np.ndarray, window: int = WINDOW) -> np.ndarray:
 
 def support(person: Manner) -> np.ndarray:
     """Largest deviation [6], in ranges, at which the reference frames can still support the picture."""
-    return np.clip(SUPPORT_MARGIN * np.abs(person.motion).max(0), *SUPPORT)
+    reached = np.maximum(SUPPORT_MARGIN * np.abs(person.motion).max(0), ALWAYS_SUPPORTED / person.range)
+    return np.clip(reached, *SUPPORT)
+
+
+def hold(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Motion [T, D] within the limit [D]: first its slow part, the posture, is held within half the limit.
+
+    Held as a whole, a head that leans far would freeze against the limit; so it goes on moving about its posture.
+    """
+    posture = gaussian_filter1d(deviation, POSTURE, axis=0, mode="nearest")
+    return bound(bound(posture, POSTURE_PART * limit) + deviation - posture, limit)
 
 
 def bound(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
