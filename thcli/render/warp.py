@@ -1,0 +1,69 @@
+"""Warping of a real frame onto a target mesh: a dense flow that follows the face exactly, and fades around it.
+
+Flows are backward: the picture at x comes from the source at x + flow(x), in pixels of the square crop, so one
+flow serves any resolution. Meshes are [B, V, 3] torch tensors in pixels of the crop (``records.CROP_SIZE``).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.pyramid import fill
+from thcli.records import CROP_SIZE
+from thcli.render.rasterize import Fragments, interpolate
+
+SKIN = slice(0, 468)
+"""The vertices on the skin; the irises turn with the gaze, and so say nothing of the head."""
+
+
+def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
+    """Pixel centres of the crop at a resolution of ``size``: [2, size, size] (x, y), in pixels of the crop."""
+    steps = (torch.arange(size, device=device) + 0.5) * (CROP_SIZE / size)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([x, y])
+
+
+def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    """Where every pixel would come from if all of the picture moved with the head: [B, 2, H, W].
+
+    On the mesh the flow is exact. Around it, it is the similarity transform between the two meshes, joined to the
+    mesh's own movement by what differs at its border, spread smoothly.
+
+    fragments: of the target meshes, at the resolution of the result; target, source: [B, V, 3], source may be [1, V, 3]
+    """
+    size = fragments.face.shape[-1]
+    grid = pixel_grid(size, target.device)
+    rigid = _similarity(target[:, SKIN, :2], source[:, SKIN, :2].expand(len(target), -1, -1), grid)
+    moved = interpolate(fragments, faces, source[..., :2] - target[..., :2])
+    inside = fragments.mask[:, None].to(moved.dtype)
+    return rigid + fill(moved - rigid, inside)
+
+
+def _similarity(target: Tensor, source: Tensor, grid: Tensor) -> Tensor:
+    """The flow [B, 2, H, W] of the least-squares similarity that takes points [B, P, 2] of the target to the source."""
+    mean, source_mean = target.mean(1, keepdim=True), source.mean(1, keepdim=True)
+    x, y = (target - mean).unbind(-1)
+    u, v = (source - source_mean).unbind(-1)
+    norm = (x * x + y * y).sum(1)
+    a = ((x * u + y * v).sum(1) / norm)[:, None, None]
+    b = ((x * v - y * u).sum(1) / norm)[:, None, None]
+    grid_x = grid[0] - mean[..., 0, None]
+    grid_y = grid[1] - mean[..., 1, None]
+    to_x = a * grid_x - b * grid_y + source_mean[..., 0, None]
+    to_y = b * grid_x + a * grid_y + source_mean[..., 1, None]
+    return torch.stack([to_x - grid[0], to_y - grid[1]], 1)
+
+
+def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
+    """Pictures [B, C, S, S] pulled through flows [B, 2, H, W]: [B, C, S, S]; the border is repeated.
+
+    The flow may be coarser than the pictures: it is smooth, and is enlarged to their resolution.
+    """
+    size = images.shape[-1]
+    if flow.shape[-1] != size:
+        flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
+    where = (pixel_grid(size, flow.device) + flow) / (CROP_SIZE / 2) - 1
+    pulled = F.grid_sample(images, where.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=False)
+    return pulled.clamp(0, 1)

@@ -1,0 +1,146 @@
+"""Augmentation of face crops: what the tracker must survive. Batched, in torch, on whatever device the images are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.faces.builtin import FACE_CROP_MARGIN
+
+
+@dataclass(frozen=True)
+class Views:
+    """Random views of faces.
+
+    crops: [B, 3, S, S] float32 in 0..1
+    mesh: [B, V, 3] float32 in units of the crop's side, from its top left corner
+    face: [B] float32, 1 where the crop holds a face as a tracker would place it, 0 where it does not
+    """
+
+    crops: Tensor
+    mesh: Tensor
+    face: Tensor
+
+
+def random_views(images: Tensor, meshes: Tensor, mirror: Tensor, size: int, generator: torch.Generator) -> Views:
+    """Cut crops around faces as a tracker would, imprecisely, and spoil them as cameras do.
+
+    images: [B, 3, H, W] uint8; meshes: [B, V, 3] float32, pixels; mirror: [V] the vertex that each one becomes
+    in a mirror; size: side S of the crops. One crop in ten misses the face on purpose.
+    """
+    batch = len(images)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, generator=generator)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    low, high = meshes[..., :2].amin(1), meshes[..., :2].amax(1)
+    side = FACE_CROP_MARGIN * (high - low).amax(1)
+    missed = uniform(0, 1) < 0.1
+    angle = torch.where(uniform(0, 1) < 0.6, 0.12 * normal(batch), uniform(-math.pi / 4, math.pi / 4))
+    angle = angle - _roll(meshes)
+    shift = (0.06 * normal(batch, 2)).clamp(-0.15, 0.15)
+    direction = uniform(0, 2 * math.pi)
+    away = torch.stack([direction.cos(), direction.sin()], -1) * uniform(0.5, 0.9)[:, None]
+    centre = (low + high) / 2 + torch.where(missed[:, None], away, shift) * side[:, None]
+    zoom = torch.exp((0.12 * normal(batch)).clamp(-0.35, 0.35))
+    zoom = torch.where(missed & (uniform(0, 1) < 0.4), uniform(2.2, 3.5), zoom)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    # columns of ``axes`` are the crop's x and y axes in pixels of the image
+    cos, sin = angle.cos(), angle.sin()
+    axes = torch.stack([torch.stack([cos * flip, -sin], -1), torch.stack([sin * flip, cos], -1)], 1)
+    axes = axes * (side * zoom)[:, None, None]
+
+    crops = _cut(images, centre, axes, size)
+    mesh = torch.cat(
+        [
+            (meshes[..., :2] - centre[:, None]) @ torch.linalg.inv(axes).mT + 0.5,
+            meshes[..., 2:] / (side * zoom)[:, None, None],
+        ],
+        -1,
+    )
+    mesh = torch.where((flip < 0)[:, None, None], mesh[:, mirror], mesh)
+    crops = _spoil(crops, generator)
+    return Views(crops, mesh, 1 - missed.float())
+
+
+def _roll(meshes: Tensor) -> Tensor:
+    """How far the faces [B, V, 3] are turned in the picture, radians, from the line of the eyes' outer corners."""
+    eyes = meshes[:, 263, :2] - meshes[:, 33, :2]
+    return -torch.atan2(eyes[:, 1], eyes[:, 0])
+
+
+def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
+    steps = (torch.arange(size) + 0.5) / size - 0.5
+    grid_y, grid_x = torch.meshgrid(steps, steps, indexing="ij")
+    grid = torch.stack([grid_x, grid_y], -1).view(1, -1, 2)
+    where = (centre[:, None] + grid @ axes.mT).view(-1, size, size, 2)
+    scale = torch.tensor([images.shape[-1], images.shape[-2]])
+    return F.grid_sample(images.float() / 255, where / scale * 2 - 1, padding_mode="border", align_corners=False)
+
+
+def _spoil(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Light, colour, blur, noise, compression and things before the face."""
+    batch = len(crops)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(batch, *(shape or (1, 1, 1)), generator=generator)
+
+    def some(share: float) -> Tensor:
+        return torch.nonzero(torch.rand(batch, generator=generator) < share)[:, 0]
+
+    chosen = some(0.3)
+    crops[chosen] = _occlude(crops[chosen], generator)
+    chosen = some(0.25)
+    crops[chosen] = _shrink(crops[chosen], int(torch.randint(32, 128, (1,), generator=generator)))
+    chosen = some(0.15)
+    crops[chosen] = crops[chosen].mean(1, keepdim=True)
+    chosen = some(0.5)
+    crops[chosen] = crops[chosen].clamp(1e-4, 1) ** torch.exp(uniform(-0.5, 0.5)[chosen])
+    crops = crops * (uniform(0.75, 1.25) * uniform(0.9, 1.1, 3, 1, 1)) + uniform(-0.1, 0.1)
+    chosen = some(0.15)
+    crops[chosen] = crops[chosen] * uniform(0.15, 0.6)[chosen]
+    chosen = some(0.25)
+    crops[chosen] = _compress(crops[chosen], uniform(0.01, 0.12)[chosen])
+    chosen = some(0.3)
+    noise = torch.randn(crops[chosen].shape, generator=generator)
+    crops[chosen] = crops[chosen] + noise * uniform(0.005, 0.06)[chosen]
+    return crops.clamp(0, 1)
+
+
+def _occlude(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Lay an ellipse of another picture of the batch, or of plain colour, over each crop."""
+    batch, _, size, _ = crops.shape
+    steps = (torch.arange(size) + 0.5) / size
+    centre = torch.rand(batch, 2, 1, 1, generator=generator)
+    radius = 0.06 + 0.2 * torch.rand(batch, 2, 1, 1, generator=generator)
+    distance = ((steps[None, None, :] - centre[:, 0]) / radius[:, 0]) ** 2
+    distance = distance + ((steps[None, :, None] - centre[:, 1]) / radius[:, 1]) ** 2
+    inside = (distance < 1)[:, None]
+    other = crops[torch.randperm(batch, generator=generator)]
+    plain = torch.rand(batch, 3, 1, 1, generator=generator).expand_as(crops)
+    cover = torch.where(torch.rand(batch, 1, 1, 1, generator=generator) < 0.5, other, plain)
+    return torch.where(inside, cover, crops)
+
+
+def _shrink(crops: Tensor, size: int) -> Tensor:
+    small = F.interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
+    return F.interpolate(small, size=crops.shape[-2:], mode="bilinear")
+
+
+def _compress(crops: Tensor, step: Tensor) -> Tensor:
+    """Quantise the cosine transform of 8 x 8 blocks, as JPEG and video codecs do."""
+    n = torch.arange(8, dtype=torch.float32)
+    basis = torch.cos((2 * n[None, :] + 1) * n[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    batch, channels, height, width = crops.shape
+    blocks = crops.view(batch, channels, height // 8, 8, width // 8, 8).permute(0, 1, 2, 4, 3, 5)
+    quantum = step[..., None, None] * (1 + (n[:, None] + n[None, :]) / 2)
+    blocks = basis.T @ ((basis @ blocks @ basis.T / quantum).round() * quantum) @ basis
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(batch, channels, height, width)
