@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import thgen_models
 
+import thgen_models
 from thcli.face_model import (
     INNER_LIPS,
     LANDMARKS_68,

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-import thgen_models
 
+import thgen_models
 from thcli.face_model import FaceModel
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from thgen_models.head_motion import AXES, HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 
 DIMS = HeadMotionDims(mels=16, audio=8, noise=3, width=8, features=8, style=8, dilations=(1, 2), critic=8, bands=4)

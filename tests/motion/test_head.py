@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
-from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
 
 from thcli.motion import head
 from thcli.rotations import placement
+from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
 
 DIMS = HeadMotionDims(audio=8, width=16, features=16, style=8)
 

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
-from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header
@@ -47,6 +46,7 @@ from thcli.motion.head import (
 from thcli.records import Float
 from thcli.rotations import placement
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 
 HELD_OUT_SUBJECTS = 12
 REFERENCE_FRAMES = (1, 25, 50, WINDOW, WINDOW, WINDOW, 100)
