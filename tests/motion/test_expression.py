@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from thcli.checkpoints import Header, save_checkpoint
+from thcli.errors import WeightsError
+from thcli.motion.expression import load_expression_learner, predict, predict_expression
+from thgen_models.expression import ExpressionDims, ExpressionLearner
+
+DIMS = {"width": 16, "reference": 8, "dilations": [1, 2]}
+
+
+@pytest.fixture(scope="module")
+def network() -> ExpressionLearner:
+    torch.manual_seed(0)
+    return ExpressionLearner(ExpressionDims(width=16, reference=8, dilations=(1, 2))).eval()
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    return np.random.default_rng(0).normal(-4, 4, (61, 4, 80)).astype(np.float32)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 60, 61, 500])
+def test_chunks_change_nothing(network: ExpressionLearner, features: np.ndarray, chunk: int) -> None:
+    reference = np.linspace(-1, 1, 20, dtype=np.float32)
+    whole = predict(network, features, reference)
+    assert whole.shape == (61, 20) and whole.dtype == np.float32
+    np.testing.assert_allclose(predict(network, features, reference, chunk), whole, atol=1e-5)
+
+
+def test_a_frame_depends_on_its_context_alone(network: ExpressionLearner, features: np.ndarray) -> None:
+    reference, reach = np.zeros(20, np.float32), network.dims.reach
+    changed = features.copy()
+    changed[30] += 3
+    moved = np.abs(predict(network, changed, reference) - predict(network, features, reference)).max(axis=1) > 1e-6
+    assert np.flatnonzero(moved).min() == 30 - reach and np.flatnonzero(moved).max() == 30 + reach
+
+
+def test_no_frames(network: ExpressionLearner) -> None:
+    assert predict(network, np.zeros((0, 4, 80), np.float32), np.zeros(20, np.float32)).shape == (0, 20)
+
+
+def test_weights_of_the_user_come_first(tmp_path: Path, network: ExpressionLearner, features: np.ndarray) -> None:
+    save_checkpoint(tmp_path / "expression.safetensors", Header("expression", DIMS), network.state_dict())
+    reference = np.zeros(20, np.float32)
+    np.testing.assert_array_equal(
+        predict_expression(features, reference, tmp_path), predict(network, features, reference)
+    )
+
+
+def test_checkpoint_of_other_dims_is_refused(tmp_path: Path, network: ExpressionLearner) -> None:
+    header = Header("expression", {**DIMS, "width": 24})
+    save_checkpoint(tmp_path / "expression.safetensors", header, network.state_dict())
+    with pytest.raises(WeightsError, match=r"expression.safetensors: does not fit"):
+        load_expression_learner(tmp_path)
+
+
+def test_shipped_weights_move_the_mouth_with_the_speech() -> None:
+    loud = np.full((40, 4, 80), -12, np.float32)
+    loud[15:25, :, 5:40] = 1
+    predicted = predict_expression(loud, np.zeros(20, np.float32))
+    assert np.isfinite(predicted).all()
+    assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3

@@ -1,0 +1,104 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from thcli.checkpoints import (
+    MANIFEST,
+    Header,
+    find_weights,
+    load_checkpoint,
+    load_weights,
+    read_header,
+    read_manifest,
+    save_checkpoint,
+    shipped_weights,
+    write_atomic,
+    write_manifest,
+)
+from thcli.errors import WeightsError
+
+HEADER = Header("toy", {"width": 2}, step=5, config={"lr": 0.1}, data={"clips": 3}, metrics={"score": 0.5})
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, HEADER, torch.nn.Linear(2, 3).state_dict())
+    return path
+
+
+def test_round_trip(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved, "toy")
+    assert checkpoint.header == HEADER == read_header(saved)
+    assert checkpoint.tensors["weight"].shape == (3, 2)
+
+
+def test_same_content_gives_the_same_bytes(saved: Path) -> None:
+    again = saved.with_name("again.safetensors")
+    save_checkpoint(again, HEADER, load_checkpoint(saved, "toy").tensors)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_manifest_is_that_of_sha256sum_and_guards_the_files(saved: Path) -> None:
+    write_manifest(saved.parent)
+    assert read_manifest(saved.parent) == {saved.name: hashlib.sha256(saved.read_bytes()).hexdigest()}
+    assert find_weights(saved.name, saved.parent) == saved
+    with saved.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        find_weights(saved.name, saved.parent)
+
+
+def test_file_that_the_manifest_does_not_list(saved: Path) -> None:
+    (saved.parent / MANIFEST).write_text("")
+    with pytest.raises(WeightsError, match="not listed"):
+        find_weights(saved.name, saved.parent)
+
+
+def test_missing_weights_name_the_folders(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none.safetensors: no such weights in .*--weights"):
+        find_weights("none.safetensors", tmp_path)
+    with pytest.raises(WeightsError, match="no such folder"):
+        find_weights("none.safetensors", tmp_path / "nowhere")
+
+
+def test_other_stage_and_other_shapes_are_refused(saved: Path) -> None:
+    with pytest.raises(WeightsError, match="a checkpoint of 'toy', expected one of 'expression'"):
+        load_checkpoint(saved, "expression")
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_weights(torch.nn.Linear(4, 3), load_checkpoint(saved, "toy"), saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 pickled", b"\x80\x02}q\x00.", b"\x08\0\0\0\0\0\0\0{\"a\": 1}"])
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="not a thgen checkpoint") as error:
+        load_checkpoint(path, "toy")
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_checkpoint(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-4])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_checkpoint(saved, "toy")
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, b"new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_shipped_checkpoint_describes_itself() -> None:
+    header = read_header(shipped_weights() / "expression.safetensors")
+    assert header.stage == "expression" and header.step > 0
+    assert {"clips", "subjects", "face_model"} <= set(header.data) and "correlation" in header.metrics

@@ -1,0 +1,61 @@
+"""The mouth closes in silence: the expression is led to a resting face with closed lips, and back before speech."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thcli.face_model import FaceModel, mouth_opening
+from thcli.records import Float
+
+LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
+"""Inner lips, upper and lower vertex: right of the middle, middle, left of it."""
+TOUCHING = 0.003
+"""Gap of closed lips in tracks, canonical face units."""
+QUIET_PART = 0.2
+"""Part of the reference's frames, those of the least open mouth, that the resting face is taken from."""
+STIFFNESS = 1e-4
+"""Keeps the closing from using coefficients that hardly move the lips; gaps are some 0.01 to 0.1."""
+LEAD, HOLD = 3, 4
+"""Frames by which the mouth is free before speech, and stays free after it: gaps of up to 0.28 s are not closed."""
+RAMP = 7
+"""Frames of the ramp between open and closed."""
+
+
+def rest_expression(meshes: Float, model: FaceModel) -> Float:
+    """The resting face [20] of a person, lips closed, from de-posed meshes [T, V, 3] of the reference (T = 1: a photo).
+
+    The mean of the frames whose mouth is least open, closed by the smallest change of expression that does it.
+    """
+    opening = mouth_opening(meshes)
+    count = max(1, round(QUIET_PART * len(meshes)))
+    quiet = meshes[np.argsort(opening, kind="stable")[:count]].mean(axis=0)
+    upper, lower = np.array(LIP_PAIRS).T
+    gaps = quiet[lower, 1] - quiet[upper, 1]
+    moves = (model.basis[:, lower, 1] - model.basis[:, upper, 1]).T
+    excess = np.maximum(gaps - TOUCHING, 0)
+    closing = moves.T @ np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(gaps)), excess)
+    rest: Float = (model.expression(quiet) - closing).astype(np.float32)
+    return rest
+
+
+def close_in_silence(expression: Float, activity: Float, rest: Float) -> Float:
+    """Expressions [T, 20] led to the resting face where nobody speaks.
+
+    activity: [T] in 0..1, how much of each frame is speech (``clips.features.speech_activity``)
+    rest: [20], see ``rest_expression``
+    """
+    part = freedom(activity)[:, None]
+    closed: Float = (rest + part * (expression - rest)).astype(np.float32)
+    return closed
+
+
+def freedom(activity: Float) -> Float:
+    """How far [T] the mouth may follow the speech: 1 around speech, 0 in silence, with smooth ramps between."""
+    if len(activity) == 0:
+        return np.zeros(0, np.float32)
+    around = np.pad(np.asarray(activity, np.float32), (HOLD, LEAD))
+    near = np.lib.stride_tricks.sliding_window_view(around, HOLD + 1 + LEAD).max(axis=1)
+    kernel = np.hanning(RAMP + 2)[1:-1]
+    smooth = np.convolve(np.pad(near, RAMP // 2, mode="edge"), kernel / kernel.sum(), mode="valid")
+    ramped: Float = np.clip(smooth, 0, 1).astype(np.float32)
+    return ramped
