@@ -55,9 +55,10 @@ class Findings:
             f"face       {self.face_height:.0f} pixels high, seen in {self.tracked:.0%} of the frames ({self.tracker})",
         ]
         for axis, values in zip(AXES, self.rotation.T, strict=True):
-            lines.append(f"{axis:<10} {values.min():+.0f}° to {values.max():+.0f}°, spread {values.std():.1f}°")
-        lines.append(f"mouth      opening {self.mouth.min():.2f} to {self.mouth.max():.2f} of the eyes' distance")
-        lines.append(f"eyes       opening {self.eyes.min():.2f} to {self.eyes.max():.2f}, {self.blinks} blinks")
+            moving = f" to {values.max():+.0f}°, spread {values.std():.1f}°" if self.seconds else ""
+            lines.append(f"{axis:<10} {values.min():+.0f}°{moving}")
+        lines.append(f"mouth      opening {_span(self.mouth)} of the eyes' distance")
+        lines.append(f"eyes       opening {_span(self.eyes)} of their width, {self.blinks} blinks")
         lines.append(f"sound      {self._sound()}")
         return lines + [f"advice     {advice}" for advice in self.advice() or ["fit to be a reference"]]
 
@@ -88,6 +89,11 @@ class Findings:
         if self.speech_seconds is None or self.speaking is None:
             return "none"
         return f"{self.speech_seconds:.1f} s, speech in {self.speaking:.0%} of it"
+
+
+def _span(values: Float) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def inspect_clip(
