@@ -37,7 +37,10 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it
 	rm -rf $(SMOKE)
 	$(BIN)/thgen demo $(SMOKE)/demo
 	mkdir -p $(SMOKE)/clips/train $(SMOKE)/clips/val
-	for clip in train/first train/second val/third; do cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/$$clip.mp4; done
+	for clip in train/first train/second val/third; do \
+		cp $(SMOKE)/demo/demo.mp4 $(SMOKE)/clips/$$clip.mp4; \
+		echo "{\"clip\": \"$${clip#*/}\", \"subject\": \"$${clip#*/}\", \"split\": \"$${clip%/*}\", \"av_lag\": 0}"; \
+	done > $(SMOKE)/clips/index.jsonl
 	$(BIN)/thgen preprocess all $(SMOKE)/clips --out $(SMOKE)/store
 	$(BIN)/thgen train expression --data $(SMOKE)/store --out $(SMOKE)/expression --config tiny
 	$(BIN)/thgen train motion --data $(SMOKE)/store --out $(SMOKE)/motion --config tiny

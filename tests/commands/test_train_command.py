@@ -37,6 +37,14 @@ def test_face_model_is_a_file(thgen):
     )
 
 
+def test_face_model_of_few_subjects_is_refused(thgen, folder):
+    (folder / "store").mkdir()
+    (folder / "store/index.jsonl").write_text('{"clip": "a", "subject": "a", "split": "train", "frames": 9}')
+    said = thgen("train", "face-model", "--data", "store", "--out", "face_model.safetensors")
+    assert (said.code, said.new) == (3, ())
+    assert said.err == ("thgen: error: store: training clips of 1 subjects, expected at least 5; preprocess more\n")
+
+
 def test_unknown_device(thgen):
     said = thgen("train", "expression", "--data", "gone", "--out", "run", "--device", "cuda:99")
     assert (said.code, said.new) == (6, ())

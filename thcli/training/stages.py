@@ -11,6 +11,8 @@ from thcli.data.store import Store
 from thcli.errors import DeviceError, MediaError, UsageError
 from thcli.training.loop import Progress, TrainResult
 
+LEAST_SUBJECTS = 5
+"""A face model of fewer is theirs, not everybody's."""
 STAGES = ("face-model", "expression", "motion", "unprojection")
 
 
@@ -71,8 +73,11 @@ def _face_model(data: Path, out: Path) -> TrainResult:
         raise UsageError(f"{out}: expected a file for the face model, such as weights/face_model.safetensors")
     store = Store(data)
     clips = store.select("train")
-    if not clips:
-        raise MediaError(f"{data}: no training clips there; preprocess some, or rename their folder to train")
+    subjects = len({meta.subject for meta in clips})
+    if subjects < LEAST_SUBJECTS:
+        raise MediaError(
+            f"{data}: training clips of {subjects} subjects, expected at least {LEAST_SUBJECTS}; preprocess more"
+        )
     model, report = fit_face_model(MeshTrack(meta.subject, store.track(meta.clip).mesh) for meta in clips)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
