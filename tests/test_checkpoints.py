@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from thcli.checkpoints import (
     MANIFEST,
     Header,
@@ -70,7 +71,7 @@ def test_other_stage_and_other_shapes_are_refused(saved: Path) -> None:
         load_weights(torch.nn.Linear(4, 3), load_checkpoint(saved, "toy"), saved)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 pickled", b"\x80\x02}q\x00.", b"\x08\0\0\0\0\0\0\0{\"a\": 1}"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 pickled", b"\x80\x02}q\x00.", b'\x08\0\0\0\0\0\0\0{"a": 1}'])
 def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)

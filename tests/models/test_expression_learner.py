@@ -1,4 +1,5 @@
 import torch
+
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 

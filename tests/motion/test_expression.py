@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from thcli.checkpoints import Header, save_checkpoint
 from thcli.errors import WeightsError
 from thcli.motion.expression import load_expression_learner, predict, predict_expression

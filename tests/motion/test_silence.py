@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from thcli.checkpoints import shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.motion.silence import HOLD, LEAD, RAMP, close_in_silence, freedom, rest_expression

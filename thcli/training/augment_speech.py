@@ -36,8 +36,9 @@ def augment_speech(
 def _warped(features: Float, options: SpeechAugment, random: np.random.Generator) -> Float:
     """Formants moved up or down: the mel axis stretched about its lower end."""
     bands = features.shape[-1]
-    places = np.clip(np.arange(bands) * (1 + random.uniform(-options.warp, options.warp)), 0, bands - 1.001)
-    low, part = places.astype(int), (places % 1).astype(np.float32)
+    places = np.clip(np.arange(bands) * (1 + random.uniform(-options.warp, options.warp)), 0, bands - 1)
+    low = np.minimum(places.astype(int), bands - 2)
+    part = (places - low).astype(np.float32)
     warped: Float = features[..., low] * (1 - part) + features[..., low + 1] * part
     return warped
 

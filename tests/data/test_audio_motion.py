@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thcli.checkpoints import shipped_weights
+from thcli.data.audio_motion import AudioMotion, in_step, load_audio_motion, split_subjects
+from thcli.data.store import TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
+from thcli.errors import MediaError
+from thcli.face_model import FaceModel
+from thcli.records import FaceTrack, Float
+
+
+@pytest.mark.parametrize("lag", [-3, 0, 2])
+def test_mouth_and_sound_are_brought_into_step(lag: int) -> None:
+    features = np.arange(20, dtype=np.float32)
+    frames = np.arange(25)
+    sound, motion = in_step(len(frames), features, lag)
+    assert len(sound) == len(frames[motion]) >= 17
+    np.testing.assert_array_equal(frames[motion], sound + lag)
+
+
+def test_nothing_in_common() -> None:
+    sound, motion = in_step(3, np.zeros(4, np.float32), 5)
+    assert len(sound) == 0 == len(np.zeros(3)[motion])
+
+
+def fill(root: Path, model: FaceModel) -> None:
+    """Three clips whose frame t shows coefficient 0 at t / 10."""
+    amounts = np.arange(60, dtype=np.float32)[:, None] / 10 * np.eye(20, dtype=np.float32)[0]
+    mesh = model.canonical + model.displacement(amounts)
+    zeros = np.zeros((60, 6), np.float32)
+    confidence = np.ones(60, np.float32)
+    confidence[10] = 0
+    track = FaceTrack(zeros[:, :4], mesh, mesh[:, :68], zeros, 1.0, confidence, (0, 0), "made up")
+    for clip, lag in (("a", 2), ("b", None), ("c", -2)):
+        with StoreWriter(root).clip(ClipMeta(clip, clip, "train", 60, av_lag=lag)) as folder:
+            save_track(folder / TRACK, track)
+    write_index(root)
+
+
+def hear(path: Path) -> Float:
+    return np.broadcast_to(np.arange(60, dtype=np.float32)[:, None, None], (60, 4, 80))
+
+
+def test_clips_with_known_lag_are_loaded_in_step(tmp_path: Path) -> None:
+    model = FaceModel.load(shipped_weights() / "face_model.safetensors")
+    fill(tmp_path, model)
+    clips = load_audio_motion(Store(tmp_path), "train", model, hear, lambda track: track.mesh)
+    assert [clip.clip for clip in clips] == ["a", "c"]
+    for clip, lag in zip(clips, (2, -2), strict=True):
+        assert len(clip) == 58 == len(clip.features) == len(clip.pose)
+        np.testing.assert_allclose(clip.expression[:, 0], (clip.features[:, 0, 0] + lag) / 10, atol=0.05)
+        assert clip.tracked.sum() == 57
+        assert np.all(np.diff(clip.opening) > 0)
+
+
+def test_split_without_usable_clips(tmp_path: Path) -> None:
+    model = FaceModel.load(shipped_weights() / "face_model.safetensors")
+    fill(tmp_path, model)
+    with pytest.raises(MediaError, match="no clip of split 'val'"):
+        load_audio_motion(Store(tmp_path), "val", model, hear, lambda track: track.mesh)
+
+
+def some(clip: str, subject: str) -> AudioMotion:
+    empty = np.zeros((0, 20), np.float32)
+    return AudioMotion(clip, subject, empty, empty, empty, empty[:, 0], np.zeros(0, bool))
+
+
+def test_subjects_stay_together() -> None:
+    clips = [some(f"{subject}{i}", subject) for subject in "abcdef" for i in range(3)]
+    kept, held = split_subjects(clips, 2, seed=0)
+    assert len(held) == 6 and len(kept) == 12
+    assert not {c.subject for c in kept} & {c.subject for c in held}
+    assert split_subjects(clips, 2, seed=0) == (kept, held)
+    with pytest.raises(MediaError, match="add clips"):
+        split_subjects(clips, 6, seed=0)

@@ -1,0 +1,116 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from thcli.checkpoints import shipped_weights
+from thcli.config import SpeechAugment, load_config
+from thcli.data.audio_motion import AudioMotion
+from thcli.face_model import FaceModel
+from thcli.training.augment_speech import FLOOR, augment_speech
+from thcli.training.expression import ExpressionLoss, ExpressionStage, measure_clip
+from thcli.training.loop import Networks, train
+
+QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceModel:
+    return FaceModel.load(shipped_weights() / "face_model.safetensors")
+
+
+def talker(subject: str, seed: int, model: FaceModel, frames: int = 150) -> AudioMotion:
+    """A mouth that opens as loud as the sound is."""
+    random = np.random.default_rng(seed)
+    loud = np.repeat(random.uniform(-1, 1, frames // 5), 5).astype(np.float32)
+    features = np.broadcast_to(4 * loud[:, None, None] - 4, (frames, 4, 80)).astype(np.float32)
+    expression = loud[:, None] * np.eye(20, dtype=np.float32)[0] + random.normal(0, 0.3, 20).astype(np.float32)
+    pose = np.zeros((frames, 6), np.float32)
+    opening = expression @ (model.basis[:, 14, 1] - model.basis[:, 13, 1]) + 0.1
+    return AudioMotion(subject, subject, features, expression, pose, opening, np.ones(frames, bool))
+
+
+@pytest.fixture(scope="module")
+def stage(model: FaceModel) -> ExpressionStage:
+    config = load_config("tiny").expression
+    options = dataclasses.replace(config.train, steps=50, batch_size=8, lr=0.02, val_every=25, warmup=5)
+    config = dataclasses.replace(config, train=options, augment=QUIET, held_out=2)
+    return ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "0" * 64, "cpu")
+
+
+def test_it_learns_to_open_the_mouth_of_unseen_talkers(stage: ExpressionStage, tmp_path: Path) -> None:
+    result = train(stage, stage.config.train, tmp_path)
+    assert result.metrics["correlation"] > 0.8
+    assert 0.5 < result.metrics["deviation"] < 1.5
+
+
+def test_batches_come_from_the_generator_alone(stage: ExpressionStage) -> None:
+    first, again = (stage.batch(np.random.default_rng(3)) for _ in range(2))
+    for field in dataclasses.fields(first):
+        assert torch.equal(getattr(first, field.name), getattr(again, field.name))
+    reach = stage.dims.reach
+    assert first.features.shape == (8, 25 + 2 * reach, 4, 80)
+    assert first.target.shape == (8, 25, 20) and first.reference.shape == (8, 20)
+
+
+def test_loss_is_zero_where_all_is_right_and_ignores_what_was_not_tracked(
+    model: FaceModel, stage: ExpressionStage
+) -> None:
+    loss = ExpressionLoss(model, stage.config)
+    target, tracked = torch.randn(4, 25, 20), torch.ones(4, 25)
+    assert loss(target, target, tracked)["total"] < 1e-4
+    wrong = target.clone()
+    wrong[:, 5] += 10
+    tracked[:, 5] = 0
+    assert loss(wrong, target, tracked)["total"] < 1e-4
+
+
+def test_still_mouths_pay(model: FaceModel, stage: ExpressionStage) -> None:
+    loss = ExpressionLoss(model, stage.config)
+    target, tracked = torch.randn(4, 25, 20), torch.ones(4, 25)
+    still = target.mean(dim=1, keepdim=True).expand_as(target)
+    assert loss(still, target, tracked)["concordance"] > 0.99
+
+
+def test_every_loss_has_a_gradient(stage: ExpressionStage) -> None:
+    networks: Networks = stage.build()
+    for name, value in stage.step(networks, stage.batch(np.random.default_rng(0))).items():
+        gradients = torch.autograd.grad(
+            value, list(networks.network.parameters()), retain_graph=True, allow_unused=True
+        )
+        assert any(g is not None and torch.isfinite(g).all() and g.abs().sum() > 0 for g in gradients), name
+
+
+def test_measure_of_a_clip(stage: ExpressionStage) -> None:
+    network = stage.build().network.eval()
+    figures = measure_clip(network, stage.held_out[0], stage.loss.gap.numpy())
+    assert -1 <= figures["correlation"] <= 1 and figures["deviation"] >= 0
+
+
+class TestAugment:
+    features = np.random.default_rng(0).uniform(-12, 2, (30, 4, 80)).astype(np.float32)
+    others = (np.random.default_rng(1).uniform(-12, 2, (50, 4, 80)).astype(np.float32),)
+
+    def test_nothing_asked_nothing_changed(self) -> None:
+        out = augment_speech(self.features, self.others, QUIET, np.random.default_rng(0))
+        np.testing.assert_allclose(out, self.features, atol=1e-5)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_noise_only_adds_and_never_more_than_6_db(self, seed: int) -> None:
+        options = dataclasses.replace(QUIET, noise=1.0)
+        out = augment_speech(self.features, self.others, options, np.random.default_rng(seed))
+        assert np.all(out >= self.features - 1e-4)
+        added = np.exp(out).mean() / np.exp(self.features).mean() - 1
+        assert 10**-3.1 < added < 10**-0.55
+
+    def test_everything_at_once_keeps_shape_and_floor(self) -> None:
+        out = augment_speech(self.features, self.others, SpeechAugment(mask=1, noise=1), np.random.default_rng(2))
+        assert out.shape == (30, 4, 80) and out.dtype == np.float32 and out.min() >= FLOOR
+        assert np.all(out == FLOOR, axis=(1, 2)).any()
+
+    def test_the_original_is_left_alone(self) -> None:
+        before = self.features.copy()
+        augment_speech(self.features, self.others, SpeechAugment(mask=1, warp=0), np.random.default_rng(2))
+        np.testing.assert_array_equal(self.features, before)
