@@ -73,8 +73,12 @@ class ExpressionConfig:
     """Training of Psi, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
 
     frames: of a training window
+    align_rounds, align_steps: rounds of bringing sound and mouth into step first, and training steps of each network
+        that is fitted for it; 0 rounds take the clips' ``av_lag`` as it is
     held_out: subjects among those to train on that are kept apart, to choose the best network by
+    face_noise: deviation of what is added to reference and targets of a window alike, in that of the coefficients
     lip_weight, face_weight: of the lips' and of the other vertices in the loss; the chin's is 1
+    movement: size of the gap's movement that the concordance asks for; the true one is 1
     velocity_weight, concordance_weight: of these losses, beside 1 for the position's
     """
 
@@ -82,9 +86,13 @@ class ExpressionConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
+    align_rounds: int = 2
+    align_steps: int = 250
     held_out: int = 12
+    face_noise: float = 1.5
     lip_weight: float = 4.0
     face_weight: float = 0.1
+    movement: float = 1.2
     velocity_weight: float = 1.0
     concordance_weight: float = 1.0
 

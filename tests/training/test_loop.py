@@ -129,10 +129,6 @@ def test_critic_is_not_moved_by_the_networks_loss(tmp_path: Path) -> None:
 
 
 def test_bfloat16(tmp_path: Path) -> None:
-    looks = [line for line in curve_of(tmp_path) if "score" in line]
+    train(Toy(), dataclasses.replace(OPTIONS, bf16=True), tmp_path)
+    looks = [line for line in curve(tmp_path) if "score" in line]
     assert looks[-1]["score"] < looks[0]["score"]
-
-
-def curve_of(out: Path) -> list[dict[str, float]]:
-    train(Toy(), dataclasses.replace(OPTIONS, bf16=True), out)
-    return curve(out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.records import FaceTrack, Float
+
+STEPS = 4
+"""Log-mel steps a frame."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,27 @@ def in_step(n_frames: int, features: Float, lag: int) -> tuple[Float, slice]:
     first = max(0, -lag)
     length = min(len(features) - first, n_frames - (first + lag))
     return features[first : first + max(length, 0)], slice(first + lag, first + lag + max(length, 0))
+
+
+def shifted(clip: AudioMotion, steps: int) -> AudioMotion:
+    """The clip with its mouth, found to trail the sound by ``steps`` of 10 ms, moved back into step.
+
+    Whole frames are cut off at the ends; what a part of a frame uncovers of the sound repeats its edge.
+    """
+    lag = round(steps / STEPS)
+    part = steps - STEPS * lag
+    flat = clip.features.reshape(len(clip.features) * STEPS, -1)
+    flat = np.pad(flat, ((max(part, 0), max(-part, 0)), (0, 0)), mode="edge")
+    flat = flat[: len(flat) - part] if part > 0 else flat[-part:]
+    sound, motion = in_step(len(clip), flat.reshape(clip.features.shape), lag)
+    return replace(
+        clip,
+        features=sound,
+        expression=clip.expression[motion],
+        pose=clip.pose[motion],
+        opening=clip.opening[motion],
+        tracked=clip.tracked[motion],
+    )
 
 
 def split_subjects(

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, find_weights, sha256, write_atomic
+from thcli.checkpoints import Header, find_weights, load_checkpoint, load_weights, sha256, write_atomic
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
 from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
-from thcli.data.audio_motion import AudioMotion, load_audio_motion, split_subjects
+from thcli.data.audio_motion import AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
 from thcli.faces.pose import to_canonical_units
 from thcli.motion.expression import SILENCE, predict
 from thcli.records import FaceTrack, Float
 from thcli.rotations import remove_pose
+from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thgen_models.expression import ExpressionDims, ExpressionLearner
@@ -45,11 +47,35 @@ def train_expression(
     """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``."""
     section = config.expression
     face_model_path = find_weights("face_model.safetensors", weights)
-    clips = load_clips(Store(data), "train", FaceModel.load(face_model_path))
-    stage = ExpressionStage(clips, section, FaceModel.load(face_model_path), sha256(face_model_path), device)
+    model, digest = FaceModel.load(face_model_path), sha256(face_model_path)
+    clips = load_clips(Store(data), "train", model)
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "config.yaml", to_yaml(config).encode())
+    shifts_path = out / "shifts.json"
+    if not (resume and shifts_path.is_file()):
+        write_atomic(shifts_path, json.dumps(_shifts(clips, section, model, device), indent=1).encode())
+    shifts = json.loads(shifts_path.read_text())
+    stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
     return train(stage, section.train, out, device=device, resume=resume, init=init, progress=progress)
+
+
+def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, device: str) -> dict[str, int]:
+    """Where the sound of each clip has to go to be in step with the mouth, see ``training.alignment``."""
+    # The mean over the last weights must be short here, as the training is.
+    options = replace(config.train, steps=config.align_steps, val_every=config.align_steps, patience=0, ema=0.97)
+    quick = replace(config, train=options, held_out=1)
+
+    def fit(others: list[AudioMotion]) -> Predict:
+        stage = ExpressionStage(others, quick, model, "", device)
+        with tempfile.TemporaryDirectory() as folder:
+            result = train(stage, options, Path(folder), device=device)
+            network = stage.build().network.to(device).eval()
+            load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
+        assert isinstance(network, ExpressionLearner)
+        gap = stage.loss.gap.cpu().numpy()
+        return lambda clip: predict(network, clip.features, np.median(clip.expression, axis=0)) @ gap
+
+    return find_shifts(clips, fit, config.align_rounds, config.train.seed)
 
 
 def load_clips(store: Store, split: str, model: FaceModel) -> list[AudioMotion]:
@@ -91,8 +117,8 @@ class ExpressionStage:
         self.loss = ExpressionLoss(model, config).to(device)
         self.header = Header(
             self.name,
-            dataclasses.asdict(self.dims),
-            config=dataclasses.asdict(config),
+            asdict(self.dims),
+            config=asdict(config),
             data={
                 "clips": len(self.clips),
                 "subjects": len({clip.subject for clip in self.clips}),
@@ -117,8 +143,10 @@ class ExpressionStage:
         features = augment_speech(heard, self.sounds, self.config.augment, random)
         seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
         window = slice(first, first + frames)
-        reference = clip.expression[seen].mean(axis=0)
-        return features, reference, clip.expression[window], clip.tracked[window].astype(np.float32)
+        # Another face at rest every time, or the network would know its few subjects by their faces.
+        face = random.normal(0, self.config.face_noise, clip.expression.shape[1]).astype(np.float32)
+        reference = clip.expression[seen].mean(axis=0) + face
+        return features, reference, clip.expression[window] + face, clip.tracked[window].astype(np.float32)
 
     def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
         predicted = networks.network(batch.features, batch.reference)
@@ -135,7 +163,8 @@ class ExpressionLoss(nn.Module):
     """Errors in space rather than in coefficients: lips and chin weigh most, the gap between the lips besides.
 
     MSE alone makes mouths that hardly move, as the mean of all that would fit the speech does; the concordance
-    correlation of the gap over a window is 1 only where movement and its size both are right.
+    correlation of the gap over a window is 1 only where movement and its size both are right. On unseen voices the
+    network is less sure and moves less, so in training it is asked for somewhat more movement than there is.
     """
 
     root: Tensor
@@ -159,7 +188,7 @@ class ExpressionLoss(nn.Module):
         error = ((predicted - target) * tracked[..., None]) @ self.root
         position = error.square().mean()
         velocity = (error[:, 1:] - error[:, :-1]).square().mean()
-        concordance = 1 - _concordance(predicted @ self.gap, target @ self.gap, tracked)
+        concordance = 1 - _concordance(predicted @ self.gap, target @ self.gap * self.config.movement, tracked)
         total = position + self.config.velocity_weight * velocity + self.config.concordance_weight * concordance
         return {"total": total, "position": position, "velocity": velocity, "concordance": concordance}
 
