@@ -1,16 +1,19 @@
 import dataclasses
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from thcli.checkpoints import shipped_weights
+from thcli.checkpoints import read_header, shipped_weights
 from thcli.config import SpeechAugment, load_config
 from thcli.data.audio_motion import AudioMotion
+from thcli.data.store import SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.face_model import FaceModel
+from thcli.records import FaceTrack
 from thcli.training.augment_speech import FLOOR, augment_speech
-from thcli.training.expression import ExpressionLoss, ExpressionStage, measure_clip
+from thcli.training.expression import ExpressionLoss, ExpressionStage, measure_clip, train_expression
 from thcli.training.loop import Networks, train
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)
@@ -36,7 +39,7 @@ def talker(subject: str, seed: int, model: FaceModel, frames: int = 150) -> Audi
 def stage(model: FaceModel) -> ExpressionStage:
     config = load_config("tiny").expression
     options = dataclasses.replace(config.train, steps=50, batch_size=8, lr=0.02, val_every=25, warmup=5)
-    config = dataclasses.replace(config, train=options, augment=QUIET, held_out=2)
+    config = dataclasses.replace(config, train=options, augment=QUIET, held_out=2, movement=1.0, face_noise=0.5)
     return ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "0" * 64, "cpu")
 
 
@@ -44,6 +47,37 @@ def test_it_learns_to_open_the_mouth_of_unseen_talkers(stage: ExpressionStage, t
     result = train(stage, stage.config.train, tmp_path)
     assert result.metrics["correlation"] > 0.8
     assert 0.5 < result.metrics["deviation"] < 1.5
+
+
+@pytest.fixture
+def store(tmp_path: Path, model: FaceModel) -> Path:
+    """Four talkers with noise for a sound, preprocessed."""
+    random = np.random.default_rng(0)
+    for subject in "abcd":
+        amounts = random.normal(size=(60, 20)).astype(np.float32)
+        mesh = model.canonical + model.displacement(amounts)
+        zeros, ones = np.zeros((60, 6), np.float32), np.ones(60, np.float32)
+        track = FaceTrack(zeros[:, :4], mesh, mesh[:, :68], zeros, 1.0, ones, (0, 0), "made up")
+        with StoreWriter(tmp_path / "data").clip(ClipMeta(subject, subject, "train", 60, av_lag=0)) as folder:
+            save_track(folder / TRACK, track)
+            with wave.open(str(folder / SPEECH), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(random.integers(-9999, 9999, 60 * 640).astype("<i2").tobytes())
+    write_index(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_from_a_store_to_a_checkpoint_aligned_and_resumed(store: Path, tmp_path: Path) -> None:
+    config = load_config("tiny", ["expression.align_rounds=1", "expression.align_steps=2"])
+    result = train_expression(store, tmp_path / "run", config)
+    header = read_header(result.checkpoint)
+    assert header.data["subjects"] == 3 and header.data["frames"] > 0 and len(header.data["face_model"]) == 64
+    assert header.config["frames"] == 25 and "correlation" in header.metrics
+    assert load_config(tmp_path / "run" / "config.yaml") == config
+    before = (tmp_path / "run" / "shifts.json").stat().st_mtime_ns
+    again = train_expression(store, tmp_path / "run", config, resume=True)
+    assert again == result
+    assert (tmp_path / "run" / "shifts.json").stat().st_mtime_ns == before
 
 
 def test_batches_come_from_the_generator_alone(stage: ExpressionStage) -> None:
