@@ -1,127 +1,182 @@
-"""The tracker that comes with thgen: the unprojection network of §4.1 through ONNX Runtime.
-
-It finds faces coarse to fine by its own confidence: it looks at overlapping windows of falling size, then again at
-what it took for a face, closer each time. From then on the last mesh says where to look.
+"""The tracker that comes with thgen, through ONNX Runtime: a small detector that says where faces may be, and the
+unprojection network of §4.1, which says what they look like in three dimensions, and whether they are faces at all.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thcli.checkpoints import find_weights
 from thcli.errors import WeightsError
-from thcli.faces.crop import CropBox, FaceCrop, crop_frame
+from thcli.faces.crop import FaceCrop
 from thcli.faces.protocol import Detection
 from thcli.faces.track import MIN_CONFIDENCE, face_boxes
 from thcli.records import Float, Image
 
-WEIGHTS = "unprojection.onnx"
+if TYPE_CHECKING:
+    import onnxruntime
+
+DETECTOR, MESH = "detection.onnx", "unprojection.onnx"
 VERSION = "1"
 FACE_CROP_MARGIN = 1.5
-"""Side of the crop that the network sees, over the longer side of the face."""
-WINDOW_SIDES = (1.4, 1.0, 0.72, 0.52, 0.37, 0.27, 0.19)
-"""Of the windows of the search, over the shorter side of the frame: the smallest face is an eighth of it."""
-WINDOW_STEP = 0.3
-"""Between windows, over their side; the network is trained on crops that are off by up to 0.15."""
-CANDIDATE = 0.2
-"""Least confidence in a window for a second look."""
-MAX_CANDIDATES = 16
-SMALLER = 3.0
-"""Once a face is found, faces smaller than it by more than this factor are not searched."""
-BATCH = 16
+"""Side of the crop that the mesh network sees, over the longer side of the face."""
+LETTERBOX = 0.5
+"""Grey of the bars beside what is not square, as in the detector's training."""
+LARGE_FRAME = 900
+"""Pixels of the longer side above which a face worth tracking may be too small for a look at the whole frame."""
+TILE, TILE_STEP = 0.5, 0.55
+"""Side of the tiles of a closer look over the frame's longer side; the step between them over theirs, at most."""
+CANDIDATE = 0.4
+"""Least score of the detector for a look by the mesh network."""
+MAX_CANDIDATES = 12
+AGREEMENT = (0.3, 0.6)
+"""Of detector and mesh: distance of the centres and log ratio of the sides, in sides of the box, at most."""
 
 
 class BuiltinTracker:
-    """Raises WeightsError where the network is missing, damaged or another's."""
+    """Raises WeightsError where a network is missing, damaged or another's."""
 
     def __init__(self, weights: Path | None = None, threads: int | None = None) -> None:
-        import onnxruntime
-
-        path = find_weights(WEIGHTS, weights)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            self._size = int(self._session.get_inputs()[0].shape[-1])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{path}: not an unprojection network ({reason}); get the file again") from error
+        self._detector, self._detector_size = _session(DETECTOR, weights, threads)
+        self._mesh, self._size = _session(MESH, weights, threads)
         self.name = f"builtin {VERSION}"
 
     def mesh(self, frame: Image, prior: Float) -> tuple[Float, float]:
         """See ``Tracker.mesh``."""
         around = FaceCrop.around_box if prior.ndim == 1 else FaceCrop.around_mesh
         crop = around(prior, self._size, FACE_CROP_MARGIN)
-        meshes, confidence = self._run(crop.extract(frame).numpy()[None])
+        meshes, confidence = self._mesh.run(None, {"crop": crop.extract(frame).numpy()[None]})
         return crop.to_frame(meshes[0] * np.float32(self._size)), float(confidence[0])
 
     def detect(self, frame: Image) -> list[Detection]:
-        """See ``Tracker.detect``."""
-        found: list[Detection] = []
-        shorter = min(frame.shape[:2])
-        for side in WINDOW_SIDES:
-            largest = max((_side(d.box) for d in found), default=0.0) * FACE_CROP_MARGIN
-            if side * shorter < largest / SMALLER:
-                break
-            for box in self._search(frame, side * shorter):
-                self._add(found, self._settle(frame, box))
+        """See ``Tracker.detect``. Large frames, and those where nothing is found, are looked at more closely."""
+        height, width = frame.shape[:2]
+        candidates = self._candidates(frame, [_Part(0, 0, width, height)])
+        found = self._confirmed(frame, candidates)
+        if not found or max(width, height) > LARGE_FRAME:
+            # what the first look has refused, a closer one may still find
+            closer = self._candidates(frame, _tiles(width, height))
+            known = [Detection(d.box, 2 + d.score) for d in found]
+            new = [d for d in _distinct([*known, *closer]) if d.score < 2]
+            found = _distinct([*found, *self._confirmed(frame, new)])
         return found
 
-    def _search(self, frame: Image, side: float) -> list[Float]:
-        """Boxes of what may be faces in windows of one size, the likeliest first."""
-        windows = _windows(frame, side)
-        crops = np.stack([crop_frame(frame, window, self._size) for window in windows])
-        images = crops.transpose(0, 3, 1, 2).astype(np.float32) / 255
-        parts = [self._run(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        meshes = np.concatenate([part[0] for part in parts]) * np.float32(self._size)
-        confidence = np.concatenate([part[1] for part in parts])
-        likely = [int(i) for i in np.argsort(-confidence)[:MAX_CANDIDATES] if confidence[i] > CANDIDATE]
-        return [face_boxes(windows[i].to_frame(meshes[i], self._size)) for i in likely]
+    def _candidates(self, frame: Image, parts: list[_Part]) -> list[Detection]:
+        """Squares where the detector sees faces in parts of the frame, the surest first, each face once."""
+        images = np.stack([part.letterboxed(frame, self._detector_size) for part in parts])
+        scores, centres, sides = self._detector.run(None, {"frame": images})
+        found = []
+        for part, score, centre, side in zip(parts, scores, centres, sides, strict=True):
+            for y, x in np.argwhere(_peaks(score) & (score >= CANDIDATE)):
+                box = np.concatenate([centre[:, y, x] - side[y, x] / 2, centre[:, y, x] + side[y, x] / 2])
+                found.append(Detection(part.to_frame(box), float(score[y, x])))
+        return _distinct(found)[:MAX_CANDIDATES]
 
-    def _settle(self, frame: Image, box: Float) -> Detection | None:
-        """A second and a third look, each from where the one before saw the face."""
-        mesh, confidence = self.mesh(frame, box)
-        if confidence < CANDIDATE:
-            return None
-        mesh, confidence = self.mesh(frame, mesh)
-        return Detection(face_boxes(mesh), confidence) if confidence >= MIN_CONFIDENCE else None
-
-    @staticmethod
-    def _add(found: list[Detection], new: Detection | None) -> None:
-        """Add a detection, unless it is a face already found, of which the surer one stays."""
-        if new is None:
-            return
-        same = [d for d in found if _same(d.box, new.box)]
-        if all(d.score < new.score for d in same):
-            found[:] = [d for d in found if not any(d is other for other in same)] + [new]
-
-    def _run(self, images: NDArray[np.float32]) -> tuple[Float, Float]:
-        """[B, 3, S, S] in 0..1 to meshes [B, V, 3] in units of the crop and confidence [B]."""
-        mesh, confidence = self._session.run(None, {"crop": images})
-        return mesh, confidence
+    def _confirmed(self, frame: Image, candidates: list[Detection]) -> list[Detection]:
+        """Those in which the mesh network sees a face too, in the same place, with the boxes of its meshes."""
+        found = []
+        for candidate in candidates:
+            mesh, confidence = self.mesh(frame, candidate.box)
+            if confidence >= MIN_CONFIDENCE:
+                mesh, confidence = self.mesh(frame, mesh)
+            box = face_boxes(mesh)
+            if confidence >= MIN_CONFIDENCE and _agree(box, candidate.box):
+                found.append(Detection(box, confidence * candidate.score))
+        return _distinct(found)
 
 
-def _windows(frame: Image, side: float) -> list[CropBox]:
-    """Overlapping squares that cover the frame; large ones reach beyond it."""
-    height, width = frame.shape[:2]
-    corners = []
+@dataclass(frozen=True)
+class _Part:
+    """A rectangle of a frame in pixels."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+    def letterboxed(self, frame: Image, size: int) -> NDArray[np.float32]:
+        """The part [3, size, size] in 0..1, reduced until it fits, with bars beside it."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        scale = size / max(self.width, self.height)
+        width, height = max(round(self.width * scale), 1), max(round(self.height * scale), 1)
+        cut = frame[self.y0 : self.y0 + self.height, self.x0 : self.x0 + self.width]
+        image = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None]
+        resized = interpolate(image, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+        boxed = np.full((3, size, size), LETTERBOX, np.float32)
+        x, y = (size - width) // 2, (size - height) // 2
+        boxed[:, y : y + height, x : x + width] = resized[0].numpy().astype(np.float32) / 255
+        return boxed
+
+    def to_frame(self, box: Float) -> Float:
+        """A box x0, y0, x1, y1 in units of the letterboxed square in pixels of the frame."""
+        longer = max(self.width, self.height)
+        corner = np.array([self.x0 - (longer - self.width) / 2, self.y0 - (longer - self.height) / 2])
+        return (box * longer + np.tile(corner, 2)).astype(np.float32)
+
+
+def _tiles(width: int, height: int) -> list[_Part]:
+    """Overlapping squares, or strips of a long frame, that cover it."""
+    side = max(round(TILE * max(width, height)), 1)
+    starts = []
     for length in (width, height):
-        count = max(1, int(np.ceil((length - side) / (WINDOW_STEP * side))) + 1)
-        ends = (0.0, length - side) if count > 1 else ((length - side) / 2,) * 2
-        corners.append(np.linspace(*ends, count))
-    return [CropBox(round(x), round(y), round(side)) for y in corners[1] for x in corners[0]]
+        count = max(1, int(np.ceil((length - side) / (TILE_STEP * side))) + 1)
+        starts.append(np.linspace(0, max(length - side, 0), count).round().astype(int))
+    return [_Part(int(x), int(y), min(side, width), min(side, height)) for y in starts[1] for x in starts[0]]
 
 
-def _side(box: Float) -> float:
-    return float((box[2:] - box[:2]).max())
+def _peaks(score: Float) -> NDArray[np.bool_]:
+    """Which cells of [G, G] are the highest of their neighbourhood of 3 x 3."""
+    padded = np.pad(score, 1, constant_values=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return np.asarray(score == windows.max(axis=(-1, -2)))
+
+
+def _distinct(found: list[Detection]) -> list[Detection]:
+    """The surest first, without those that are a face already there."""
+    kept: list[Detection] = []
+    for new in sorted(found, key=lambda d: -d.score):
+        if not any(_same(new.box, other.box) for other in kept):
+            kept.append(new)
+    return kept
 
 
 def _same(box: Float, other: Float) -> bool:
-    """Whether the centre of one lies within the other's inner half."""
+    """Whether the centre of the smaller one lies well inside the other."""
     distance = np.abs((box[:2] + box[2:]) - (other[:2] + other[2:])) / 2
-    return bool((distance < max(_side(box), _side(other)) / 3).all())
+    return bool((distance < max(_side(box), _side(other)) * 0.4).all())
+
+
+def _agree(box: Float, candidate: Float) -> bool:
+    """Whether the mesh is that of the face that the detector saw."""
+    side = _side(candidate)
+    distance = float(np.linalg.norm((box[:2] + box[2:]) - (candidate[:2] + candidate[2:]))) / 2
+    return distance < AGREEMENT[0] * side and abs(float(np.log(_side(box) / side))) < AGREEMENT[1]
+
+
+def _side(box: Float) -> float:
+    return max(float((box[2:] - box[:2]).max()), 1e-6)
+
+
+def _session(name: str, weights: Path | None, threads: int | None) -> tuple[onnxruntime.InferenceSession, int]:
+    """A network and the side of its square input."""
+    import onnxruntime
+
+    path = find_weights(name, weights)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        shape: list[Any] = session.get_inputs()[0].shape
+        return session, int(shape[-1])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not a network of this tracker ({reason}); get the file again") from error

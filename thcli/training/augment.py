@@ -66,7 +66,7 @@ def random_views(images: Tensor, meshes: Tensor, mirror: Tensor, size: int, gene
         -1,
     )
     mesh = torch.where((flip < 0)[:, None, None], mesh[:, mirror], mesh)
-    crops = _spoil(crops, generator)
+    crops = spoil(crops, generator, occluded=0.3, smallest=32)
     return Views(crops, mesh, 1 - missed.float())
 
 
@@ -85,8 +85,12 @@ def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
     return F.grid_sample(images.float() / 255, where / scale * 2 - 1, padding_mode="border", align_corners=False)
 
 
-def _spoil(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Light, colour, blur, noise, compression and things before the face."""
+def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: int) -> Tensor:
+    """Light, colour, blur, noise, compression and things before the face; crops [B, 3, S, S] are changed in place.
+
+    occluded: share of the crops before which things are laid
+    smallest: side to which crops are reduced at most, so that details get lost; the largest is four times that or S
+    """
     batch = len(crops)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -95,10 +99,11 @@ def _spoil(crops: Tensor, generator: torch.Generator) -> Tensor:
     def some(share: float) -> Tensor:
         return torch.nonzero(torch.rand(batch, generator=generator) < share)[:, 0]
 
-    chosen = some(0.3)
+    chosen = some(occluded)
     crops[chosen] = _occlude(crops[chosen], generator)
     chosen = some(0.25)
-    crops[chosen] = _shrink(crops[chosen], int(torch.randint(32, 128, (1,), generator=generator)))
+    largest = min(4 * smallest, crops.shape[-1])
+    crops[chosen] = _shrink(crops[chosen], int(torch.randint(smallest, largest, (1,), generator=generator)))
     chosen = some(0.15)
     crops[chosen] = crops[chosen].mean(1, keepdim=True)
     chosen = some(0.5)

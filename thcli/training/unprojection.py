@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from thcli.face_model import EYE_GAPS, INNER_LIPS, LEFT_EYE, LIP_GAP, OUTER_LIPS, RIGHT_EYE
+from thcli.training import export
 from thcli.training.augment import Views
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
@@ -89,10 +90,4 @@ class UnprojectionLoss:
 def export_onnx(network: UnprojectionNetwork, path: Path) -> None:
     """Write the network as ONNX: ``crop`` [B, 3, S, S] in 0..1 → ``mesh`` [B, V, 3], ``confidence`` [B]."""
     crop = torch.rand(1, 3, network.dims.crop, network.dims.crop)
-    names = {"input_names": ["crop"], "output_names": ["mesh", "confidence"]}
-    axes = {name: {0: "batch"} for name in ("crop", "mesh", "confidence")}
-    partial = path.with_name(f".{path.name}.partial")
-    torch.onnx.export(
-        network.cpu().eval(), (crop,), str(partial), opset_version=17, dynamic_axes=axes, dynamo=False, **names
-    )
-    partial.replace(path)
+    export.export_onnx(network, crop, "crop", ("mesh", "confidence"), path)

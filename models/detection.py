@@ -1,0 +1,79 @@
+"""The face detector that stands before the unprojection network: a frame → where faces are, and how large.
+
+The paper takes its faces from a detector of others and says no more (§3.1). This one marks the centre of each face
+on a grid, as in "Objects as Points" (Zhou et al., 2019), and looks at the whole frame at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 8
+"""Pixels between the cells of the grid."""
+
+
+@dataclass(frozen=True)
+class DetectionDims:
+    """Sizes of the face detector.
+
+    size: side of the square input in pixels, a multiple of 32
+    width: channels of the first convolution; the second has twice, all others four times as many
+    """
+
+    size: int = 160
+    width: int = 16
+
+
+def _convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+    )
+
+
+class DetectionNetwork(nn.Module):
+    """Frame [B, 3, S, S] float32 in 0..1 → face [B, G, G] in 0..1, centre [B, 2, G, G] and side [B, G, G], G = S / 8.
+
+    face: how surely the centre of a face's box lies in the cell
+    centre: of that box, x and y in units of S from the frame's top left corner
+    side: the box's longer side, in units of S
+    """
+
+    def __init__(self, dims: DetectionDims):
+        super().__init__()
+        self.dims = dims
+        width = 4 * dims.width
+        self.fine = nn.Sequential(
+            _convolution(3, dims.width, stride=2),
+            _convolution(dims.width, 2 * dims.width, stride=2),
+            _convolution(2 * dims.width, width, stride=2),
+        )
+        self.middle = _convolution(width, width, stride=2)
+        self.coarse = nn.Sequential(_convolution(width, width, stride=2), _convolution(width, width))
+        self.middle_out = _convolution(width, width)
+        self.fine_out = _convolution(width, width)
+        self.head = nn.Conv2d(width, 4, 1)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            # faces are rare: start from a chance of one cell in a hundred
+            self.head.bias.copy_(torch.tensor([-math.log(99.0), 0.0, 0.0, math.log(0.3 * dims.size / STRIDE)]))
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        out = self.cells(frame)
+        count = out.shape[-1]
+        steps = torch.arange(count, device=out.device, dtype=out.dtype) + 0.5
+        centre_x, centre_y = steps[None, :] + out[:, 1], steps[:, None] + out[:, 2]
+        centre = torch.stack([centre_x, centre_y], 1) / count
+        return torch.sigmoid(out[:, 0]), centre, torch.exp(out[:, 3]) / count
+
+    def cells(self, frame: Tensor) -> Tensor:
+        """[B, 4, G, G]: logit of a face; x and y of its centre from the cell's, and log of its side, in cells."""
+        fine = self.fine((frame - 0.5) * 4)
+        middle = self.middle(fine)
+        middle = self.middle_out(middle + F.interpolate(self.coarse(middle), scale_factor=2.0, mode="nearest"))
+        fine = self.fine_out(fine + F.interpolate(middle, scale_factor=2.0, mode="nearest"))
+        return self.head(fine).float()

@@ -1,0 +1,30 @@
+"""Trained networks as ONNX, the form in which those of the tracker run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], path: Path) -> None:
+    """Write a network of one input, whose first axis may be of any length, beside ``path``, then rename."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    axes = {name: {0: "batch"} for name in (input_name, *output_names)}
+    try:
+        torch.onnx.export(
+            network.cpu().eval(),
+            (example,),
+            str(partial),
+            input_names=[input_name],
+            output_names=list(output_names),
+            opset_version=17,
+            dynamic_axes=axes,
+            dynamo=False,
+        )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
