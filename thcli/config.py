@@ -61,11 +61,11 @@ class SpeechAugment:
     mask: chance of one band, and of one stretch of time, being silenced
     """
 
-    noise: float = 0.7
-    gain_db: float = 6.0
-    tilt_db: float = 9.0
+    noise: float = 0.4
+    gain_db: float = 4.0
+    tilt_db: float = 6.0
     warp: float = 0.1
-    mask: float = 0.3
+    mask: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,27 @@ class ExpressionConfig:
     align_rounds, align_steps: rounds of bringing sound and mouth into step first, and training steps of each network
         that is fitted for it; 0 rounds take the clips' ``av_lag`` as it is
     held_out: subjects among those to train on that are kept apart, to choose the best network by
+    stretch: how much faster or slower a window may be played
     face_noise: deviation of what is added to reference and targets of a window alike, in that of the coefficients
     lip_weight, face_weight: of the lips' and of the other vertices in the loss; the chin's is 1
     movement: size of the gap's movement that the concordance asks for; the true one is 1
     velocity_weight, concordance_weight: of these losses, beside 1 for the position's
     """
 
-    train: TrainOptions = TrainOptions(steps=2500, batch_size=32, lr=1e-3, weight_decay=0.05, ema=0.995, bf16=True)
+    train: TrainOptions = TrainOptions(steps=2000, batch_size=32, lr=1e-3, weight_decay=0.05, ema=0.995, bf16=True)
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
     align_rounds: int = 2
     align_steps: int = 250
     held_out: int = 12
+    stretch: float = 0.12
     face_noise: float = 1.5
-    lip_weight: float = 4.0
+    lip_weight: float = 8.0
     face_weight: float = 0.1
-    movement: float = 1.2
+    movement: float = 1.3
     velocity_weight: float = 1.0
-    concordance_weight: float = 1.0
+    concordance_weight: float = 2.0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def talker(subject: str, seed: int, model: FaceModel, frames: int = 150) -> Audi
 def stage(model: FaceModel) -> ExpressionStage:
     config = load_config("tiny").expression
     options = dataclasses.replace(config.train, steps=50, batch_size=8, lr=0.02, val_every=25, warmup=5)
-    config = dataclasses.replace(config, train=options, augment=QUIET, held_out=2, movement=1.0, face_noise=0.5)
+    config = dataclasses.replace(
+        config, train=options, augment=QUIET, held_out=2, movement=1.0, face_noise=0.5, stretch=0.0
+    )
     return ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "0" * 64, "cpu")
 
 
@@ -87,6 +89,23 @@ def test_batches_come_from_the_generator_alone(stage: ExpressionStage) -> None:
     reach = stage.dims.reach
     assert first.features.shape == (8, 25 + 2 * reach, 4, 80)
     assert first.target.shape == (8, 25, 20) and first.reference.shape == (8, 20)
+
+
+def test_sound_and_mouth_stay_in_step_at_every_speed(model: FaceModel) -> None:
+    config = load_config("tiny", ["expression.stretch=0.3", "expression.face_noise=0"]).expression
+    time = np.arange(200, dtype=np.float32)
+    steps = time[:, None] + (np.arange(4, dtype=np.float32) - 1.5) / 4
+    features = np.repeat(steps[:, :, None], 80, axis=2) / 10
+    expression = np.repeat(time[:, None] / 10, 20, axis=1)
+    still, ones = np.zeros((200, 6), np.float32), np.ones(200, bool)
+    clips = [AudioMotion(name, name, features, expression, still, time, ones) for name in "abc"]
+    stage = ExpressionStage(clips, dataclasses.replace(config, augment=QUIET), model, "", "cpu")
+    batches = [stage.batch(np.random.default_rng(seed)) for seed in range(8)]
+    heard = torch.cat([batch.features[:, stage.dims.reach : -stage.dims.reach].mean(dim=(2, 3)) for batch in batches])
+    seen = torch.cat([batch.target[..., 0] for batch in batches])
+    torch.testing.assert_close(heard, seen, rtol=0, atol=0.06)
+    pace = (seen[:, -1] - seen[:, 0]) / 2.4
+    assert pace.min() < 0.9 < 1.1 < pace.max()
 
 
 def test_loss_is_zero_where_all_is_right_and_ignores_what_was_not_tracked(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header, find_weights, load_checkpoint, load_weights, sha256, write_atomic
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
 from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
-from thcli.data.audio_motion import AudioMotion, load_audio_motion, shifted, split_subjects
+from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
 from thcli.faces.pose import to_canonical_units
@@ -88,6 +89,10 @@ def deposed_mesh(track: FaceTrack) -> Float:
     return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose)
 
 
+STEP_PLACES = (np.arange(STEPS) + 0.5) / STEPS - 0.5
+"""Where a frame's log-mel steps lie about its middle, in frames."""
+
+
 @dataclass(frozen=True)
 class ExpressionBatch:
     """features: [B, T + 2 reach, 4, 80]; reference: [B, 20]; target: [B, T, 20]; tracked: [B, T], 1 or 0."""
@@ -110,7 +115,7 @@ class ExpressionStage:
         self.dims = make_dims(ExpressionDims, config.network, "expression.network")
         kept, self.held_out = split_subjects(clips, config.held_out, config.train.seed)
         reach = self.dims.reach
-        self.clips = [clip for clip in kept if len(clip) > config.frames]
+        self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
         self.sounds = [padded(clip.features, reach) for clip in self.clips]
         seconds = np.array([len(clip) for clip in self.clips], float)
         self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
@@ -137,16 +142,21 @@ class ExpressionStage:
 
     def _example(self, random: np.random.Generator) -> tuple[Float, Float, Float, Float]:
         i = random.choice(len(self.clips), p=self.chances)
-        clip, frames = self.clips[i], self.config.frames
-        first = random.integers(0, len(clip) - frames + 1)
-        heard = self.sounds[i][first : first + frames + 2 * self.dims.reach]
+        clip, frames, reach = self.clips[i], self.config.frames, self.dims.reach
+        speed = random.uniform(1 - self.config.stretch, 1 + self.config.stretch)
+        first = random.uniform(0, max(0.0, len(clip) - frames * speed))
+        # Of the sound ``reach`` frames more on either side, every frame's steps among themselves.
+        middle = first + reach + speed * (np.arange(-reach, frames + reach) + 0.5)
+        steps = (middle[:, None] + speed * STEP_PLACES).ravel() * self.dims.steps - 0.5
+        heard = at(self.sounds[i].reshape(-1, self.dims.mels), steps).reshape(-1, self.dims.steps, self.dims.mels)
         features = augment_speech(heard, self.sounds, self.config.augment, random)
-        seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
-        window = slice(first, first + frames)
+        places = first + speed * (np.arange(frames) + 0.5) - 0.5
+        tracked = clip.tracked[np.rint(places).astype(int).clip(0, len(clip) - 1)]
         # Another face at rest every time, or the network would know its few subjects by their faces.
-        face = random.normal(0, self.config.face_noise, clip.expression.shape[1]).astype(np.float32)
+        face = random.normal(0, self.config.face_noise, (self.dims.coefficients,)).astype(np.float32)
+        seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
         reference = clip.expression[seen].mean(axis=0) + face
-        return features, reference, clip.expression[window] + face, clip.tracked[window].astype(np.float32)
+        return features, reference, at(clip.expression, places) + face, tracked.astype(np.float32)
 
     def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
         predicted = networks.network(batch.features, batch.reference)
@@ -201,6 +211,14 @@ def _concordance(x: Tensor, y: Tensor, tracked: Tensor) -> Tensor:
     together = 2 * (weight * x * y).sum(dim=1) / scale
     apart = ((weight * x * x).sum(dim=1) + (weight * y * y).sum(dim=1)) / scale
     return together.mean() / apart.mean()
+
+
+def at(values: Float, places: NDArray[np.floating]) -> Float:
+    """values [N, C] at fractional places [M], by linear interpolation: [M, C]; the ends go on for ever."""
+    places = np.clip(places, 0, len(values) - 1)
+    low = np.minimum(places.astype(int), max(len(values) - 2, 0))
+    part = (places - low).astype(np.float32)[:, None]
+    return values[low] * (1 - part) + values[np.minimum(low + 1, len(values) - 1)] * part
 
 
 def padded(features: Float, reach: int) -> Float:
