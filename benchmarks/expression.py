@@ -1,0 +1,67 @@
+"""Psi on the unseen speakers of a store: `python benchmarks/expression.py STORE [--split val]`.
+
+For each clip: correlation of predicted with tracked mouth opening and ratio of their standard deviations, first with
+sound and mouth in step as the store's ``av_lag`` has them, then moved by the fraction of a frame at which they fit
+best (an upper bound: the lag is chosen by the prediction itself), and beside it the correlation that the sound of
+another clip gets. The reference expression is the median over the clip's first 64 frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from thcli.checkpoints import find_weights
+from thcli.data.audio_motion import STEPS, AudioMotion, shifted
+from thcli.data.store import Store
+from thcli.face_model import LIP_GAP, FaceModel
+from thcli.motion.expression import load_expression_learner, predict
+from thcli.records import Float
+from thcli.training.alignment import best_offset
+from thcli.training.expression import load_clips
+
+FRAMES, REFERENCE = 1500, 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--weights", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = FaceModel.load(find_weights("face_model.safetensors", arguments.weights))
+    network = load_expression_learner(arguments.weights)
+    gap = model.basis[:, LIP_GAP[1], 1] - model.basis[:, LIP_GAP[0], 1]
+
+    def opening(clip: AudioMotion, features: Float) -> Float:
+        return predict(network, features, np.median(clip.expression[:REFERENCE], axis=0)) @ gap
+
+    clips = load_clips(Store(arguments.store), arguments.split, model)
+    rows = []
+    print(f"{'clip':10} frames  correlation  deviation  in step: lag  correlation  other's sound")
+    for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):
+        predicted, true = opening(clip, clip.features)[:FRAMES], clip.opening[:FRAMES]
+        lag = best_offset(predicted, true)
+        moved = shifted(clip, round(STEPS * lag))
+        better = correlation(opening(moved, moved.features)[:FRAMES], moved.opening[:FRAMES])
+        foreign = correlation(opening(clip, other.features)[:FRAMES], true)
+        deviation = predicted.std() / true.std()
+        rows.append((correlation(predicted, true), deviation, better, foreign))
+        print(f"{clip.clip:10} {len(true):6} {rows[-1][0]:12.3f} {deviation:10.2f}", end="")
+        print(f" {lag:+13.2f} {better:12.3f} {foreign:14.3f}")
+    mean, lowest = np.mean(rows, axis=0), np.min(rows, axis=0)
+    print(f"{'mean':17} {mean[0]:12.3f} {mean[1]:10.2f} {mean[2]:26.3f} {mean[3]:14.3f}")
+    print(f"{'lowest':17} {lowest[0]:12.3f} {lowest[1]:10.2f} {lowest[2]:26.3f}")
+
+
+def correlation(x: Float, y: Float) -> float:
+    length = min(len(x), len(y))
+    return float(np.corrcoef(x[:length], y[:length])[0, 1])
+
+
+if __name__ == "__main__":
+    main()
