@@ -30,7 +30,6 @@ from thcli.face_model import FaceModel, mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
 
 if TYPE_CHECKING:
-    from thcli.faces.crop import CropBox
     from thcli.faces.protocol import Tracker
 
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
@@ -199,6 +198,7 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     from thcli.clips.audio import read_speech
     from thcli.clips.encode import VideoWriter
     from thcli.faces.crop import crop_frame, head_crop
+    from thcli.faces.track import track_in_crop
 
     speech = read_speech(source.path)
     clip, track = track_file(source.path, options.tracker, options.weights)
@@ -209,7 +209,7 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
             for frame in clip.frames:
                 video.write(crop_frame(frame, box))
         soundfile.write(folder / SPEECH, _fitted(speech.samples, len(clip)), SAMPLE_RATE, subtype="PCM_16")
-        save_track(folder / TRACK, _in_crop(track, box, load_face_model(options.weights)))
+        save_track(folder / TRACK, track_in_crop(track, box, load_face_model(options.weights)))
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:
@@ -244,14 +244,3 @@ def _fitted(samples: Float, frames: int) -> Float:
     """Samples cut, or padded with silence, to the length of the frames."""
     length = frames * SAMPLES_PER_FRAME
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
-
-
-def _in_crop(track: FaceTrack, box: CropBox, model: FaceModel) -> FaceTrack:
-    """The track in pixels of the crop; poses are anew, because their origin is the frame's centre."""
-    from thcli.faces.pose import fit_poses
-    from thcli.faces.track import face_boxes
-
-    size = (CROP_SIZE, CROP_SIZE)
-    mesh, landmarks = box.to_crop(track.mesh), box.to_crop(track.landmarks)
-    pose, scale = fit_poses(landmarks, size, model)
-    return replace(track, box=face_boxes(mesh), mesh=mesh, landmarks=landmarks, pose=pose, scale=scale, size=size)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thcli.errors import NoFaceError
 from thcli.face_model import LANDMARKS_68, OUTER_EYE_CORNERS, FaceModel
+from thcli.faces.crop import CropBox
 from thcli.faces.pose import fit_poses
 from thcli.faces.protocol import Detection, Tracker
-from thcli.records import FPS, Clip, FaceTrack, Float, Image
+from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack, Float, Image
 
 Array = NDArray[np.floating]
 FaceChoice = str | int | tuple[float, float, float, float]
@@ -45,6 +46,14 @@ def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice 
     landmarks = mesh[:, LANDMARKS_68]
     pose, scale = fit_poses(landmarks, size, model)
     return FaceTrack(face_boxes(mesh), mesh, landmarks, pose, scale, confidence, size, tracker.name)
+
+
+def track_in_crop(track: FaceTrack, box: CropBox, model: FaceModel) -> FaceTrack:
+    """The track in pixels of a crop of ``CROP_SIZE``; poses are anew, because their origin is the picture's centre."""
+    size = (CROP_SIZE, CROP_SIZE)
+    mesh, landmarks = box.to_crop(track.mesh), box.to_crop(track.landmarks)
+    pose, scale = fit_poses(landmarks, size, model)
+    return replace(track, box=face_boxes(mesh), mesh=mesh, landmarks=landmarks, pose=pose, scale=scale, size=size)
 
 
 def face_boxes(mesh: Float) -> Float:

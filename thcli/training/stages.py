@@ -8,12 +8,13 @@ from pathlib import Path
 
 from thcli.config import Config, load_config
 from thcli.data.store import Store
-from thcli.errors import DeviceError, MediaError, UsageError
+from thcli.device import resolve_device
+from thcli.errors import MediaError, UsageError
 from thcli.training.loop import Progress, TrainResult
 
 LEAST_SUBJECTS = 5
 """A face model of fewer is theirs, not everybody's."""
-STAGES = ("face-model", "expression", "motion", "unprojection")
+STAGES = ("face-model", "expression", "motion", "detection", "unprojection")
 
 
 def run(
@@ -60,6 +61,10 @@ def _network(
         from thcli.training.head_motion import train_head_motion
 
         return train_head_motion(data, out, config.motion, progress, device=device, resume=resume)
+    if stage == "detection":
+        from thcli.training.detection import train_detection
+
+        return train_detection(data, out, config, progress, device=device, resume=resume)
     from thcli.training.unprojection import train_unprojection
 
     return train_unprojection(data, out, config, progress, device=device, resume=resume, weights=weights)
@@ -82,16 +87,3 @@ def _face_model(data: Path, out: Path) -> TrainResult:
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
     return TrainResult(out, 0, {name: float(value) for name, value in dataclasses.asdict(report).items()})
-
-
-def resolve_device(name: str) -> str:
-    """``auto`` as the device to use here; DeviceError for one that is not there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"--device {name}: no such device here; use --device cpu") from error
-    return name

@@ -1,0 +1,144 @@
+"""The only place that joins the stages: ``generate`` makes a video, ``plan`` says what it would do.
+
+from pathlib import Path
+from thcli.pipeline import GenerateOptions, generate
+
+generate(Path("clip.mp4"), Path("speech.wav"), Path("out.mp4"), GenerateOptions(seed=1))
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from thcli import __version__
+from thcli.clips.audio import local_audio, read_speech
+from thcli.clips.encode import VideoWriter
+from thcli.clips.probe import probe
+from thcli.clips.provenance import provenance
+from thcli.device import resolve_device
+from thcli.errors import MediaError, UsageError
+from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Result, Stream
+from thcli.records import CROP_SIZE
+
+__all__ = ["GenerateOptions", "Plan", "Progress", "Result", "generate", "plan"]
+
+
+def generate(
+    reference: Path,
+    audio: Path | Stream,
+    output: Path | Stream,
+    options: GenerateOptions | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Make the person in ``reference`` (a clip or a photo) say what is said in ``audio``, and write an MP4.
+
+    audio: any file with sound, or ``-`` for standard input; output: an MP4, or ``-`` for standard output
+    Beside the output a sidecar ``OUT.mp4.json`` says how it was made. Nothing is left behind on any error:
+    UsageError, MediaError, NoFaceError, WeightsError, DeviceError.
+    """
+    from thcli.pipeline.driving import make_drive
+    from thcli.pipeline.person import read_person
+    from thcli.pipeline.picture import draw_frames
+    from thcli.pipeline.sidecar import write_sidecar
+
+    options = options or GenerateOptions()
+    _check_paths(reference, audio, output, options)
+    device = resolve_device(options.device)
+    clock = _Clock(progress or Quiet())
+    with local_audio(audio) as sound:
+        with clock.stage("listen"):
+            speech = read_speech(sound)
+        with clock.stage("track"):
+            person = read_person(reference, options)
+        with clock.stage("move"):
+            drive = make_drive(person, speech, options, device)
+        full = options.frame == "full"
+        size = (person.frames.shape[2], person.frames.shape[1]) if full else (CROP_SIZE, CROP_SIZE)
+        with clock.stage("draw", len(drive)):
+            target = None if output == "-" else Path(output)
+            with VideoWriter(target, size, sound, len(drive), provenance(f"thgen {__version__}")) as writer:
+                for frame in draw_frames(person, drive, device, full):
+                    writer.write(frame)
+                    clock.progress.advance()
+        result = Result(output, len(drive), size, clock.seconds, device)
+        if target is not None:
+            write_sidecar(reference, sound, target, options, result)
+    return result
+
+
+class _Clock:
+    """Seconds by stage, and the progress that hears of them."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        self.progress.stage(name, total)
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``generate`` would do: ``str()`` of it is what ``--dry-run`` prints."""
+
+    reference: str
+    audio: str
+    output: str
+    frames: int | None
+    device: str
+    uses: tuple[str, ...]
+
+    def __str__(self) -> str:
+        length = "length unknown until read" if self.frames is None else f"{self.frames} frames at 25 a second"
+        lines = [f"reference  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
+        return "\n".join([*lines, f"device     {self.device}", f"uses       {', '.join(self.uses)}"])
+
+
+def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
+    """Check inputs, output, device and weights as ``generate`` would, without tracking or drawing anything."""
+    from thcli.clips.decode import frame_count
+    from thcli.pipeline.person import cached_tracker, load_face_model
+
+    options = options or GenerateOptions()
+    _check_paths(reference, audio, output, options)
+    device = resolve_device(options.device)
+    load_face_model(options.weights)
+    tracker = cached_tracker(options.tracker, options.weights)
+    seen = probe(reference)
+    if not seen.video:
+        raise MediaError(f"{reference}: no picture in it; give a video or a photo")
+    kind = "photo" if seen.image else f"{seen.fps:g} fps"
+    frames: int | None = None
+    if audio != "-":
+        heard = probe(Path(audio))
+        if not heard.audio:
+            raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
+        frames = None if heard.duration is None else frame_count(heard.duration)
+    uses = (f"tracker {tracker.name}", f"motion from {options.motion}", f"expression from {options.expression}")
+    return Plan(f"{reference} ({seen.width}x{seen.height}, {kind})", str(audio), str(output), frames, device, uses)
+
+
+def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
+    """What can be known before any work: that the output may be written, and is none of the inputs."""
+    if output == "-":
+        return
+    target = Path(output)
+    inputs = [reference, *(Path(p) for p in (audio, options.motion, options.expression) if p != "-")]
+    for source in inputs:
+        if source.exists() and target.exists() and source.samefile(target):
+            raise UsageError(f"{target}: is also an input; choose another output with -o")
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder; give -o the name of a video in it")
+    if not target.parent.is_dir():
+        raise MediaError(f"{target}: no such folder {target.parent}; make it first")
+    for path in (target, options.save_curves):
+        if path is not None and path.exists() and not options.overwrite:
+            raise UsageError(f"{path}: exists already; add --overwrite, or choose another name")

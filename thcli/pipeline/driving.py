@@ -1,0 +1,90 @@
+"""The drive of a video from its sources: head motion, expression and blinks, each from audio, a video or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from thcli.clips.features import log_mel, speech_activity
+from thcli.errors import UsageError
+from thcli.face_model import eye_opening
+from thcli.motion import blink, curves, drive, expression, head, silence
+from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.person import Person, deposed, load_face_model, read_face
+from thcli.records import FPS, Drive, FaceTrack, Float, Speech
+
+
+def make_drive(person: Person, speech: Speech, options: GenerateOptions, device: str) -> Drive:
+    """How the face moves in every frame of the speech; ``--save-curves`` is written here."""
+    features = log_mel(speech)
+    expressions, given_blinks = _expression(person, speech, features, options, device)
+    made = drive.assemble(
+        _pose(person, features, options, device),
+        expressions,
+        given_blinks if given_blinks is not None else _blink(person, len(features), options),
+        past_pose=person.track.pose,
+        rest=person.rest,
+        frames=len(features),
+        motion_scale=options.motion_scale,
+        expression_scale=options.expression_scale,
+    )
+    if options.save_curves is not None:
+        curves.write_curves(options.save_curves, made)
+    return made
+
+
+def _expression(
+    person: Person, speech: Speech, features: Float, options: GenerateOptions, device: str
+) -> tuple[Float, Float | None]:
+    """Coefficients, and the blinks that come with them where their source has any."""
+    source = options.expression
+    if source == "audio":
+        said = expression.predict_expression(features, person.usual, options.weights, device)
+        if options.silence == "close":
+            said = silence.close_in_silence(said, speech_activity(speech), person.rest)
+        return said, None
+    if source.lower().endswith(".csv"):
+        read = curves.read_curves(Path(source))
+        return read.expression, _unless_chosen(read.blink, options)
+    faces = deposed(_track(source, options, "--expression", len(features)))
+    other = load_face_model(options.weights).expression(faces)
+    moved = person.usual + (other - np.median(other, axis=0))
+    shown = blink.blinks_of_video(eye_opening(faces), len(features))
+    return moved.astype(np.float32), _unless_chosen(shown, options)
+
+
+def _unless_chosen(blinks: Float, options: GenerateOptions) -> Float | None:
+    """Blinks of the expression's source are taken unless ``--blink`` says otherwise."""
+    return blinks if options.blink == "reference" else None
+
+
+def _pose(person: Person, features: Float, options: GenerateOptions, device: str) -> Float:
+    past, frames = person.track.pose, len(features)
+    if options.motion == "still":
+        return head.still_head_motion(past, frames)
+    if options.motion == "audio":
+        learner = head.load_head_motion_learner(options.weights, device)
+        return head.predict_head_motion(learner, past, person.features, features, options.seed)
+    if options.motion.lower().endswith(".csv"):
+        return curves.read_curves(Path(options.motion)).pose
+    return head.rebase_head_motion(past, _track(options.motion, options, "--motion", frames).pose, frames)
+
+
+def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:
+    manner = blink.blink_manner(eye_opening(person.faces))
+    seconds = options.blink_seconds()
+    if seconds is not None:
+        return blink.regular_blinks(manner, seconds, frames, options.seed)
+    if options.blink == "none":
+        return np.zeros(frames, np.float32)
+    return blink.make_blinks(manner, frames, options.seed)
+
+
+def _track(source: str, options: GenerateOptions, option: str, frames: int) -> FaceTrack:
+    """The face of another video, no longer than it is needed."""
+    path = Path(source)
+    if not path.exists():
+        words = "audio, still, a video or a .csv file" if option == "--motion" else "audio, a video or a .csv file"
+        raise UsageError(f"{option} {source}: no such file; expected {words}")
+    return read_face(path, options, 0.0, "largest", frames / FPS)[1]

@@ -1,0 +1,113 @@
+"""What ``generate`` can be told, what it reports, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from thcli.errors import UsageError
+
+MAX_REFERENCES = 32
+Stream = Literal["-"]
+FaceChoice = str | int | tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """The long options of ``thgen generate``, with their defaults; ``-`` in them is ``_`` here.
+
+    start: seconds into the clip; face: ``largest``, an index from the left, or ``X,Y,W,H`` in pixels
+    references: K, 1 to 32
+    motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
+    blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
+    frame: ``crop``, 256² around head and shoulders, or ``full``, the clip's own
+    """
+
+    start: float = 0.0
+    face: str = "largest"
+    references: int = 8
+    motion: str = "audio"
+    motion_scale: float = 1.0
+    expression: str = "audio"
+    expression_scale: float = 1.0
+    blink: str = "reference"
+    silence: str = "close"
+    frame: str = "crop"
+    device: str = "auto"
+    seed: int = 0
+    tracker: str = "builtin"
+    weights: Path | None = None
+    save_curves: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.references <= MAX_REFERENCES:
+            raise UsageError(f"--references {self.references}: expected 1 to {MAX_REFERENCES}")
+        for option, value, allowed in (
+            ("--silence", self.silence, ("close", "ignore")),
+            ("--frame", self.frame, ("crop", "full")),
+        ):
+            if value not in allowed:
+                raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+        self.face_choice()
+        self.blink_seconds()
+
+    def face_choice(self) -> FaceChoice:
+        """``--face`` as the tracker takes it; UsageError for anything else."""
+        if self.face == "largest":
+            return self.face
+        try:
+            numbers = [float(part) for part in self.face.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1 and numbers[0] >= 0 and numbers[0].is_integer():
+            return int(numbers[0])
+        if len(numbers) == 4 and min(numbers[2:]) > 0:
+            return (numbers[0], numbers[1], numbers[2], numbers[3])
+        raise UsageError(f"--face {self.face}: expected largest, an index from 0, or X,Y,W,H in pixels")
+
+    def blink_seconds(self) -> float | None:
+        """Seconds between blinks, where ``--blink`` gives them; UsageError for anything unknown."""
+        if self.blink in ("reference", "none"):
+            return None
+        try:
+            seconds = float(self.blink)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise UsageError(f"--blink {self.blink}: expected reference, none, or seconds above 0")
+        return seconds
+
+
+class Progress(Protocol):
+    """Told of every stage as it begins, with the number of frames where that is known, and of frames done."""
+
+    def stage(self, name: str, total: int | None) -> None: ...
+
+    def advance(self, frames: int = 1) -> None: ...
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, frames: int = 1) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished video.
+
+    output: the file, or ``-``; frames: its length at 25 fps; size: (width, height) in pixels
+    seconds: by stage; device: where the networks ran
+    """
+
+    output: Path | Stream
+    frames: int
+    size: tuple[int, int]
+    seconds: dict[str, float]
+    device: str

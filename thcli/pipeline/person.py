@@ -1,0 +1,154 @@
+"""The person in the reference: tracked, cropped, and with what is to be known of face, motion and sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from thcli.checkpoints import find_weights
+from thcli.clips.audio import read_speech
+from thcli.clips.decode import read_clip
+from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
+from thcli.clips.probe import probe
+from thcli.errors import MediaError
+from thcli.face_model import FaceModel, eye_opening
+from thcli.faces.backends import load_tracker
+from thcli.faces.crop import CropBox, crop_frame, head_crop
+from thcli.faces.pose import to_canonical_units, to_pixels
+from thcli.faces.protocol import Tracker
+from thcli.faces.track import track_clip, track_in_crop
+from thcli.motion.blink import eye_closure
+from thcli.motion.silence import rest_expression
+from thcli.pipeline.options import FaceChoice, GenerateOptions
+from thcli.records import CROP_SIZE, FPS, Clip, Drive, FaceTrack, Float, Image
+from thcli.rotations import apply_pose, remove_pose
+from thcli.synthesis.references import choose_references
+
+REFERENCE_SECONDS = 4.0
+"""How much of a clip is used."""
+MAX_BYTES = 1 << 30
+"""Of decoded frames; of a very large clip less time is used."""
+OPEN = 0.3
+"""Frames whose eyes are closed further do not shape the face at rest."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """What a reference says of a person.
+
+    track: in pixels of the crop; faces: [T, V, 3], the same meshes de-posed, canonical units
+    expression: [T, 20]; usual: [20], its median; rest: [20], lips closed
+    neutral: [V, 3], the face at the usual expression with open eyes, canonical units
+    features: [τ, 4, 80] log-mel of the clip's own sound, τ = 0 where it has none
+    chosen: [K] the references' frames; crops: [K, S, S, 3]; frames: [K, H, W, 3] whole frames, box: where the crop lies
+    """
+
+    model: FaceModel
+    track: FaceTrack
+    faces: Float
+    expression: Float
+    usual: Float
+    rest: Float
+    neutral: Float
+    features: Float
+    chosen: np.ndarray
+    crops: Image
+    frames: Image
+    box: CropBox
+
+    def face_at(self, drive: Drive, frames: slice) -> Float:
+        """De-posed faces [B, V, 3] that a drive asks for, canonical units."""
+        # lids of narrow eyes have a shorter way to go
+        width = max(float(eye_opening(self.neutral)) - CLOSED_EYES, 0) / max(self._usual_way(), 1e-3)
+        change = drive.expression[frames] - self.usual
+        return self.neutral + self.model.displacement(change, drive.blink[frames] * np.float32(min(width, 1.3)))
+
+    def mesh_at(self, drive: Drive, frames: slice) -> Float:
+        """Meshes [B, V, 3] in pixels of the crop: Eq. 1 with the expression of every frame."""
+        posed = apply_pose(self.face_at(drive, frames), drive.pose[frames])
+        return to_pixels(posed, self.track.scale, self.track.size).astype(np.float32)
+
+    def _usual_way(self) -> float:
+        return float(eye_opening(self.model.canonical)) - CLOSED_EYES
+
+
+CLOSED_EYES = 0.07
+"""Eye opening of closed lids, as the face model's blink leaves it."""
+
+
+@lru_cache(maxsize=4)
+def load_face_model(weights: Path | None) -> FaceModel:
+    """The face model of a folder of weights, else the shipped one."""
+    return FaceModel.load(find_weights("face_model.safetensors", weights))
+
+
+@lru_cache(maxsize=2)
+def cached_tracker(name: str, weights: Path | None) -> Tracker:
+    """A tracker, loaded once a process however many videos it tracks."""
+    return load_tracker(name, load_face_model(weights), weights)
+
+
+def read_person(path: Path, options: GenerateOptions) -> Person:
+    """Track the person of a clip or photo; MediaError, NoFaceError, WeightsError, UsageError."""
+    clip, track, box = read_face(path, options, options.start, options.face_choice(), REFERENCE_SECONDS)
+    model = load_face_model(options.weights)
+    faces = deposed(track)
+    expression = model.expression(faces)
+    usual = np.median(expression, axis=0).astype(np.float32)
+    chosen = choose_references(track.pose, faces, track.confidence, options.references)
+    side = CROP_SIZE if options.frame == "crop" else box.side
+    return Person(
+        model=model,
+        track=track,
+        faces=faces,
+        expression=expression,
+        usual=usual,
+        rest=rest_expression(faces, model),
+        neutral=_neutral(faces, expression - usual, model),
+        features=_own_sound(path, options.start, len(clip)),
+        chosen=chosen,
+        crops=np.stack([crop_frame(clip.frames[i], box, side) for i in chosen]),
+        frames=clip.frames[chosen],
+        box=box,
+    )
+
+
+def read_face(
+    path: Path, options: GenerateOptions, start: float, face: FaceChoice, seconds: float | None
+) -> tuple[Clip, FaceTrack, CropBox]:
+    """A clip, the face in it in pixels of its crop, and the crop."""
+    info = probe(path)
+    if seconds is not None and not info.image:
+        seconds = min(seconds, MAX_BYTES / (info.width * info.height * 3 * FPS))
+    clip = read_clip(path, start=0.0 if info.image else start, seconds=seconds)
+    model = load_face_model(options.weights)
+    track = track_clip(clip, cached_tracker(options.tracker, options.weights), model, face)
+    box = head_crop(track.box, track.size)
+    return clip, track_in_crop(track, box, model), box
+
+
+def deposed(track: FaceTrack) -> Float:
+    """The track's meshes without head pose: [T, V, 3] float32, canonical units (§3.3)."""
+    return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose).astype(np.float32)
+
+
+def _neutral(faces: Float, change: Float, model: FaceModel) -> Float:
+    """The mean face once every frame's own expression is taken off; eyes as open as usual."""
+    awake = eye_closure(eye_opening(faces)) < OPEN
+    if not awake.any():
+        awake[:] = True
+    return np.asarray((faces[awake] - model.displacement(change[awake])).mean(axis=0), np.float32)
+
+
+def _own_sound(path: Path, start: float, frames: int) -> Float:
+    """Features of the clip's own sound; none where it has none that can be used."""
+    nothing = np.zeros((0, STEPS_PER_FRAME, N_MELS), np.float32)
+    if frames < 2 or not probe(path).audio:
+        return nothing
+    try:
+        return log_mel(read_speech(path, start, frames / FPS))[:frames]
+    except MediaError:  # silent or broken sound does not spoil a picture
+        return nothing

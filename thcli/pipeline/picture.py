@@ -1,0 +1,70 @@
+"""The frames of a job, in chunks, as they are drawn: matched, warped, composed, and pasted back where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from thcli.pipeline.person import Person
+from thcli.records import Drive, Float, Image
+from thcli.render.attachment import learn_attachment, prior_attachment
+from thcli.render.matcher import (
+    BASE,
+    EYES,
+    MOUTH,
+    Matching,
+    choose,
+    cross_fade,
+    eye_cost,
+    mouth_cost,
+    pose_cost,
+    turn_cost,
+)
+from thcli.render.picture import PictureRenderer
+from thcli.synthesis.compose import Part, compose
+from thcli.synthesis.paste import Paster
+
+CHUNK = 8
+"""Frames drawn at a time."""
+COST_CHUNK = 500
+
+
+def draw_frames(person: Person, drive: Drive, device: str, full: bool) -> Iterator[Image]:
+    """Frames [H, W, 3] uint8 one after the other; memory does not grow with their number."""
+    images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float() / 255
+    meshes = torch.from_numpy(person.track.mesh[person.chosen])
+    faces = torch.from_numpy(person.model.faces).long()
+    attachment = learn_attachment(images, meshes, faces, prior_attachment())
+    renderer = PictureRenderer(images, meshes, person.model, attachment, device, hold_border=full)
+    paster = Paster(person.frames, person.box) if full else None
+    base, mouth, eyes = match(person, drive)
+    for first in range(0, len(drive), CHUNK):
+        chunk = slice(first, min(first + CHUNK, len(drive)))
+        target = torch.from_numpy(person.mesh_at(drive, chunk))
+        with torch.inference_mode():
+            picture, windows = renderer.draw(target, base[chunk], mouth[chunk], eyes[chunk])
+            picture = compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
+            crops = (picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        yield from crops if paster is None else paster.paste(crops, base[chunk])
+
+
+def match(person: Person, drive: Drive) -> tuple[Float, Float, Float]:
+    """Weights [T, K] of the references for the picture as a whole, the mouth and the eyes (§4.1)."""
+    pose, faces = person.track.pose[person.chosen], person.faces[person.chosen]
+    costs: tuple[list[Float], list[Float], list[Float]] = ([], [], [])
+    for first in range(0, len(drive), COST_CHUNK):
+        chunk = slice(first, first + COST_CHUNK)
+        wanted, wanted_pose = person.face_at(drive, chunk), drive.pose[chunk]
+        costs[0].append(pose_cost(wanted_pose, pose))
+        costs[1].append(mouth_cost(wanted, faces) + turn_cost(wanted_pose, pose, MOUTH))
+        costs[2].append(eye_cost(wanted, faces) + turn_cost(wanted_pose, pose, EYES))
+    base, mouth, eyes = (
+        _weights(np.concatenate(cost), matching) for cost, matching in zip(costs, (BASE, MOUTH, EYES), strict=True)
+    )
+    return base, mouth, eyes
+
+
+def _weights(cost: Float, matching: Matching) -> Float:
+    return cross_fade(choose(cost, matching.change), cost.shape[1], matching.fade)

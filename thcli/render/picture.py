@@ -1,0 +1,145 @@
+"""The geometric picture: references warped onto the target mesh, and the windows of mouth and eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FaceModel
+from thcli.records import CROP_SIZE, Float
+from thcli.render.attachment import Attachment
+from thcli.render.rasterize import Fragments, interpolate, rasterize
+from thcli.render.warp import head_flow, pixel_grid, sample
+
+MOUTH_REACH = (0.05, 0.26)
+EYE_REACH = (0.04, 0.17)
+"""Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
+BORDER = (0.05, 0.2)
+"""Distance from the border, over the crop's side, up to which a held picture rests, and from which it moves."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the pictures [B, …] from references of its own; see ``thcli.synthesis.compose.Part``."""
+
+    image: Tensor
+    mask: Tensor
+    top: int
+    left: int
+
+
+class PictureRenderer:
+    """Draws frames of one job.
+
+    images: [K, 3, S, S] float32 in 0..1, the references' crops at the size of the output
+    meshes: [K, V, 3] float32, pixels of the crop (``records.CROP_SIZE``)
+    hold_border: leave the picture's border where it is in the reference, for pasting into a larger frame
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        meshes: Tensor,
+        model: FaceModel,
+        attachment: Attachment,
+        device: str = "cpu",
+        hold_border: bool = False,
+    ):
+        self.images, self.meshes = images.to(device), meshes.to(device)
+        self.faces = torch.from_numpy(model.faces).long().to(device)
+        self.attachment = Attachment(attachment.weight.to(device))
+        self.held = _border(device) if hold_border else None
+        self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS], -1).to(device)
+
+    def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
+        """Pictures [B, 3, S, S] and the windows of mouth and eyes, for meshes [B, V, 3] px of the crop.
+
+        base, mouth, eyes: [B, K], the references' weights for each part, rows sum to 1
+        """
+        target = target.to(self.images.device)
+        fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
+        attached = self.attachment.at(target, CROP_SIZE)
+        if self.held is not None:
+            attached = attached * self.held
+        picture = torch.zeros(len(target), *self.images.shape[1:], device=target.device)
+        for k, rows, share in _used(base, target.device):
+            some = Fragments(fragments.face[rows], fragments.barycentric[rows], fragments.depth[rows])
+            flow = head_flow(some, self.faces, target[rows], self.meshes[k : k + 1]) * attached[rows]
+            image = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
+            picture[rows] += share * sample(image, flow)
+        masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
+        windows = [
+            self._window(target, fragments, masks[:, i : i + 1], weights)
+            for i, weights in enumerate((mouth, eyes))
+            if not np.array_equal(weights, base)
+        ]
+        return picture, [window for window in windows if window is not None]
+
+    def _window(self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float) -> Window | None:
+        """The part under ``mask`` [B, 1, H, W] alone, in the smallest window that holds it in all frames."""
+        rows_used, columns_used = (mask.amax((0, 1, axis)) > 0 for axis in (3, 2))
+        if not bool(rows_used.any()):
+            return None
+        top, bottom = _ends(rows_used)
+        left, right = _ends(columns_used)
+        cut = (slice(None), slice(top, bottom), slice(left, right))
+        inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
+        size, out = self.images.shape[-1], self.images.shape[-1] / CROP_SIZE
+        box = [round(edge * out) for edge in (top, bottom, left, right)]
+        shape = (box[1] - box[0], box[3] - box[2])
+        grid = pixel_grid(size, target.device)[:, box[0] : box[1], box[2] : box[3]]
+        image = torch.zeros(len(target), 3, *shape, device=target.device)
+        for k, rows, share in _used(weights, target.device):
+            some = Fragments(inside.face[rows], inside.barycentric[rows], inside.depth[rows])
+            moved = interpolate(some, self.faces, self.meshes[k : k + 1, :, :2] - target[rows, :, :2])
+            flow = _resized(moved, shape)
+            where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
+            source = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
+            pulled = torch.nn.functional.grid_sample(
+                source, where, mode="bicubic", padding_mode="border", align_corners=False
+            )
+            image[rows] += share * pulled.clamp(0, 1)
+        return Window(image, _resized(mask[..., top:bottom, left:right], shape), box[0], box[2])
+
+
+_REGIONS = (([*OUTER_LIPS, *INNER_LIPS], MOUTH_REACH), ([*RIGHT_EYE, *LEFT_EYE], EYE_REACH))
+
+
+def _closeness(model: FaceModel, seeds: list[int], reach: tuple[float, float]) -> Tensor:
+    """How much each vertex [V] belongs to the part around the vertices ``seeds``: 1 near them, falling to 0."""
+    distance = np.linalg.norm(model.canonical[:, None] - model.canonical[None, seeds], axis=-1).min(axis=1)
+    share = np.clip((reach[1] - distance) / (reach[1] - reach[0]), 0, 1)
+    # the inner mouth's and the eyes' own vertices lie among the seeds; the smooth step leaves no edge
+    return torch.from_numpy((share * share * (3 - 2 * share)).astype(np.float32))
+
+
+def _border(device: str) -> Tensor:
+    """0 along the crop's border, where a pasted picture is blended, rising to 1 further in: [256, 256]."""
+    place = pixel_grid(CROP_SIZE, torch.device(device)) / CROP_SIZE
+    inward = torch.minimum(place, 1 - place).amin(0)
+    share = ((inward - BORDER[0]) / (BORDER[1] - BORDER[0])).clamp(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tensor]]:
+    """For each reference in use: its index, the rows that use it and by how much, [n, 1, 1, 1]."""
+    used = []
+    for k in np.flatnonzero((weights > 0).any(axis=0)):
+        rows = np.flatnonzero(weights[:, k] > 0)
+        share = torch.from_numpy(np.ascontiguousarray(weights[rows, k])).view(-1, 1, 1, 1)
+        used.append((int(k), torch.from_numpy(rows).to(device), share.to(device)))
+    return used
+
+
+def _ends(used: Tensor) -> tuple[int, int]:
+    places = torch.nonzero(used)[:, 0]
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == shape:
+        return image
+    return torch.nn.functional.interpolate(image, size=shape, mode="bilinear", align_corners=False)
