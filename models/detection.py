@@ -57,10 +57,10 @@ class DetectionNetwork(nn.Module):
         self.middle_out = _convolution(width, width)
         self.fine_out = _convolution(width, width)
         self.head = nn.Conv2d(width, 4, 1)
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)
-            # faces are rare: start from a chance of one cell in a hundred
-            self.head.bias.copy_(torch.tensor([-math.log(99.0), 0.0, 0.0, math.log(0.3 * dims.size / STRIDE)]))
+        # faces are rare: start from a chance of one cell in a hundred
+        start = torch.tensor([-math.log(99.0), 0.0, 0.0, math.log(0.3 * dims.size / STRIDE)])
+        self.head.bias = nn.Parameter(start)
+        nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         out = self.cells(frame)

@@ -108,11 +108,29 @@ class MotionConfig:
 
 
 @dataclass(frozen=True)
-class UnprojectionConfig:
-    """Training of the unprojection network (§4.1); ``network`` overrides fields of its ``Dims``."""
+class DetectionConfig:
+    """Training of the tracker's face detector; ``network`` overrides fields of its ``Dims``.
 
-    train: TrainOptions = TrainOptions()
+    every: of so many frames of a clip one is used
+    held_out: share of the subjects that is kept apart, to choose the best network by
+    """
+
+    train: TrainOptions = TrainOptions(steps=2500, batch_size=64, lr=3e-3, val_every=250, ema=0.995, bf16=True)
     network: Mapping[str, Any] = field(default_factory=dict)
+    every: int = 12
+    held_out: float = 0.08
+
+
+@dataclass(frozen=True)
+class UnprojectionConfig:
+    """Training of the unprojection network (§4.1); the fields as of ``DetectionConfig``."""
+
+    train: TrainOptions = TrainOptions(
+        steps=5500, warmup=200, batch_size=48, lr=1.2e-3, val_every=400, ema=0.999, bf16=True
+    )
+    network: Mapping[str, Any] = field(default_factory=dict)
+    every: int = 4
+    held_out: float = 0.08
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,7 @@ class Config:
 
     expression: ExpressionConfig = ExpressionConfig()
     motion: MotionConfig = MotionConfig()
+    detection: DetectionConfig = DetectionConfig()
     unprojection: UnprojectionConfig = UnprojectionConfig()
 
 

@@ -1,8 +1,9 @@
-"""Augmentation of face crops: what the tracker must survive. Batched, in torch, on whatever device the images are."""
+"""Augmentation of face crops: what the tracker must survive. Batched, in torch, on the CPU."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.faces.builtin import FACE_CROP_MARGIN
+
+MISSED = 0.12
+BESIDE, WIDE, PIECE, BROKEN = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,14 @@ class Views:
     face: Tensor
 
 
-def random_views(images: Tensor, meshes: Tensor, mirror: Tensor, size: int, generator: torch.Generator) -> Views:
+def random_views(
+    images: Tensor, meshes: Tensor, mirror: Tensor, size: int, generator: torch.Generator, missed: float = MISSED
+) -> Views:
     """Cut crops around faces as a tracker would, imprecisely, and spoil them as cameras do.
 
     images: [B, 3, H, W] uint8; meshes: [B, V, 3] float32, pixels; mirror: [V] the vertex that each one becomes
-    in a mirror; size: side S of the crops. One crop in ten misses the face on purpose.
+    in a mirror; size: side S of the crops; missed: share of the crops that miss the face on purpose: beside it, far
+    too wide, so close that a piece of it fills the crop, or with nothing whole left of it.
     """
     batch = len(images)
 
@@ -42,15 +49,18 @@ def random_views(images: Tensor, meshes: Tensor, mirror: Tensor, size: int, gene
 
     low, high = meshes[..., :2].amin(1), meshes[..., :2].amax(1)
     side = FACE_CROP_MARGIN * (high - low).amax(1)
-    missed = uniform(0, 1) < 0.1
+    miss = _misses(batch, missed, generator)
     angle = torch.where(uniform(0, 1) < 0.6, 0.12 * normal(batch), uniform(-math.pi / 4, math.pi / 4))
     angle = angle - _roll(meshes)
     shift = (0.06 * normal(batch, 2)).clamp(-0.15, 0.15)
     direction = uniform(0, 2 * math.pi)
-    away = torch.stack([direction.cos(), direction.sin()], -1) * uniform(0.5, 0.9)[:, None]
-    centre = (low + high) / 2 + torch.where(missed[:, None], away, shift) * side[:, None]
+    away = torch.stack([direction.cos(), direction.sin()], -1)
+    shift = torch.where((miss == BESIDE)[:, None], away * uniform(0.5, 0.9)[:, None], shift)
+    shift = torch.where((miss == PIECE)[:, None], away * uniform(0.0, 0.5)[:, None], shift)
+    centre = (low + high) / 2 + shift * side[:, None]
     zoom = torch.exp((0.12 * normal(batch)).clamp(-0.35, 0.35))
-    zoom = torch.where(missed & (uniform(0, 1) < 0.4), uniform(2.2, 3.5), zoom)
+    zoom = torch.where(miss == WIDE, uniform(2.2, 3.5), zoom)
+    zoom = torch.where(miss == PIECE, uniform(0.08, 0.3), zoom)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     # columns of ``axes`` are the crop's x and y axes in pixels of the image
     cos, sin = angle.cos(), angle.sin()
@@ -66,8 +76,47 @@ def random_views(images: Tensor, meshes: Tensor, mirror: Tensor, size: int, gene
         -1,
     )
     mesh = torch.where((flip < 0)[:, None, None], mesh[:, mirror], mesh)
-    crops = spoil(crops, generator, occluded=0.3, smallest=32)
-    return Views(crops, mesh, 1 - missed.float())
+    broken = torch.nonzero(miss == BROKEN)[:, 0]
+    crops[broken] = _break(crops[broken], generator)
+    crops = spoil(crops, generator, occluded=0.3, smallest=1 / 6)
+    return Views(crops, mesh, (miss == 0).float())
+
+
+def tracked_crops(
+    images: Tensor, meshes: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Upright crops as from the mesh of the frame before, off by 3 % of the side, and the way back to the picture.
+
+    The way back takes points [B, V, 2] in units of the crop to pixels of the image.
+    """
+    low, high = meshes[..., :2].amin(1), meshes[..., :2].amax(1)
+    side = FACE_CROP_MARGIN * (high - low).amax(1)
+    centre = (low + high) / 2 + 0.03 * side[:, None] * torch.randn(len(meshes), 2, generator=generator)
+    cos, sin = _roll(meshes).cos(), -_roll(meshes).sin()
+    axes = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1) * side[:, None, None]
+    return _cut(images, centre, axes, size), lambda points: (points - 0.5) @ axes.mT + centre[:, None]
+
+
+def _misses(batch: int, share: float, generator: torch.Generator) -> Tensor:
+    """[B]: 0 for a crop of the face, else in which way the crop misses it."""
+    ways = torch.multinomial(torch.tensor([0.35, 0.2, 0.25, 0.2]), batch, replacement=True, generator=generator) + 1
+    return torch.where(torch.rand(batch, generator=generator) < share, ways, 0)
+
+
+def _break(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops whose squares have changed places, or half of the time coarse noise in their colours."""
+    batch, channels, size, _ = crops.shape
+    count = 4
+    order = torch.randperm(count * count, generator=generator)
+    tiles = crops.reshape(batch, channels, count, size // count, count, size // count).permute(0, 1, 2, 4, 3, 5)
+    tiles = tiles.reshape(batch, channels, count * count, size // count, size // count)[:, :, order]
+    tiles = tiles.view(batch, channels, count, count, size // count, size // count).permute(0, 1, 2, 4, 3, 5)
+    shuffled = tiles.reshape(batch, channels, size, size)
+    coarse = int(torch.randint(2, 25, (1,), generator=generator))
+    noise = F.interpolate(torch.randn(batch, channels, coarse, coarse, generator=generator), size=(size, size))
+    mean, deviation = crops.mean((-1, -2), keepdim=True), crops.flatten(2).std(-1)[..., None, None]
+    plain = (torch.rand(batch, 1, 1, 1, generator=generator) < 0.5).float()
+    return shuffled + (mean + deviation * noise - shuffled) * plain
 
 
 def _roll(meshes: Tensor) -> Tensor:
@@ -85,11 +134,11 @@ def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
     return F.grid_sample(images.float() / 255, where / scale * 2 - 1, padding_mode="border", align_corners=False)
 
 
-def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: int) -> Tensor:
+def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: float) -> Tensor:
     """Light, colour, blur, noise, compression and things before the face; crops [B, 3, S, S] are changed in place.
 
     occluded: share of the crops before which things are laid
-    smallest: side to which crops are reduced at most, so that details get lost; the largest is four times that or S
+    smallest: a quarter of the crops is reduced to a side from this part of S up to four times it, and enlarged again
     """
     batch = len(crops)
 
@@ -102,8 +151,8 @@ def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: 
     chosen = some(occluded)
     crops[chosen] = _occlude(crops[chosen], generator)
     chosen = some(0.25)
-    largest = min(4 * smallest, crops.shape[-1])
-    crops[chosen] = _shrink(crops[chosen], int(torch.randint(smallest, largest, (1,), generator=generator)))
+    reduced = smallest * min(4.0, 1 / smallest) ** float(torch.rand((), generator=generator))
+    crops[chosen] = _shrink(crops[chosen], round(reduced * crops.shape[-1]))
     chosen = some(0.15)
     crops[chosen] = crops[chosen].mean(1, keepdim=True)
     chosen = some(0.5)

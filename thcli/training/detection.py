@@ -1,19 +1,106 @@
-"""Training of the face detector: what one step does, and what its figures mean."""
+"""``thgen train detection``: the detector that stands before the tracker's mesh network."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from thcli.checkpoints import Header, load_checkpoint, load_weights, write_manifest
+from thcli.config import Config, DetectionConfig, make_dims
+from thcli.data.faces import FaceSamples, load_faces, split_faces
+from thcli.data.store import Store
 from thcli.training import export
-from thcli.training.scenes import Scenes
-from thgen_models.detection import DetectionNetwork
+from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.scenes import Pictures, SceneMaker, Scenes
+from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
 
 NEAR = 0.3
 """Heat from which on a cell must know where the face is."""
+LOOKED_AT = 256
+"""Held-out scenes at each look."""
+SURE = 0.5
+
+
+def train_detection(
+    data: Path,
+    out: Path,
+    config: Config,
+    progress: Progress | None = None,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+) -> TrainResult:
+    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
+    section = config.detection
+    stage = DetectionStage(load_faces(Store(data), "train", section.every), section, device)
+    export.begin(out, config)
+    result = train(stage, section.train, out, device=device, resume=resume, progress=progress)
+    network = DetectionNetwork(stage.dims)
+    load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
+    export_onnx(network, out / "detection.onnx")
+    write_manifest(out)
+    return result
+
+
+class DetectionStage:
+    """What the loop trains: scenes made up of the faces."""
+
+    name = "detection"
+
+    def __init__(self, samples: FaceSamples, config: DetectionConfig, device: str) -> None:
+        self.config, self.device = config, device
+        self.dims = make_dims(DetectionDims, config.network, "detection.network")
+        kept, held_out = split_faces(samples, config.held_out, config.train.seed)
+        self.maker = self._maker(kept)
+        self.held_out = self._maker(held_out).batch(LOOKED_AT, torch.Generator().manual_seed(0))
+        self.header = Header(
+            self.name,
+            dataclasses.asdict(self.dims),
+            config=dataclasses.asdict(config),
+            data={"frames": len(kept), "subjects": len(np.unique(kept.subjects))},
+        )
+
+    def _maker(self, samples: FaceSamples) -> SceneMaker:
+        images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).contiguous()
+        pictures = Pictures.of(images, torch.from_numpy(samples.meshes))
+        return SceneMaker(pictures, torch.from_numpy(samples.chances), self.dims.size, STRIDE)
+
+    def build(self) -> Networks:
+        # nn.Module.to has no overload for a memory format alone
+        return Networks(DetectionNetwork(self.dims).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+    def batch(self, random: np.random.Generator) -> Scenes:
+        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+        return self._on_device(self.maker.batch(self.config.train.batch_size, generator))
+
+    def _on_device(self, scenes: Scenes) -> Scenes:
+        images = scenes.images.to(self.device, memory_format=torch.channels_last)
+        return Scenes(images, *(part.to(self.device) for part in (scenes.heat, scenes.place, scenes.counts)))
+
+    def step(self, networks: Networks, batch: Scenes) -> dict[str, Tensor]:
+        network = networks.network
+        assert isinstance(network, DetectionNetwork)
+        losses = detection_losses(network, batch)
+        return {"total": losses["face"] + losses["place"], **losses}
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """missed: share of the faces without a sure cell at their centre; false: sure cells a scene without a face."""
+        assert isinstance(network, DetectionNetwork)
+        scenes = self._on_device(self.held_out)
+        losses = detection_losses(network, scenes)
+        sure = network(scenes.images)[0] > SURE
+        around = F.max_pool2d(sure[:, None].float(), 3, stride=1, padding=1)[:, 0]
+        false = sure & (scenes.heat < NEAR) & (scenes.counts > 0)
+        return {
+            "score": float(losses["face"] + losses["place"]),
+            "missed": 1 - float(around[scenes.heat == 1].mean()),
+            "false": float(false.float().sum() / len(sure)),
+        }
 
 
 def detection_losses(network: DetectionNetwork, scenes: Scenes) -> dict[str, Tensor]:

@@ -9,6 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from thcli.checkpoints import MANIFEST, write_atomic
+from thcli.config import Config, to_yaml
+
+
+def begin(out: Path, config: Config) -> None:
+    """Note a run's configuration; its manifest, if it had one, holds no longer."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+    write_atomic(out / "config.yaml", to_yaml(config).encode())
+
 
 def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], path: Path) -> None:
     """Write a network of one input, whose first axis may be of any length, beside ``path``, then rename."""

@@ -39,7 +39,7 @@ class Pictures:
         """From images [N, 3, S, S] uint8 and meshes [N, V, 2 or 3] in pixels."""
         levels = [images]
         for _ in range(LEVELS - 1):
-            halves = [F.avg_pool2d(part.float(), 2).round().byte() for part in levels[-1].split(256)]
+            halves = [F.avg_pool2d(part.float(), 2).round().byte() for part in _parts(levels[-1])]
             levels.append(torch.cat(halves))
         return cls(levels, meshes[..., :2] / images.shape[-1])
 
@@ -85,7 +85,7 @@ class SceneMaker:
     def batch(self, count: int, random: torch.Generator) -> Scenes:
         """So many scenes, with light, colour, blur, noise and compression of their own."""
         made = [self._scene(random) for _ in range(count)]
-        images = spoil(torch.stack([image for image, _, _ in made]), random, occluded=0.0, smallest=96)
+        images = spoil(torch.stack([image for image, _, _ in made]), random, occluded=0.0, smallest=0.6)
         images = torch.stack([self._letterboxed(image, bars) for image, (_, _, bars) in zip(images, made, strict=True)])
         heat, place, counts = (torch.stack(part) for part in zip(*(faces for _, faces, _ in made), strict=True))
         return Scenes(images, heat, place, counts)
@@ -158,10 +158,8 @@ class SceneMaker:
         turn = torch.tensor([[cos * stretch, -sin], [sin * stretch, cos]]) * size
         at = torch.tensor([_uniform(random, 0, self.size) for _ in range(2)])
         local = (self.grid - at) @ torch.linalg.inv(turn).T
-        if _uniform(random, 0, 1) < 0.5:
-            inside = (local.abs() < 0.5).all(-1)
-        else:
-            inside = (local**2).sum(-1) < 0.25
+        square = _uniform(random, 0, 1) < 0.5
+        inside = (local.abs() < 0.5).all(-1) if square else (local**2).sum(-1) < 0.25
         if _uniform(random, 0, 1) < 0.2:
             return torch.where(inside, self._spots(local, random), canvas), inside
         canvas = self._paste(canvas, i, middle + local * (2 * half), inside.float(), size / (2 * float(half.max())) / 2)
@@ -280,12 +278,15 @@ class SceneMaker:
             heat = torch.maximum(heat, near)
             closer = (far < nearest) & (near > 0.2)
             nearest[closer] = far[closer]
-            target = torch.stack(
-                [x - steps[None, :].expand(count, count), y - steps[:, None].expand(count, count)]
-                + [torch.full((count, count), math.log(side))]
-            )
+            across, down = (x - steps)[None, :], (y - steps)[:, None]
+            parts = (across, down, torch.tensor(math.log(side)))
+            target = torch.stack([part.expand(count, count) for part in parts])
             place[:, closer] = target[:, closer]
         return heat, place, counts
+
+
+def _parts(images: Tensor) -> list[Tensor]:
+    return [images[first : first + 256] for first in range(0, len(images), 256)]
 
 
 def _within(source: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+"""What the tracker's networks learn from: pictures of faces and their meshes, out of a store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thcli.clips.decode import stream_frames
+from thcli.data.store import ClipMeta, Store
+from thcli.errors import MediaError
+from thcli.records import CROP_SIZE, Float, Image
+
+BALANCE = 0.7
+"""Power by which a subject's frames count less, the more there are: at 1 subjects would be alike, at 0 frames."""
+PHOTOS = 0.3
+"""Share of one-frame clips in what is drawn."""
+
+
+@dataclass(frozen=True)
+class FaceSamples:
+    """Frames with their tracks.
+
+    images: [N, S, S, 3] uint8
+    meshes: [N, V, 3] float32, pixels of the image
+    subjects: [N] who it is
+    chances: [N] float64, how often each should be drawn, 1 in all
+    """
+
+    images: Image
+    meshes: Float
+    subjects: NDArray[np.str_]
+    chances: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, chosen: NDArray[np.bool_]) -> FaceSamples:
+        """Some of them, their chances again 1 in all."""
+        chances = self.chances[chosen]
+        return FaceSamples(self.images[chosen], self.meshes[chosen], self.subjects[chosen], chances / chances.sum())
+
+
+def load_faces(store: Store, split: str, every: int) -> FaceSamples:
+    """Every n-th frame of the clips of a split, those aside where the track was interpolated; MediaError for none."""
+    images: list[Image] = []
+    meshes: list[Float] = []
+    owners: list[ClipMeta] = []
+    for meta in store.select(split):
+        track = store.track(meta.clip)
+        if track.size != (CROP_SIZE, CROP_SIZE):
+            raise MediaError(
+                f"{store.root}: clip '{meta.clip}' is tracked at {track.size[0]}x{track.size[1]}, "
+                f"expected {CROP_SIZE}x{CROP_SIZE}; preprocess it again"
+            )
+        for t, frame in enumerate(stream_frames(store.crop(meta.clip))):
+            if t < len(track) and t % every == 0 and track.confidence[t] > 0:
+                images.append(frame)
+                meshes.append(track.mesh[t])
+                owners.append(meta)
+    if not images:
+        raise MediaError(f"{store.root}: no tracked frames of split '{split}'; preprocess clips for it")
+    subjects = np.array([meta.subject for meta in owners])
+    return FaceSamples(np.stack(images), np.stack(meshes), subjects, draw_chances(owners))
+
+
+def draw_chances(owners: Sequence[ClipMeta]) -> NDArray[np.float64]:
+    """How often the samples of these clips are drawn, 1 in all: rare subjects more often, photos as ``PHOTOS``."""
+    counts = Counter(meta.subject for meta in owners)
+    chances = np.array([counts[meta.subject] ** -BALANCE for meta in owners], float)
+    photo = np.array([meta.frames == 1 for meta in owners])
+    for kind, share in ((photo, PHOTOS), (~photo, 1 - PHOTOS)):
+        if kind.any() and not kind.all():
+            chances[kind] *= share / chances[kind].sum()
+    return chances / chances.sum()
+
+
+def split_faces(samples: FaceSamples, held_out: float, seed: int) -> tuple[FaceSamples, FaceSamples]:
+    """Samples apart by subject: those to train on, and those of a share ``held_out`` of the subjects to measure on."""
+    subjects = np.unique(samples.subjects)
+    count = max(1, round(held_out * len(subjects)))
+    if count >= len(subjects):
+        raise MediaError(f"{len(subjects)} subjects to train on, expected more than the {count} to hold out; add clips")
+    chosen = np.random.default_rng(seed).permutation(subjects)[:count]
+    kept = ~np.isin(samples.subjects, chosen)
+    return samples.select(kept), samples.select(~kept)
