@@ -13,7 +13,7 @@ TOUCHING = 0.003
 """Gap of closed lips in tracks, canonical face units."""
 QUIET_PART = 0.2
 """Part of the reference's frames, those of the least open mouth, that the resting face is taken from."""
-STIFFNESS = 1e-4
+STIFFNESS = 3e-5
 """Keeps the closing from using coefficients that hardly move the lips; gaps are some 0.01 to 0.1."""
 LEAD, HOLD = 3, 4
 """Frames by which the mouth is free before speech, and stays free after it: gaps of up to 0.28 s are not closed."""
@@ -21,21 +21,25 @@ RAMP = 7
 """Frames of the ramp between open and closed."""
 
 
-def rest_expression(meshes: Float, model: FaceModel) -> Float:
+def rest_expression(meshes: Float, model: FaceModel, reference: Float | None = None) -> Float:
     """The resting face [20] of a person, lips closed, from de-posed meshes [T, V, 3] of the reference (T = 1: a photo).
 
     The mean of the frames whose mouth is least open, closed by the smallest change of expression that does it.
+    reference: [V, 3] de-posed mesh of the frame that is going to be moved, on which the lips are to meet; without
+        it they meet on the mean of those frames
     """
     opening = mouth_opening(meshes)
     count = max(1, round(QUIET_PART * len(meshes)))
     quiet = meshes[np.argsort(opening, kind="stable")[:count]].mean(axis=0)
+    rest = model.expression(quiet)
+    moved = quiet if reference is None else reference + model.displacement(rest - model.expression(reference))
     upper, lower = np.array(LIP_PAIRS).T
-    gaps = quiet[lower, 1] - quiet[upper, 1]
-    moves = (model.basis[:, lower, 1] - model.basis[:, upper, 1]).T
-    excess = np.maximum(gaps - TOUCHING, 0)
-    closing = moves.T @ np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(gaps)), excess)
-    rest: Float = (model.expression(quiet) - closing).astype(np.float32)
-    return rest
+    gaps = (moved[lower] - moved[upper])[:, 1:]
+    moves = (model.basis[:, lower] - model.basis[:, upper])[..., 1:].reshape(len(model.basis), -1).T
+    # Lips that are closed already are not parted; in depth they meet only where they do in height.
+    gaps = np.where(gaps[:, :1] > TOUCHING, gaps - [TOUCHING, 0], 0).ravel()
+    closing = moves.T @ np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(gaps)), gaps)
+    return (rest - closing).astype(np.float32)
 
 
 def close_in_silence(expression: Float, activity: Float, rest: Float) -> Float:
