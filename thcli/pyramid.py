@@ -14,7 +14,7 @@ def fill(values: Tensor, weight: Tensor) -> Tensor:
     Returns values with the unknown ones filled in; known ones stay as they are.
     """
     values = values * weight
-    if min(values.shape[-2:]) < 2:
+    if max(values.shape[-2:]) < 2:
         return values / weight.clamp(min=1e-6)
     pooled = F.avg_pool2d(weight, 2, ceil_mode=True)
     coarse = F.avg_pool2d(values, 2, ceil_mode=True) / pooled.clamp(min=1e-6)
