@@ -15,22 +15,18 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from thcli.checkpoints import find_weights, write_atomic
+from thcli.checkpoints import write_atomic
 from thcli.data.sources import SOUNDS, VIDEOS, Source, find_sources
 from thcli.data.store import CROP, SPEECH, TRACK, StoreWriter, save_track, write_index
 from thcli.errors import MediaError, NoFaceError, ThgenError, UsageError
-from thcli.face_model import FaceModel, mouth_opening
+from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
-
-if TYPE_CHECKING:
-    from thcli.faces.protocol import Tracker
 
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
@@ -144,6 +140,8 @@ def _audio(source: Source) -> dict[str, Any]:
 
 
 def _track_fields(kind: str, source: Source, options: PreprocessOptions) -> dict[str, Any]:
+    from thcli.faces.backends import load_face_model
+
     _, track = track_file(source.path, options.tracker, options.weights)
     fields = {name: np.asarray(getattr(track, name)) for name in ("size", "tracker", "confidence", *FIELDS[kind])}
     if kind == "mesh":
@@ -157,26 +155,13 @@ def track_file(path: Path, tracker: str = "builtin", weights: Path | None = None
     Raises MediaError for a clip that is too long to hold, NoFaceError, WeightsError.
     """
     from thcli.clips.decode import read_clip
+    from thcli.faces.backends import cached_tracker, load_face_model
     from thcli.faces.track import track_clip
 
     _check_length(path)
-    model, backend = load_face_model(weights), _tracker(tracker, weights)
+    model, backend = load_face_model(weights), cached_tracker(tracker, weights)
     clip = read_clip(path)
     return clip, track_clip(clip, backend, model)
-
-
-@lru_cache(maxsize=1)
-def load_face_model(weights: Path | None) -> FaceModel:
-    """The face model of a folder of weights, else the shipped one."""
-    return FaceModel.load(find_weights("face_model.safetensors", weights))
-
-
-@lru_cache(maxsize=1)
-def _tracker(name: str, weights: Path | None) -> Tracker:
-    """Loaded once a process, however many clips it tracks."""
-    from thcli.faces.backends import load_tracker
-
-    return load_tracker(name, load_face_model(weights), weights)
 
 
 def _check_length(path: Path) -> None:
@@ -197,6 +182,7 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
 
     from thcli.clips.audio import read_speech
     from thcli.clips.encode import VideoWriter
+    from thcli.faces.backends import load_face_model
     from thcli.faces.crop import crop_frame, head_crop
     from thcli.faces.track import track_in_crop
 

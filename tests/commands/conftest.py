@@ -100,8 +100,8 @@ class NoddingTracker:
 @pytest.fixture
 def nodding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tracker is one that finds a face everywhere, so that a command's own work is tested."""
-    from thcli import preprocess
     from thcli.faces import backends
 
-    monkeypatch.setattr(backends, "load_tracker", lambda name, model, weights: NoddingTracker(model))
-    monkeypatch.setattr(preprocess, "_tracker", preprocess._tracker.__wrapped__)
+    monkeypatch.setattr(
+        backends, "cached_tracker", lambda name, weights: NoddingTracker(backends.load_face_model(weights))
+    )

@@ -9,29 +9,40 @@ import click
 
 from thcli.commands import options
 from thcli.commands.progress import show_progress
+from thcli.pipeline import GenerateOptions, generate, plan
+from thcli.pipeline.options import Stream
+
+DEFAULT = GenerateOptions()
+SCALE = click.FloatRange(0, 3)
 
 
 @click.command("generate")
 @click.option("--ref", "reference", required=True, type=options.PATH, metavar="CLIP|PHOTO", help="Who is to speak.")
 @click.option("--audio", required=True, type=options.PATH, help="What to say: sound or video file; - reads stdin.")
 @click.option("-o", "--output", type=options.PATH, help="MP4 to write; - is stdout.  [default: CLIP_AUDIO.mp4 here]")
-@click.option("--start", type=click.FloatRange(min=0), help="Use the clip from this second on.  [default: 0]")
-@click.option("--face", metavar="largest|INDEX|X,Y,W,H", help="Which face, where there are several: the largest, the "
-              "INDEX-th from the left (from 0), or the one in a box of pixels.  [default: largest]")  # fmt: skip
-@click.option("--references", type=click.IntRange(1, 32), metavar="K",
-              help="Frames of the clip that the picture is made of, 1 to 32.  [default: 8]")  # fmt: skip
-@click.option("--motion", metavar="audio|still|VIDEO|CURVES.csv", help="What moves the head.  [default: audio]")
-@click.option("--motion-scale", type=click.FloatRange(0, 3), help="Strength of the head motion.  [default: 1]")
-@click.option("--expression", metavar="audio|VIDEO|CURVES.csv", help="What moves the face.  [default: audio]")
-@click.option("--expression-scale", type=click.FloatRange(0, 3), help="Strength of the expression.  [default: 1]")
-@click.option("--blink", metavar="reference|none|SECONDS",
-              help="Blink at the clip's own rate, never, or every so many seconds.  [default: reference]")  # fmt: skip
-@click.option("--silence", type=click.Choice(["close", "ignore"]),
-              help="Whether silence closes the mouth.  [default: close]")  # fmt: skip
-@click.option("--frame", type=click.Choice(["crop", "full"]),
-              help="A square around head and shoulders, or the clip's whole frame.  [default: crop]")  # fmt: skip
+@click.option("--start", type=click.FloatRange(min=0), default=DEFAULT.start, show_default=True,
+              help="Use the clip from this second on.")  # fmt: skip
+@click.option("--face", default=DEFAULT.face, show_default=True, metavar="largest|INDEX|X,Y,W,H",
+              help="Which of several faces: the largest, the INDEX-th from the left (from 0), or the one in a box of "
+              "pixels.")  # fmt: skip
+@click.option("--references", type=click.IntRange(1, 32), default=DEFAULT.references, show_default=True, metavar="K",
+              help="Frames of the clip that the picture is made of, 1 to 32.")  # fmt: skip
+@click.option("--motion", default=DEFAULT.motion, show_default=True, metavar="audio|still|VIDEO|CURVES.csv",
+              help="What moves the head.")  # fmt: skip
+@click.option("--motion-scale", type=SCALE, default=DEFAULT.motion_scale, show_default=True,
+              help="Strength of the head motion.")  # fmt: skip
+@click.option("--expression", default=DEFAULT.expression, show_default=True, metavar="audio|VIDEO|CURVES.csv",
+              help="What moves the face.")  # fmt: skip
+@click.option("--expression-scale", type=SCALE, default=DEFAULT.expression_scale, show_default=True,
+              help="Strength of the expression.")  # fmt: skip
+@click.option("--blink", default=DEFAULT.blink, show_default=True, metavar="reference|none|SECONDS",
+              help="Blink at the clip's own rate, never, or every so many seconds.")  # fmt: skip
+@click.option("--silence", type=click.Choice(["close", "ignore"]), default=DEFAULT.silence, show_default=True,
+              help="Whether silence closes the mouth.")  # fmt: skip
+@click.option("--frame", type=click.Choice(["crop", "full"]), default=DEFAULT.frame, show_default=True,
+              help="A square around head and shoulders, or the clip's whole frame.")  # fmt: skip
 @options.device
-@click.option("--seed", type=int, help="Head motion and blinks follow it.  [default: 0]")
+@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Head motion and blinks follow it.")
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion and expression.")
@@ -47,20 +58,21 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
     thgen generate --ref photo.jpg --audio speech.mp3 --frame full
     thgen generate --ref clip.mp4 --audio speech.wav --motion other.mp4 --blink 4
     """
-    from thcli import pipeline
-
-    chosen = pipeline.GenerateOptions(**{name: value for name, value in given.items() if value is not None})
-    source = "-" if str(audio) == "-" else audio
-    target = default_output(reference, audio) if output is None else "-" if str(output) == "-" else output
+    chosen = GenerateOptions(**given)
+    source, target = _or_stream(audio), _or_stream(output or default_output(reference, audio))
     if dry_run:
-        click.echo(str(pipeline.plan(reference, source, target, chosen)))
+        click.echo(str(plan(reference, source, target, chosen)))
         return
     with show_progress(progress) as display:
-        result = pipeline.generate(reference, source, target, chosen, display)
+        result = generate(reference, source, target, chosen, display)
     seconds = sum(result.seconds.values())
     click.echo(
         f"{target}: {result.frames} frames in {seconds:.1f} s ({result.frames / seconds:.1f} a second)", err=True
     )
+
+
+def _or_stream(path: Path) -> Path | Stream:
+    return "-" if str(path) == "-" else path
 
 
 def default_output(reference: Path, audio: Path) -> Path:

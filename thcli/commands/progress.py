@@ -7,28 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thcli.pipeline import Progress
 
 INTERVAL = 0.5
 """Seconds between two JSON lines of one stage, and the least."""
-
-
-class Progress(Protocol):
-    """What the library reports to: the stages as they begin, and the frames as they are done."""
-
-    def stage(self, name: str, total: int | None) -> None: ...
-
-    def advance(self, frames: int = 1) -> None: ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def stage(self, name: str, total: int | None) -> None:
-        pass
-
-    def advance(self, frames: int = 1) -> None:
-        pass
 
 
 class JsonLines:
@@ -76,7 +61,9 @@ def show_progress(kind: str, unit: str = "frames") -> Iterator[Progress]:
         yield lines
         lines.finish()
     else:
-        yield Silent()
+        from thcli.pipeline.options import Quiet
+
+        yield Quiet()
 
 
 @contextmanager

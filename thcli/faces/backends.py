@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
+from thcli.checkpoints import find_weights
 from thcli.errors import UsageError
 from thcli.face_model import FaceModel
 from thcli.faces.protocol import Tracker
 
 TRACKERS = ("builtin", "mediapipe", "face-alignment")
+
+
+@lru_cache(maxsize=4)
+def load_face_model(weights: Path | None = None) -> FaceModel:
+    """The face model of a folder of weights, else the shipped one; read once a process."""
+    return FaceModel.load(find_weights("face_model.safetensors", weights))
+
+
+@lru_cache(maxsize=2)
+def cached_tracker(name: str, weights: Path | None = None) -> Tracker:
+    """A tracker, loaded once a process however many clips it tracks."""
+    return load_tracker(name, load_face_model(weights), weights)
 
 
 def load_tracker(name: str, model: FaceModel, weights: Path | None = None, device: str = "cpu") -> Tracker:

@@ -1,0 +1,200 @@
+"""``thgen generate`` from wrong input to exit code, one line, and no file left; and one video end to end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from thcli import pipeline
+
+
+@pytest.fixture
+def speech(folder, speech_wav):
+    """One second of the demo's speech, and names for the wrong files beside it."""
+    import wave
+
+    with wave.open(str(speech_wav), "rb") as whole, wave.open(str(folder / "speech.wav"), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(16_000))
+    return "speech.wav"
+
+
+@pytest.fixture
+def photo(folder, portrait_png):
+    (folder / "photo.png").write_bytes(portrait_png.read_bytes())
+    return "photo.png"
+
+
+def one_line(said, code, message):
+    assert (said.code, said.out, said.new) == (code, "", ())
+    assert said.err == f"thgen: error: {message}\n"
+
+
+@pytest.mark.parametrize("wrong", ["--ref", "--audio"])
+def test_missing_file(thgen, speech, photo, wrong):
+    given = {"--ref": photo, "--audio": speech} | {wrong: "gone.mp4"}
+    said = thgen("generate", *(part for pair in given.items() for part in pair), "-o", "out.mp4")
+    one_line(said, 3, "gone.mp4: no such file; check the name and the folder")
+
+
+def test_folder_as_reference(thgen, folder, speech):
+    (folder / "clips").mkdir()
+    said = thgen("generate", "--ref", "clips", "--audio", speech)
+    one_line(said, 3, "clips: a folder, expected a media file; name one of the files in it")
+
+
+def test_empty_file(thgen, folder, speech):
+    (folder / "empty.mp4").touch()
+    said = thgen("generate", "--ref", "empty.mp4", "--audio", speech)
+    one_line(said, 3, "empty.mp4: the file is empty; copy or record it again")
+
+
+def test_text_named_mp4(thgen, folder, speech):
+    (folder / "text.mp4").write_text("this is no video")
+    said = thgen("generate", "--ref", "text.mp4", "--audio", speech)
+    one_line(
+        said, 3, "text.mp4: not a video, photo or sound file that ffmpeg reads; expected MP4, MOV, WAV, MP3, JPEG…"
+    )
+
+
+def test_sound_without_audio_stream(thgen, media, photo):
+    mute = media("mute.mp4", "-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=1", "-pix_fmt", "yuv420p")
+    said = thgen("generate", "--ref", photo, "--audio", mute)
+    one_line(said, 3, "mute.mp4: no audio stream; give a sound file or a video with sound")
+
+
+def test_photo_without_face(thgen, folder, speech):
+    from PIL import Image
+    from skimage.data import coffee
+
+    Image.fromarray(coffee()).save(folder / "coffee.png")
+    said = thgen("generate", "--ref", "coffee.png", "--audio", speech)
+    one_line(said, 4, "coffee.png: no face found; choose a picture with a face at least 64 pixels high")
+
+
+def test_clip_without_face(thgen, faceless_clip, speech):
+    said = thgen("generate", "--ref", faceless_clip, "--audio", speech)
+    one_line(
+        said,
+        4,
+        "bars.mp4: no face from frame 0 (0.0 s) on, and at most 12 frames can be bridged; "
+        "choose another part with --start, or another face with --face",
+    )
+
+
+def test_face_that_is_not_there(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--face", "3")
+    one_line(
+        said,
+        4,
+        "photo.png: 1 face in view, counted from left to right from 0, and no face 3; "
+        "choose --face 0, or --face largest",
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--face", "smallest", "--face smallest: expected largest, an index from 0, or X,Y,W,H in pixels"),
+        ("--face", "1,2,3", "--face 1,2,3: expected largest, an index from 0, or X,Y,W,H in pixels"),
+        ("--face", "-1", "--face -1: expected largest, an index from 0, or X,Y,W,H in pixels"),
+        ("--blink", "often", "--blink often: expected reference, none, or seconds above 0"),
+        ("--blink", "0", "--blink 0: expected reference, none, or seconds above 0"),
+    ],
+)
+def test_value_that_nobody_knows(thgen, photo, speech, option, value, message):
+    one_line(thgen("generate", "--ref", photo, "--audio", speech, option, value), 2, message)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_output_is_not_overwritten_unasked(thgen, folder, photo, speech, dry):
+    (folder / "photo_speech.mp4").write_text("mine")
+    said = thgen("generate", "--ref", photo, "--audio", speech, *dry)
+    one_line(said, 2, "photo_speech.mp4: exists already; add --overwrite, or choose another name")
+    assert (folder / "photo_speech.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["speech.wav", "photo.png", "../here/photo.png"])
+def test_output_that_is_an_input(thgen, folder, photo, speech, name):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "-o", name, "--overwrite")
+    one_line(said, 2, f"{name}: is also an input; choose another output with -o")
+
+
+def test_output_in_no_folder(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "-o", "no/out.mp4")
+    one_line(said, 3, "no/out.mp4: no such folder no; make it first")
+
+
+def test_missing_weights(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--weights", "gone")
+    assert said.code == 5
+    assert said.err.startswith("thgen: error: gone: no such folder of weights; give --weights a folder that holds ")
+    assert (said.err.count("\n"), said.new) == (1, ())
+
+
+def test_damaged_weights(thgen, folder, photo, speech):
+    (folder / "weights").mkdir()
+    (folder / "weights/expression.safetensors").write_bytes(b"PK\x03\x04 not what it says")
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--weights", "weights")
+    one_line(
+        said,
+        5,
+        "weights/expression.safetensors: not a thgen checkpoint; expected safetensors with a 'thgen' header",
+    )
+
+
+def test_unknown_device(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cuda:99")
+    one_line(said, 6, "--device cuda:99: no such device here; use --device cpu")
+
+
+@pytest.mark.parametrize("stage", ["track", "draw"])
+def test_interrupt_leaves_nothing_behind(thgen, photo, speech, monkeypatch, stage):
+    begin = pipeline._Clock.stage
+
+    def interrupted(self, name, total=None):
+        if name == stage:
+            raise KeyboardInterrupt
+        return begin(self, name, total)
+
+    monkeypatch.setattr(pipeline._Clock, "stage", interrupted)
+    said = thgen("generate", "--ref", photo, "--audio", speech)
+    assert (said.code, said.err, said.new) == (130, "thgen: interrupted\n", ())
+
+
+def test_interrupt_in_the_middle_of_a_file(thgen, photo, speech, monkeypatch):
+    from thcli.clips.encode import VideoWriter
+
+    write = VideoWriter.write
+
+    def interrupted(self, frame):
+        write(self, frame)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    said = thgen("generate", "--ref", photo, "--audio", speech)
+    assert (said.code, said.err, said.new) == (130, "thgen: interrupted\n", ())
+
+
+def test_full_disk(thgen, photo, speech, monkeypatch):
+    import errno
+
+    from thcli.clips.encode import VideoWriter
+
+    def full(self, frame):
+        raise OSError(errno.ENOSPC, "No space left on device", "photo_speech.mp4")
+
+    monkeypatch.setattr(VideoWriter, "write", full)
+    said = thgen("generate", "--ref", photo, "--audio", speech)
+    one_line(said, 3, "photo_speech.mp4: no space left on the disk; free some, or write elsewhere")
+
+
+def test_photo_becomes_a_video(thgen, folder, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "--progress", "json")
+    assert (said.code, said.out, said.new) == (0, "", ("photo_speech.mp4", "photo_speech.mp4.json"))
+    *lines, last = said.err.splitlines()
+    assert {json.loads(line)["stage"] for line in lines} == {"listen", "track", "move", "draw"}
+    assert last.startswith("photo_speech.mp4: 25 frames in ")
+    made = json.loads((folder / "photo_speech.mp4.json").read_text())
+    assert (made["frames"], made["size"], made["device"], made["options"]["seed"]) == (25, [256, 256], "cpu", 0)
