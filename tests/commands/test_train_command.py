@@ -29,11 +29,17 @@ def test_wrong_configuration(thgen, options, message):
     assert message in said.err
 
 
+def test_command_offers_every_stage():
+    from thcli.commands.train import STAGES
+
+    assert set(STAGES) == set(stages.STAGES)
+
+
 def test_face_model_is_a_file(thgen):
     said = thgen("train", "face-model", "--data", "gone", "--out", "run")
     assert (said.code, said.new) == (2, ())
     assert said.err == (
-        "thgen: error: run: expected a file for the face model, such as weights/face_model.safetensors\n"
+        "thgen: error: run: expected a file, such as weights/face_model.safetensors\n"
     )
 
 

@@ -22,6 +22,7 @@ from thcli.faces.protocol import Tracker
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
 from thcli.motion.silence import rest_expression
+from thcli.mouth_interior import MouthInterior
 from thcli.pipeline.options import FaceChoice, GenerateOptions
 from thcli.records import CROP_SIZE, FPS, Clip, Drive, FaceTrack, Float, Image
 from thcli.rotations import apply_pose, remove_pose
@@ -39,6 +40,7 @@ OPEN = 0.3
 class Person:
     """What a reference says of a person.
 
+    interior: what is painted into a mouth that no reference shows as open
     track: in pixels of the crop; faces: [T, V, 3], the same meshes de-posed, canonical units
     expression: [T, 20]; usual: [20], its median; rest: [20], lips closed
     neutral: [V, 3], the face at the usual expression with open eyes, canonical units
@@ -47,6 +49,7 @@ class Person:
     """
 
     model: FaceModel
+    interior: MouthInterior
     track: FaceTrack
     faces: Float
     expression: Float
@@ -102,6 +105,7 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
     side = CROP_SIZE if options.frame == "crop" else box.side
     return Person(
         model=model,
+        interior=MouthInterior.load(find_weights("mouth_interior.safetensors", options.weights)),
         track=track,
         faces=faces,
         expression=expression,

@@ -37,7 +37,7 @@ def draw_frames(person: Person, drive: Drive, device: str, full: bool) -> Iterat
     meshes = torch.from_numpy(person.track.mesh[person.chosen])
     faces = torch.from_numpy(person.model.faces).long()
     attachment = learn_attachment(images, meshes, faces, prior_attachment())
-    renderer = PictureRenderer(images, meshes, person.model, attachment, device, hold_border=full)
+    renderer = PictureRenderer(images, meshes, person.model, attachment, device, person.interior, hold_border=full)
     paster = Paster(person.frames, person.box) if full else None
     base, mouth, eyes = match(person, drive)
     for first in range(0, len(drive), CHUNK):

@@ -16,6 +16,7 @@ WEIGHTS = (
     "face_model.safetensors",
     "expression.safetensors",
     "head_motion.safetensors",
+    "mouth_interior.safetensors",
     "unprojection.onnx",
     "detection.onnx",
 )

@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FaceModel
+from thcli.mouth_interior import MouthInterior
+from thcli.pyramid import blur
 from thcli.records import CROP_SIZE, Float
 from thcli.render.attachment import Attachment
+from thcli.render.mouth_interior import InteriorPainter
 from thcli.render.rasterize import Fragments, interpolate, rasterize
 from thcli.render.warp import head_flow, pixel_grid, sample
 
 MOUTH_REACH = (0.05, 0.26)
 EYE_REACH = (0.04, 0.17)
 """Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
+LEVELS = (1.0, 2.2)
+"""Blur, in pixels of the crop, of the references where lids or lips close and squeeze two, and four, lines into one."""
 BORDER = (0.05, 0.2)
 """Distance from the border, over the crop's side, up to which a held picture rests, and from which it moves."""
 
@@ -36,6 +41,7 @@ class PictureRenderer:
 
     images: [K, 3, S, S] float32 in 0..1, the references' crops at the size of the output
     meshes: [K, V, 3] float32, pixels of the crop (``records.CROP_SIZE``)
+    interior: what is painted into mouths that open further than any reference's; without it they are stretched
     hold_border: leave the picture's border where it is in the reference, for pasting into a larger frame
     """
 
@@ -46,11 +52,17 @@ class PictureRenderer:
         model: FaceModel,
         attachment: Attachment,
         device: str = "cpu",
+        interior: MouthInterior | None = None,
         hold_border: bool = False,
     ):
         self.images, self.meshes = images.to(device), meshes.to(device)
         self.faces = torch.from_numpy(model.faces).long().to(device)
         self.attachment = Attachment(attachment.weight.to(device))
+        pixel = images.shape[-1] / CROP_SIZE
+        self.levels = [self.images, *(blur(self.images, sigma * pixel) for sigma in LEVELS)]
+        self.painter = None
+        if interior is not None:
+            self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
         self.held = _border(device) if hold_border else None
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS], -1).to(device)
 
@@ -72,13 +84,14 @@ class PictureRenderer:
             picture[rows] += share * sample(image, flow)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
         windows = [
-            self._window(target, fragments, masks[:, i : i + 1], weights)
-            for i, weights in enumerate((mouth, eyes))
-            if not np.array_equal(weights, base)
+            self._window(target, fragments, masks[:, i : i + 1], weights, painter)
+            for i, (weights, painter) in enumerate(((mouth, self.painter), (eyes, None)))
         ]
         return picture, [window for window in windows if window is not None]
 
-    def _window(self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float) -> Window | None:
+    def _window(
+        self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float, painter: InteriorPainter | None
+    ) -> Window | None:
         """The part under ``mask`` [B, 1, H, W] alone, in the smallest window that holds it in all frames."""
         rows_used, columns_used = (mask.amax((0, 1, axis)) > 0 for axis in (3, 2))
         if not bool(rows_used.any()):
@@ -97,11 +110,9 @@ class PictureRenderer:
             moved = interpolate(some, self.faces, self.meshes[k : k + 1, :, :2] - target[rows, :, :2])
             flow = _resized(moved, shape)
             where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
-            source = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
-            pulled = torch.nn.functional.grid_sample(
-                source, where, mode="bicubic", padding_mode="border", align_corners=False
-            )
-            image[rows] += share * pulled.clamp(0, 1)
+            image[rows] += share * _sample_smoothly([level[k : k + 1] for level in self.levels], where)
+        if painter is not None:
+            image = painter.paint(image, inside, target, weights)
         return Window(image, _resized(mask[..., top:bottom, left:right], shape), box[0], box[2])
 
 
@@ -132,6 +143,28 @@ def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tenso
         share = torch.from_numpy(np.ascontiguousarray(weights[rows, k])).view(-1, 1, 1, 1)
         used.append((int(k), torch.from_numpy(rows).to(device), share.to(device)))
     return used
+
+
+def _sample_smoothly(levels: list[Tensor], where: Tensor) -> Tensor:
+    """Pictures [B, 3, h, w] from one reference at ``where`` [B, h, w, 2], without aliasing where it is squeezed.
+
+    levels: [1, 3, S, S] each, ever more blurred by a factor of two
+    """
+    size = levels[0].shape[-1]
+    down = torch.nn.functional.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
+    right = torch.nn.functional.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
+    squeeze = torch.maximum(down.norm(dim=-1), right.norm(dim=-1)) * (size / 2)
+    depth = torch.log2(squeeze.clamp(1, 2 ** (len(levels) - 1)))
+    depth = blur(depth[:, None], size / CROP_SIZE)
+    image = torch.zeros(len(where), levels[0].shape[1], *where.shape[1:3], device=where.device)
+    for i, level in enumerate(levels):
+        share = (1 - (depth - i).abs()).clamp(min=0)
+        if bool((share > 0).any()):
+            source = level.expand(len(where), -1, -1, -1)
+            image += share * torch.nn.functional.grid_sample(
+                source, where, mode="bicubic", padding_mode="border", align_corners=False
+            )
+    return image.clamp(0, 1)
 
 
 def _ends(used: Tensor) -> tuple[int, int]:

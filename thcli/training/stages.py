@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thcli.config import Config, load_config
-from thcli.data.store import Store
+from thcli.data.store import ClipMeta, Store
 from thcli.device import resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.training.loop import Progress, TrainResult
 
 LEAST_SUBJECTS = 5
 """A face model of fewer is theirs, not everybody's."""
-STAGES = ("face-model", "expression", "motion", "detection", "unprojection")
+STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
 
 
 def run(
@@ -38,6 +38,8 @@ def run(
     chosen = load_config(config, overrides)
     if stage == "face-model":
         return _face_model(data, out)
+    if stage == "mouth-interior":
+        return _mouth_interior(data, out)
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
     return _network(stage, data, out, chosen, resume, resolve_device(device), weights, progress)
@@ -87,3 +89,29 @@ def _face_model(data: Path, out: Path) -> TrainResult:
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
     return TrainResult(out, 0, {name: float(value) for name, value in dataclasses.asdict(report).items()})
+
+
+def _mouth_interior(data: Path, out: Path) -> TrainResult:
+    """The usual inside of a mouth from a store's training clips."""
+    from thcli.clips.decode import read_clip
+    from thcli.training.mouth_interior import fit_mouth_interior
+
+    store, clips = _training_clips(data, out, "mouth_interior")
+    parts = ((meta.subject, read_clip(store.crop(meta.clip)).frames, store.track(meta.clip).mesh) for meta in clips)
+    interior = fit_mouth_interior(
+        (subject, frames[: len(mesh)], mesh[: len(frames)]) for subject, frames, mesh in parts
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    interior.save(out)
+    return TrainResult(out, 0, {})
+
+
+def _training_clips(data: Path, out: Path, name: str) -> tuple[Store, list[ClipMeta]]:
+    """The clips that a stage without steps is fitted to; UsageError for a folder as its output."""
+    if out.suffix != ".safetensors":
+        raise UsageError(f"{out}: expected a file, such as weights/{name}.safetensors")
+    store = Store(data)
+    clips = store.select("train")
+    if not clips:
+        raise MediaError(f"{data}: no training clips there; preprocess some, or rename their folder to train")
+    return store, clips
