@@ -19,7 +19,7 @@ UNSURE = 0.5
 
 
 def choose_references(pose: Float, faces: Float, confidence: Float, count: int) -> NDArray[np.intp]:
-    """Frames [min(count, T)] that together show the most: k-medoids of pose, mouth shape and eye opening.
+    """Frames, ``count`` at most, that together show the most: k-medoids of pose, mouth shape and eye opening.
 
     pose: [T, 6]; faces: [T, V, 3], de-posed, canonical units; confidence: [T], 0 where a frame was interpolated
     """
@@ -34,7 +34,7 @@ def choose_references(pose: Float, faces: Float, confidence: Float, count: int) 
     closing = opening < CLOSED * np.median(opening)
     # a frame with closing eyes serves others badly, whose eyes are open
     distance[:, closing] += EYES * (1 - closing[:, None])
-    return np.sort(sure[_medoids(distance, count)])
+    return sure[np.unique(_medoids(distance, count))]  # where frames are alike, one may be chosen twice
 
 
 def _features(pose: Float, faces: Float) -> Float:
