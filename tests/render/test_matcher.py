@@ -1,0 +1,171 @@
+"""Which reference each part of each frame is taken from."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from thcli.face_model import INNER_LIPS, OUTER_LIPS
+from thcli.render.matcher import (
+    BASE,
+    EYES,
+    HEAD_RADIUS,
+    MOUTH,
+    choose,
+    cross_fade,
+    eye_cost,
+    mouth_cost,
+    pose_cost,
+    turn_cost,
+)
+from thcli.rotations import apply_pose
+
+
+def poses(seed: int, count: int) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(size=(count, 6)) * 0.2).astype(np.float32)
+
+
+def price(cost, path, change):
+    changes = np.count_nonzero(np.diff(path))
+    return cost[np.arange(len(path)), list(path)].sum() + change * changes
+
+
+@pytest.mark.parametrize("change", [0.0, 0.1, 0.5, 100.0])
+@pytest.mark.parametrize(("frames", "count"), [(1, 1), (1, 3), (6, 1), (5, 4), (7, 3), (9, 2)])
+def test_no_path_is_cheaper(frames, count, change):
+    for seed in range(3):
+        cost = np.random.default_rng(seed).random((frames, count)).astype(np.float32)
+        path = choose(cost, change)
+        cheapest = min(price(cost, other, change) for other in product(range(count), repeat=frames))
+        assert path.shape == (frames,)
+        assert price(cost, path, change) == pytest.approx(cheapest, abs=1e-6)
+
+
+def test_dear_changes_are_not_made_and_free_ones_follow_the_cost():
+    cost = np.random.default_rng(1).random((200, 6)).astype(np.float32)
+    assert len(set(choose(cost, 1e6))) == 1
+    assert choose(cost, 1e6)[0] == cost.sum(0).argmin()
+    assert np.array_equal(choose(cost, 0.0), cost.argmin(1))
+
+
+def test_long_paths_do_not_drift():
+    """Ten minutes: the sum of costs must not swallow what a change costs."""
+    frames = 15_000
+    cost = np.full((frames, 3), 10.0, np.float32)
+    cost[np.arange(frames), np.arange(frames) // 5000] = 9.999
+    path = choose(cost, 0.003)
+    assert np.array_equal(path, np.arange(frames) // 5000)
+
+
+@pytest.mark.parametrize("fade", [1, 3, 7])
+def test_weights_are_shares(fade):
+    path = np.random.default_rng(0).integers(0, 4, 60)
+    weights = cross_fade(path, 5, fade)
+    assert weights.shape == (60, 5) and weights.dtype == np.float32
+    assert np.allclose(weights.sum(1), 1, atol=1e-6)
+    assert weights.min() >= 0
+    assert not weights[:, 4].any()
+
+
+@pytest.mark.parametrize("fade", [1, 3, 7])
+def test_a_change_takes_so_many_frames_and_lies_in_their_middle(fade):
+    weights = cross_fade(np.repeat([0, 1], 20), 2, fade)
+    mixed = np.flatnonzero((weights > 0).all(1))
+    assert len(mixed) == fade - 1
+    assert np.allclose(weights[:, 0], weights[::-1, 1], atol=1e-6)
+    assert (np.diff(weights[:, 1]) >= -1e-6).all()
+    assert np.array_equal(weights[0], [1, 0]) and np.array_equal(weights[-1], [0, 1])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_clips_shorter_than_a_fade(frames):
+    weights = cross_fade(np.zeros(frames, np.intp), 1, 7)
+    assert np.allclose(weights, 1)
+
+
+@pytest.mark.parametrize("matching", [BASE, MOUTH, EYES])
+def test_pose_cost_is_a_squared_distance(matching):
+    pose = poses(0, 7)
+    cost = pose_cost(pose, pose, matching)
+    assert cost.shape == (7, 7) and cost.dtype == np.float32
+    assert np.allclose(np.diag(cost), 0, atol=1e-5)
+    assert np.allclose(cost, cost.T, atol=1e-5)
+    assert cost.min() >= 0
+    assert (cost[~np.eye(7, dtype=bool)] > 1e-3).all()
+
+
+def test_a_turn_and_a_shift_of_the_face_cost_what_they_move():
+    """Eq. 2 in one unit: squared distance that a part HEAD_RADIUS away from the origin goes."""
+    rest = np.zeros((1, 6), np.float32)
+    for axis in range(3):
+        turned, shifted = rest.copy(), rest.copy()
+        turned[0, axis] = 0.1
+        shifted[0, 3 + axis] = 0.1
+        assert pose_cost(turned, rest)[0, 0] == pytest.approx((0.1 * HEAD_RADIUS) ** 2, rel=0.01)
+        assert turn_cost(shifted, rest, BASE)[0, 0] == pytest.approx(0, abs=1e-6)
+        assert pose_cost(shifted, rest)[0, 0] == pytest.approx(0.01, rel=1e-4)
+
+
+def test_turning_around_the_face_s_own_origin_is_no_shift():
+    """A pose's translation changes when a displaced face turns where it is; its placement does not."""
+    face = np.zeros((1, 3), np.float32)
+    first = np.array([[0, 0.3, 0, 0, 0, 0]], np.float32)
+    second = np.array([[0, -0.3, 0, 0, 0, 0]], np.float32)
+    place = np.array([0.5, 0.2, 0], np.float32)
+    for pose in (first, second):
+        pose[:, 3:] = -apply_pose(place[None, None], np.concatenate([-pose[:, :3], np.zeros((1, 3))], 1))[0]
+        assert np.allclose(apply_pose(face[None], pose)[0], place, atol=1e-6)
+    assert pose_cost(first, second)[0, 0] == pytest.approx(turn_cost(first, second, BASE)[0, 0], abs=1e-5)
+
+
+def test_mouths_are_compared_by_their_shape_alone(face_model):
+    random = np.random.default_rng(0)
+    faces = face_model.canonical + face_model.displacement(random.normal(size=(4, 20)).astype(np.float32))
+    cost = mouth_cost(faces, faces)
+    assert np.allclose(np.diag(cost), 0, atol=1e-7)
+    assert np.allclose(cost, cost.T, atol=1e-6)
+    assert (cost[~np.eye(4, dtype=bool)] > 0).all()
+    elsewhere = faces + np.array([0.3, -0.2, 0.1], np.float32)
+    assert np.allclose(mouth_cost(elsewhere, faces), cost, atol=1e-5)
+    other = faces.copy()
+    other[:, [v for v in range(478) if v not in {*OUTER_LIPS, *INNER_LIPS}]] += 1
+    assert np.allclose(mouth_cost(other, faces), cost, atol=1e-6)
+
+
+def test_mouth_cost_of_many_frames_is_that_of_each(face_model):
+    expression = np.random.default_rng(1).normal(size=(503, 20)).astype(np.float32)
+    faces = face_model.canonical + face_model.displacement(expression)
+    cost = mouth_cost(faces, faces[:3])
+    assert cost.shape == (503, 3)
+    for t in (0, 499, 500, 502):
+        assert np.allclose(cost[t], mouth_cost(faces[t : t + 1], faces[:3])[0], atol=1e-7)
+
+
+def blinking(face_model, *closures):
+    nothing = np.zeros((len(closures), 20), np.float32)
+    return face_model.canonical + face_model.displacement(nothing, np.array(closures, np.float32))
+
+
+def test_open_eyes_avoid_references_with_closed_ones(face_model):
+    wanted = blinking(face_model, *np.zeros(30))
+    cost = eye_cost(wanted, blinking(face_model, 1.0, 0.0, 0.6, 0.1))
+    assert (cost.argmin(1) == 1).all()
+    assert (choose(cost, EYES.change) == 1).all()
+    order = cost[0].argsort()
+    assert list(order) == [1, 3, 2, 0]
+
+
+def test_a_blink_can_be_made_from_open_eyes_better_than_open_eyes_from_a_blink(face_model):
+    open_eyes, closed = blinking(face_model, 0.0), blinking(face_model, 1.0)
+    references = blinking(face_model, 0.0, 0.0, 1.0)
+    to_open = eye_cost(open_eyes, references)[0, 2]
+    to_close = eye_cost(closed, references)[0, 0]
+    assert to_open == pytest.approx(9 * to_close, rel=1e-3)
+
+
+def test_only_closed_eyes_to_choose_from(face_model):
+    """A reference asleep still gives finite costs."""
+    cost = eye_cost(blinking(face_model, 0.0, 1.0), blinking(face_model, 1.0, 1.0))
+    assert np.isfinite(cost).all()
