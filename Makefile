@@ -57,9 +57,11 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	mkdir -p runs/weights
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
-	for stage in expression motion unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
+	$(BIN)/thgen train mouth-interior --data $(DATA) --out runs/weights/mouth_interior.safetensors
+	for stage in expression motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
-	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/weights
+	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
+		runs/unprojection/unprojection.onnx runs/weights
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

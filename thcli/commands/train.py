@@ -10,12 +10,15 @@ import click
 from thcli.commands import options
 from thcli.commands.progress import show_progress
 
+STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
+"""Those of ``thcli.training.stages``, which is not imported for a help text: it brings torch."""
+
 
 @click.command("train")
-@click.argument("stage", type=click.Choice(["face-model", "expression", "motion", "unprojection"]))
+@click.argument("stage", type=click.Choice(STAGES))
 @click.option("--data", required=True, type=options.PATH, metavar="DIR", help="What `thgen preprocess all` made.")
 @click.option("--out", required=True, type=options.PATH, metavar="RUN",
-              help="Folder of the run; for face-model, the file to write.")  # fmt: skip
+              help="Folder of the run; for face-model and mouth-interior, the file to write.")  # fmt: skip
 @click.option("--config", metavar="NAME|FILE", help="lite, tiny, paper, or a YAML file.  [default: lite]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
