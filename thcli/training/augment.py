@@ -106,6 +106,8 @@ def _misses(batch: int, share: float, generator: torch.Generator) -> Tensor:
 def _break(crops: Tensor, generator: torch.Generator) -> Tensor:
     """Crops whose squares have changed places, or half of the time coarse noise in their colours."""
     batch, channels, size, _ = crops.shape
+    if not batch:
+        return crops
     count = 4
     order = torch.randperm(count * count, generator=generator)
     tiles = crops.reshape(batch, channels, count, size // count, count, size // count).permute(0, 1, 2, 4, 3, 5)

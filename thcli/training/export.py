@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,16 +26,19 @@ def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_nam
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     axes = {name: {0: "batch"} for name in (input_name, *output_names)}
     try:
-        torch.onnx.export(
-            network.cpu().eval(),
-            (example,),
-            str(partial),
-            input_names=[input_name],
-            output_names=list(output_names),
-            opset_version=17,
-            dynamic_axes=axes,
-            dynamo=False,
-        )
+        with warnings.catch_warnings():
+            # of an exporter on its way out, and of shapes that stay as they are
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network.cpu().eval(),
+                (example,),
+                str(partial),
+                input_names=[input_name],
+                output_names=list(output_names),
+                opset_version=17,
+                dynamic_axes=axes,
+                dynamo=False,
+            )
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ class UnprojectionStage:
 
     def build(self) -> Networks:
         generator = torch.Generator().manual_seed(self.config.train.seed)
-        views = [self._views(128, generator) for _ in range(8)]
+        views = [self._views(64, generator) for _ in range(max(self.dims.hidden // 16, 1))]
         shapes = torch.cat([view.mesh[view.face > 0] for view in views])
         network = build(self.dims, self.canonical, shapes)
         self.loss = UnprojectionLoss(network)
@@ -114,6 +114,7 @@ class UnprojectionStage:
         return {"score": figures["error"] + figures["lips"], **figures}
 
 
+@torch.no_grad()
 def measure(network: UnprojectionNetwork, samples: FaceSamples, device: str = "cpu") -> dict[str, float]:
     """Figures on faces, cut out as imprecisely as from the mesh of the frame before.
 

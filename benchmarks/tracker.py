@@ -1,0 +1,143 @@
+"""The built-in tracker beside another's labels on unseen people: ``python benchmarks/tracker.py STORE…``.
+
+STORE is one that ``thgen preprocess all --tracker mediapipe`` made, or several; its clips of split ``val`` are tracked
+anew. One-frame clips are photos. All positions are in the picture. Columns:
+
+    error      mean distance of the 478 vertices over that of the outer eye corners (33 and 263), in per cent
+    lips       of the lips' 40 landmarks over the width of the mouth (61 to 291), in per cent
+    missed     frames without a face, in per cent; false: further faces found in the frames that were searched
+    jitter     deviation of the second difference of vertices of brow and nose where the head is stillest, after slow
+               motion is taken away, over the labels'; in brackets after the smoothing that every track goes through
+    ms         of one core, a frame that is followed; and a frame that is searched
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from thcli.clips.decode import read_clip
+from thcli.data.store import ClipMeta, Store
+from thcli.face_model import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
+from thcli.faces.builtin import BuiltinTracker
+from thcli.faces.track import MIN_CONFIDENCE, smooth_meshes
+from thcli.records import FPS, Float, Image
+
+MOUTH_CORNERS = (61, 291)
+RIGID = (6, 168, 197, 195, 5, 4, 9, 8, 151)
+"""Bridge and back of the nose, and the middle of the brow."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one clip; shares, not per cent; seconds of one core; NaN where a photo has none."""
+
+    error: float
+    lips: float
+    missed: float
+    false: float
+    jitter: float
+    smoothed_jitter: float
+    follow: float
+    search: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stores", nargs="+", type=Path)
+    parser.add_argument("--weights", type=Path, help="folder in which to look for the networks first")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each clip")
+    options = parser.parse_args()
+    tracker = BuiltinTracker(options.weights, threads=1)
+    print(f"{'clip':12} {'error':>6} {'lips':>6} {'missed':>7} {'false':>6} {'jitter':>12} {'ms':>11}")
+    for path in options.stores:
+        store = Store(path)
+        clips = store.select("val")
+        figures = [measure(store, meta, tracker, options.seconds) for meta in clips]
+        for meta, row in zip(clips, figures, strict=True):
+            if meta.frames > 1:
+                print(shown(meta.clip, row))
+        print(shown(f"{len(clips)} clips", mean(figures)))
+
+
+def measure(store: Store, meta: ClipMeta, tracker: BuiltinTracker, seconds: float) -> Figures:
+    """Track one clip anew, without help from its labels."""
+    frames = read_clip(store.crop(meta.clip), seconds=seconds).frames
+    labels = store.track(meta.clip)
+    truth, known = labels.mesh[: len(frames)], labels.confidence[: len(frames)] > 0
+    searched = frames[:: 2 * FPS]
+    start = time.process_time()
+    found = [tracker.detect(frame) for frame in searched]
+    search = (time.process_time() - start) / len(searched)
+    start = time.process_time()
+    mesh, confidence = follow(frames, tracker)
+    follow_time = (time.process_time() - start) / len(frames)
+    seen = (confidence >= MIN_CONFIDENCE) & known
+    distance = np.linalg.norm((mesh - truth)[..., :2], axis=-1)[seen]
+    lips = distance[:, list(OUTER_LIPS + INNER_LIPS)].mean(1) / apart(truth[seen], MOUTH_CORNERS)
+    return Figures(
+        error=float((distance.mean(1) / apart(truth[seen], OUTER_EYE_CORNERS)).mean()) if seen.any() else np.nan,
+        lips=float(lips.mean()) if seen.any() else np.nan,
+        missed=float((known & ~seen).sum() / known.sum()),
+        false=float(np.mean([max(len(faces) - 1, 0) for faces in found])),
+        jitter=noise(mesh, truth) / noise(truth, truth) if len(frames) > FPS else np.nan,
+        smoothed_jitter=noise(smooth_meshes(mesh, confidence), truth) / noise(truth, truth)
+        if len(frames) > FPS
+        else np.nan,
+        follow=follow_time if len(frames) > FPS else np.nan,
+        search=search,
+    )
+
+
+def follow(frames: Image, tracker: BuiltinTracker) -> tuple[Float, Float]:
+    """Meshes [T, 478, 3], those of frames without a face as before, and confidence [T], without any smoothing."""
+    meshes, confidence = np.zeros((len(frames), 478, 3), np.float32), np.zeros(len(frames), np.float32)
+    prior: Float | None = None
+    for t, frame in enumerate(frames):
+        if prior is None:
+            faces = tracker.detect(frame)
+            if faces:
+                prior = tracker.mesh(frame, max(faces, key=lambda face: float(np.ptp(face.box[::2]))).box)[0]
+        if prior is not None:
+            meshes[t], confidence[t] = tracker.mesh(frame, prior)
+            prior = meshes[t] if confidence[t] >= MIN_CONFIDENCE else None
+    return meshes, confidence
+
+
+def noise(mesh: Float, truth: Float) -> float:
+    """Second difference, over the distance of the eyes, in the stillest fifth of a clip; which that is, truth says."""
+    unit = float(np.median(apart(truth, OUTER_EYE_CORNERS)))
+    slow = gaussian_filter1d(truth[:, RIGID, :2].mean(1), FPS / 5, axis=0)
+    speed = np.linalg.norm(np.diff(slow, axis=0), axis=-1)[1:]
+    still = speed <= np.quantile(speed, 0.2)
+    quick = mesh[:, RIGID, :2] - gaussian_filter1d(mesh[:, RIGID, :2], FPS / 5, axis=0)
+    return float(np.diff(quick, n=2, axis=0)[still].std() / unit)
+
+
+def apart(mesh: Float, pair: tuple[int, int]) -> Float:
+    return np.linalg.norm(mesh[:, pair[0], :2] - mesh[:, pair[1], :2], axis=-1).clip(1e-3)
+
+
+def mean(figures: Sequence[Figures]) -> Figures:
+    names = Figures.__dataclass_fields__
+    columns = {name: np.array([getattr(row, name) for row in figures]) for name in names}
+    return Figures(**{name: float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for name, v in columns.items()})
+
+
+def shown(name: str, row: Figures) -> str:
+    jitter = f"{row.jitter:5.2f} ({row.smoothed_jitter:.2f})"
+    work = f"{1e3 * row.follow:.1f}, {1e3 * row.search:.0f}"
+    return (
+        f"{name:12} {100 * row.error:6.2f} {100 * row.lips:6.2f} {100 * row.missed:7.2f} {row.false:6.2f} "
+        f"{jitter:>12} {work:>11}"
+    )
+
+
+if __name__ == "__main__":
+    main()
