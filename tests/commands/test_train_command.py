@@ -35,12 +35,11 @@ def test_command_offers_every_stage():
     assert set(STAGES) == set(stages.STAGES)
 
 
-def test_face_model_is_a_file(thgen):
-    said = thgen("train", "face-model", "--data", "gone", "--out", "run")
+@pytest.mark.parametrize(("stage", "name"), [("face-model", "face_model"), ("mouth-interior", "mouth_interior")])
+def test_stage_without_steps_writes_a_file(thgen, stage, name):
+    said = thgen("train", stage, "--data", "gone", "--out", "run")
     assert (said.code, said.new) == (2, ())
-    assert said.err == (
-        "thgen: error: run: expected a file, such as weights/face_model.safetensors\n"
-    )
+    assert said.err == f"thgen: error: run: expected a file, such as weights/{name}.safetensors\n"
 
 
 def test_face_model_of_few_subjects_is_refused(thgen, folder):

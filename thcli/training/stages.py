@@ -76,10 +76,7 @@ def _face_model(data: Path, out: Path) -> TrainResult:
     """Canonical face, topology and expression basis from a store's training tracks; there are no steps to resume."""
     from thcli.training.face_model import MeshTrack, fit_face_model
 
-    if out.suffix != ".safetensors":
-        raise UsageError(f"{out}: expected a file for the face model, such as weights/face_model.safetensors")
-    store = Store(data)
-    clips = store.select("train")
+    store, clips = _training_clips(data, out, "face_model")
     subjects = len({meta.subject for meta in clips})
     if subjects < LEAST_SUBJECTS:
         raise MediaError(
@@ -107,7 +104,7 @@ def _mouth_interior(data: Path, out: Path) -> TrainResult:
 
 
 def _training_clips(data: Path, out: Path, name: str) -> tuple[Store, list[ClipMeta]]:
-    """The clips that a stage without steps is fitted to; UsageError for a folder as its output."""
+    """The clips that a stage without steps is fitted to; UsageError for an output that is not a file for weights."""
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: expected a file, such as weights/{name}.safetensors")
     store = Store(data)
