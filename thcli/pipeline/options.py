@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -50,6 +51,8 @@ class GenerateOptions:
         ):
             if value not in allowed:
                 raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+        if not 0 <= self.start < math.inf:
+            raise UsageError(f"--start {self.start:g}: expected seconds from 0")
         self.face_choice()
         self.blink_seconds()
 
@@ -63,7 +66,7 @@ class GenerateOptions:
             numbers = []
         if len(numbers) == 1 and numbers[0] >= 0 and numbers[0].is_integer():
             return int(numbers[0])
-        if len(numbers) == 4 and min(numbers[2:]) > 0:
+        if len(numbers) == 4 and min(numbers[2:]) > 0 and all(map(math.isfinite, numbers)):
             return (numbers[0], numbers[1], numbers[2], numbers[3])
         raise UsageError(f"--face {self.face}: expected largest, an index from 0, or X,Y,W,H in pixels")
 
@@ -75,7 +78,7 @@ class GenerateOptions:
             seconds = float(self.blink)
         except ValueError:
             seconds = 0.0
-        if not 0 < seconds < float("inf"):
+        if not 0 < seconds < math.inf:
             raise UsageError(f"--blink {self.blink}: expected reference, none, or seconds above 0")
         return seconds
 
