@@ -34,7 +34,7 @@ def test_so_many_different_frames_in_order(model, count):
     chosen = choose_references(*clip(model), count)
     assert len(chosen) == count
     assert np.array_equal(chosen, np.unique(chosen))
-    assert 0 <= chosen[0] and chosen[-1] < 60
+    assert chosen[0] >= 0 and chosen[-1] < 60
 
 
 @pytest.mark.parametrize("frames", [1, 5, 8])
