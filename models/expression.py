@@ -34,7 +34,7 @@ class ExpressionDims:
     width: int = 160
     reference: int = 64
     dilations: tuple[int, ...] = (1, 2, 2, 1)
-    dropout: float = 0.2
+    dropout: float = 0.35
 
     @property
     def reach(self) -> int:

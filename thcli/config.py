@@ -83,7 +83,7 @@ class ExpressionConfig:
     velocity_weight, concordance_weight: of these losses, beside 1 for the position's
     """
 
-    train: TrainOptions = TrainOptions(steps=2000, batch_size=32, lr=1e-3, weight_decay=0.05, ema=0.995, bf16=True)
+    train: TrainOptions = TrainOptions(steps=800, batch_size=48, weight_decay=0.05, val_every=100, ema=0.99, bf16=True)
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
@@ -94,7 +94,7 @@ class ExpressionConfig:
     face_noise: float = 1.5
     lip_weight: float = 8.0
     face_weight: float = 0.1
-    movement: float = 1.3
+    movement: float = 1.2
     velocity_weight: float = 1.0
     concordance_weight: float = 2.0
 
