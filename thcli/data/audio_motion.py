@@ -119,7 +119,7 @@ def shifted(clip: AudioMotion, steps: int) -> AudioMotion:
 def split_subjects(
     clips: Sequence[AudioMotion], held_out: int, seed: int
 ) -> tuple[list[AudioMotion], list[AudioMotion]]:
-    """Clips apart by subject: those to train on, and those of ``held_out`` random subjects to choose the best network by."""
+    """Clips apart by subject: those to train on, and those of ``held_out`` random subjects to choose by."""
     subjects = sorted({clip.subject for clip in clips})
     if held_out >= len(subjects):
         raise MediaError(
