@@ -40,6 +40,7 @@ def generate(
     Beside the output a sidecar ``OUT.mp4.json`` says how it was made. Nothing is left behind on any error:
     UsageError, MediaError, NoFaceError, WeightsError, DeviceError.
     """
+    from thcli.motion.curves import write_curves
     from thcli.pipeline.driving import make_drive
     from thcli.pipeline.person import read_person
     from thcli.pipeline.picture import draw_frames
@@ -47,6 +48,7 @@ def generate(
 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
+    _check_sources(options)
     device = resolve_device(options.device)
     clock = _Clock(progress or Quiet())
     with local_audio(audio) as sound:
@@ -64,6 +66,8 @@ def generate(
                 for frame in draw_frames(person, drive, device, full):
                     writer.write(frame)
                     clock.progress.advance()
+        if options.save_curves is not None:
+            write_curves(options.save_curves, drive)
         result = Result(output, len(drive), size, clock.seconds, device)
         if target is not None:
             write_sidecar(reference, sound, target, options, result)
@@ -109,11 +113,12 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
+    _check_sources(options)
     device = resolve_device(options.device)
     load_face_model(options.weights)
     tracker = cached_tracker(options.tracker, options.weights)
     seen = probe(reference)
-    if not seen.video:
+    if not (seen.video or seen.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")
     kind = "photo" if seen.image else f"{seen.fps:g} fps"
     frames: int | None = None
@@ -127,18 +132,33 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
 
 
 def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
-    """What can be known before any work: that the output may be written, and is none of the inputs."""
-    if output == "-":
-        return
-    target = Path(output)
+    """What can be known before any work: that outputs may be written, and are none of the inputs."""
     inputs = [reference, *(Path(p) for p in (audio, options.motion, options.expression) if p != "-")]
-    for source in inputs:
-        if source.exists() and target.exists() and source.samefile(target):
-            raise UsageError(f"{target}: is also an input; choose another output with -o")
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder; give -o the name of a video in it")
-    if not target.parent.is_dir():
-        raise MediaError(f"{target}: no such folder {target.parent}; make it first")
-    for path in (target, options.save_curves):
-        if path is not None and path.exists() and not options.overwrite:
-            raise UsageError(f"{path}: exists already; add --overwrite, or choose another name")
+    targets = [("-o", None if output == "-" else Path(output)), ("--save-curves", options.save_curves)]
+    for option, target in targets:
+        if target is None:
+            continue
+        if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
+            raise UsageError(f"{target}: is also an input; choose another output with {option}")
+        if target.is_dir():
+            raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
+        if not target.parent.is_dir():
+            raise MediaError(f"{target}: no such folder {target.parent}; make it first")
+        if target.exists() and not options.overwrite:
+            raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
+    if options.save_curves is not None and output != "-" and options.save_curves.resolve() == Path(output).resolve():
+        raise UsageError(f"{output}: cannot hold both the video and its curves; choose another name for --save-curves")
+
+
+def _check_sources(options: GenerateOptions) -> None:
+    """That what is to move head and face is a word that is known, sound curves, or a file that is there."""
+    from thcli.motion.curves import read_curves
+
+    for option, source, words in (
+        ("--motion", options.motion, ("audio", "still")),
+        ("--expression", options.expression, ("audio",)),
+    ):
+        if source.lower().endswith(".csv"):
+            read_curves(Path(source))
+        elif source not in words and not Path(source).exists():
+            raise UsageError(f"{option} {source}: no such file; expected {', '.join(words)}, a video or a .csv file")

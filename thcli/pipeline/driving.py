@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from thcli.clips.features import log_mel, speech_activity
-from thcli.errors import UsageError
 from thcli.face_model import eye_opening
 from thcli.motion import blink, curves, drive, expression, head, silence
 from thcli.pipeline.options import GenerateOptions
@@ -16,10 +15,10 @@ from thcli.records import FPS, Drive, FaceTrack, Float, Speech
 
 
 def make_drive(person: Person, speech: Speech, options: GenerateOptions, device: str) -> Drive:
-    """How the face moves in every frame of the speech; ``--save-curves`` is written here."""
+    """How the face moves in every frame of the speech."""
     features = log_mel(speech)
     expressions, given_blinks = _expression(person, speech, features, options, device)
-    made = drive.assemble(
+    return drive.assemble(
         _pose(person, features, options, device),
         expressions,
         given_blinks if given_blinks is not None else _blink(person, len(features), options),
@@ -29,9 +28,6 @@ def make_drive(person: Person, speech: Speech, options: GenerateOptions, device:
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
-    if options.save_curves is not None:
-        curves.write_curves(options.save_curves, made)
-    return made
 
 
 def _expression(
@@ -47,7 +43,7 @@ def _expression(
     if source.lower().endswith(".csv"):
         read = curves.read_curves(Path(source))
         return read.expression, _unless_chosen(read.blink, options)
-    faces = deposed(_track(source, options, "--expression", len(features)))
+    faces = deposed(_track(source, options, len(features)))
     other = load_face_model(options.weights).expression(faces)
     moved = person.usual + (other - np.median(other, axis=0))
     shown = blink.blinks_of_video(eye_opening(faces), len(features))
@@ -68,7 +64,7 @@ def _pose(person: Person, features: Float, options: GenerateOptions, device: str
         return head.predict_head_motion(learner, past, person.features, features, options.seed)
     if options.motion.lower().endswith(".csv"):
         return curves.read_curves(Path(options.motion)).pose
-    return head.rebase_head_motion(past, _track(options.motion, options, "--motion", frames).pose, frames)
+    return head.rebase_head_motion(past, _track(options.motion, options, frames).pose, frames)
 
 
 def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:
@@ -81,10 +77,6 @@ def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:
     return blink.make_blinks(manner, frames, options.seed)
 
 
-def _track(source: str, options: GenerateOptions, option: str, frames: int) -> FaceTrack:
+def _track(source: str, options: GenerateOptions, frames: int) -> FaceTrack:
     """The face of another video, no longer than it is needed."""
-    path = Path(source)
-    if not path.exists():
-        words = "audio, still, a video or a .csv file" if option == "--motion" else "audio, a video or a .csv file"
-        raise UsageError(f"{option} {source}: no such file; expected {words}")
-    return read_face(path, options, 0.0, "largest", frames / FPS)[1]
+    return read_face(Path(source), options, 0.0, "largest", frames / FPS)[1]

@@ -125,6 +125,8 @@ def read_face(
 ) -> tuple[Clip, FaceTrack, CropBox]:
     """A clip, the face in it in pixels of its crop, and the crop."""
     info = probe(path)
+    if not (info.video or info.image):
+        raise MediaError(f"{path}: no picture in it; give a video or a photo")
     if seconds is not None and not info.image:
         seconds = min(seconds, MAX_BYTES / (info.width * info.height * 3 * FPS))
     clip = read_clip(path, start=0.0 if info.image else start, seconds=seconds)
