@@ -101,6 +101,7 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
     faces = deposed(track)
     expression = model.expression(faces)
     usual = np.median(expression, axis=0).astype(np.float32)
+    neutral = _neutral(faces, expression - usual, model)
     chosen = choose_references(track.pose, faces, track.confidence, options.references)
     side = CROP_SIZE if options.frame == "crop" else box.side
     return Person(
@@ -110,8 +111,8 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
         faces=faces,
         expression=expression,
         usual=usual,
-        rest=rest_expression(faces, model),
-        neutral=_neutral(faces, expression - usual, model),
+        rest=rest_expression(faces, model, neutral),
+        neutral=neutral,
         features=_own_sound(path, options.start, len(clip)),
         chosen=chosen,
         crops=np.stack([crop_frame(clip.frames[i], box, side) for i in chosen]),

@@ -24,7 +24,7 @@ MAP_SIZE = 128
 REACH = 1.1
 """Half the map's side, in face heights."""
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-MAX_PAIRS = 24
+MAX_PAIRS = 40
 EVIDENCE_BLUR = 2.0
 """Standard deviation in map pixels over which a pixel's neighbours are asked too."""
 SHARPNESS = 500.0

@@ -10,7 +10,7 @@ from thcli.records import Float
 from thcli.rotations import placement
 
 LIPS = [*OUTER_LIPS, *INNER_LIPS]
-TURN, SHIFT, MOUTH, EYES = 1.0, 1.0, 2.0, 0.05
+TURN, SHIFT, MOUTH, EYES = 1.0, 2.0, 1.0, 0.05
 """What differences count for, per radian, canonical unit of position, canonical unit of lip shape, usual opening."""
 CLOSED = 0.6
 """Eyes less open than this part of what is usual are closing; one such reference is enough."""
