@@ -198,3 +198,25 @@ def test_photo_becomes_a_video(thgen, folder, photo, speech):
     assert last.startswith("photo_speech.mp4: 25 frames in ")
     made = json.loads((folder / "photo_speech.mp4.json").read_text())
     assert (made["frames"], made["size"], made["device"], made["options"]["seed"]) == (25, [256, 256], "cpu", 0)
+
+
+def test_sound_as_reference(thgen, speech):
+    said = thgen("generate", "--ref", speech, "--audio", speech)
+    one_line(said, 3, "speech.wav: no picture in it; give a video or a photo")
+
+
+def test_dry_run_says_what_would_be_done(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--dry-run")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    assert said.out.splitlines()[:3] == [
+        "reference  photo.png (256x256, photo)",
+        "audio      speech.wav",
+        "output     photo_speech.mp4, 25 frames at 25 a second",
+    ]
+
+
+def test_pipes(thgen, folder, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", "-", "--dry-run", "-o", "-", stdin=b"")
+    assert (said.code, said.new) == (0, ())
+    said = thgen("generate", "--ref", photo, "--audio", "-", stdin=b"no sound at all")
+    assert (said.code, said.new) == (3, ())
