@@ -37,7 +37,7 @@ class Matching:
     fade: int
 
 
-BASE = Matching(turn=1.0, change=0.003, fade=7)
+BASE = Matching(turn=1.0, change=0.006, fade=5)
 MOUTH = Matching(turn=0.05, change=0.0006, fade=3)
 EYES = Matching(turn=0.05, change=0.02, fade=3)
 
