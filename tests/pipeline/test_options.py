@@ -33,7 +33,21 @@ def test_faces(face, choice):
 
 @pytest.mark.parametrize(
     "face",
-    "|left|-1|1.5|1,2|1,2,3,4,5|1,2,0,4|1,2,3,-4|1,,3,4|nan|inf|nan,0,9,9|0,0,9,inf|0,0,9,nan".split("|"),
+    [
+        "",
+        "left",
+        "-1",
+        "1.5",
+        "nan",
+        "inf",
+        "1,2",
+        "1,2,3,4,5",
+        "1,2,0,4",
+        "1,2,3,-4",
+        "1,,3,4",
+        "nan,0,9,9",
+        "0,0,9,inf",
+    ],
 )
 def test_faces_that_are_none(face):
     with pytest.raises(UsageError, match=r"^--face .*: expected largest, an index from 0, or X,Y,W,H in pixels$"):
