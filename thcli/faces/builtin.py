@@ -32,8 +32,8 @@ LARGE_FRAME = 900
 """Pixels of the longer side above which a face worth tracking may be too small for a look at the whole frame."""
 TILE, TILE_STEP = 0.5, 0.55
 """Side of the tiles of a closer look over the frame's longer side; the step between them over theirs, at most."""
-CANDIDATE = 0.4
-"""Least score of the detector for a look by the mesh network."""
+CANDIDATE, FURTHER = 0.3, 0.44
+"""Least score of a face, and of further ones once there is a surer one; before the mesh network's look, and after."""
 MAX_CANDIDATES = 12
 AGREEMENT = (0.3, 0.6)
 """Of detector and mesh: distance of the centres and log ratio of the sides, in sides of the box, at most."""
@@ -65,7 +65,7 @@ class BuiltinTracker:
             known = [Detection(d.box, 2 + d.score) for d in found]
             new = [d for d in _distinct([*known, *closer]) if d.score < 2]
             found = _distinct([*found, *self._confirmed(frame, new)])
-        return found
+        return [d for d in found if d.score >= FURTHER] or found[:1]
 
     def _candidates(self, frame: Image, parts: list[_Part]) -> list[Detection]:
         """Squares where the detector sees faces in parts of the frame, the surest first, each face once."""
@@ -86,8 +86,9 @@ class BuiltinTracker:
             if confidence >= MIN_CONFIDENCE:
                 mesh, confidence = self.mesh(frame, mesh)
             box = face_boxes(mesh)
-            if confidence >= MIN_CONFIDENCE and _agree(box, candidate.box):
-                found.append(Detection(box, confidence * candidate.score))
+            score = confidence * candidate.score
+            if confidence >= MIN_CONFIDENCE and score >= CANDIDATE and _agree(box, candidate.box):
+                found.append(Detection(box, score))
         return _distinct(found)
 
 
