@@ -70,6 +70,9 @@ def head_crop(box: Float, size: tuple[int, int]) -> CropBox:
     side = max(face / FACE_HEIGHT, float((high - low).max()) / (1 - 2 * MARGIN))
     corner = np.array([x0 + x1, y0 + y1]) / 2 - np.array(FACE_CENTRE) * side
     corner = np.clip(corner, high + MARGIN * side - side, low - MARGIN * side)
+    room = np.array([width, height]) - side
+    # a crop that fits into the frame stays in it: what lies beyond the border is nothing to look at
+    corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), corner)
     return CropBox(round(float(corner[0])), round(float(corner[1])), round(side))
 
 

@@ -22,8 +22,11 @@ EYE_REACH = (0.04, 0.17)
 """Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
 LEVELS = (1.0, 2.2)
 """Blur, in pixels of the crop, of the references where lids or lips close and squeeze two, and four, lines into one."""
-BORDER = (0.05, 0.2)
-"""Distance from the border, over the crop's side, up to which a held picture rests, and from which it moves."""
+BORDER = (0.0, 0.06)
+"""Distance from the border, over the crop's side, up to which a picture rests, and from which it moves freely: beyond
+the border the references show nothing, and a border that moved inward would leave streaks."""
+HELD_BORDER = (0.05, 0.2)
+"""The same for a picture that is pasted into a larger frame."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class PictureRenderer:
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
-        self.held = _border(device) if hold_border else None
+        self.held = _border(device, *(HELD_BORDER if hold_border else BORDER))
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS], -1).to(device)
 
     def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
@@ -73,9 +76,7 @@ class PictureRenderer:
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        attached = self.attachment.at(target, CROP_SIZE)
-        if self.held is not None:
-            attached = attached * self.held
+        attached = self.attachment.at(target, CROP_SIZE) * self.held
         picture = torch.zeros(len(target), *self.images.shape[1:], device=target.device)
         for k, rows, share in _used(base, target.device):
             some = Fragments(fragments.face[rows], fragments.barycentric[rows], fragments.depth[rows])
@@ -127,11 +128,11 @@ def _closeness(model: FaceModel, seeds: list[int], reach: tuple[float, float]) -
     return torch.from_numpy((share * share * (3 - 2 * share)).astype(np.float32))
 
 
-def _border(device: str) -> Tensor:
-    """0 along the crop's border, where a pasted picture is blended, rising to 1 further in: [256, 256]."""
+def _border(device: str, start: float, end: float) -> Tensor:
+    """How far the picture may move at each pixel: 0 up to ``start`` from the border, from ``end`` on 1: [256, 256]."""
     place = pixel_grid(CROP_SIZE, torch.device(device)) / CROP_SIZE
     inward = torch.minimum(place, 1 - place).amin(0)
-    share = ((inward - BORDER[0]) / (BORDER[1] - BORDER[0])).clamp(0, 1)
+    share = ((inward - start) / (end - start)).clamp(0, 1)
     return share * share * (3 - 2 * share)
 
 
