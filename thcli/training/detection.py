@@ -88,6 +88,7 @@ class DetectionStage:
         losses = detection_losses(network, batch)
         return {"total": losses["face"] + losses["place"], **losses}
 
+    @torch.no_grad()
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """missed: share of the faces without a sure cell at their centre; false: sure cells a scene without a face."""
         assert isinstance(network, DetectionNetwork)
