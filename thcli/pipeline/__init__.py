@@ -109,7 +109,7 @@ class Plan:
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
     """Check inputs, output, device and weights as ``generate`` would, without tracking or drawing anything."""
     from thcli.clips.decode import frame_count
-    from thcli.pipeline.person import cached_tracker, load_face_model
+    from thcli.faces.backends import cached_tracker, load_face_model
 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
 from thcli.clips.probe import probe
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
-from thcli.faces.backends import load_tracker
+from thcli.faces.backends import cached_tracker, load_face_model
 from thcli.faces.crop import CropBox, crop_frame, head_crop
 from thcli.faces.pose import to_canonical_units, to_pixels
-from thcli.faces.protocol import Tracker
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
 from thcli.motion.silence import rest_expression
@@ -80,18 +78,6 @@ class Person:
 
 CLOSED_EYES = 0.07
 """Eye opening of closed lids, as the face model's blink leaves it."""
-
-
-@lru_cache(maxsize=4)
-def load_face_model(weights: Path | None) -> FaceModel:
-    """The face model of a folder of weights, else the shipped one."""
-    return FaceModel.load(find_weights("face_model.safetensors", weights))
-
-
-@lru_cache(maxsize=2)
-def cached_tracker(name: str, weights: Path | None) -> Tracker:
-    """A tracker, loaded once a process however many videos it tracks."""
-    return load_tracker(name, load_face_model(weights), weights)
 
 
 def read_person(path: Path, options: GenerateOptions) -> Person:

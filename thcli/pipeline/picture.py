@@ -27,7 +27,9 @@ from thcli.synthesis.compose import Part, compose
 from thcli.synthesis.paste import Paster
 
 CHUNK = 8
-"""Frames drawn at a time."""
+"""Frames drawn at a time, at most."""
+CHUNK_PIXELS = CHUNK * 512 * 512
+"""Fewer are where they are large, so that memory does not grow with their size times their number."""
 COST_CHUNK = 500
 
 
@@ -40,8 +42,9 @@ def draw_frames(person: Person, drive: Drive, device: str, full: bool) -> Iterat
     renderer = PictureRenderer(images, meshes, person.model, attachment, device, person.interior, hold_border=full)
     paster = Paster(person.frames, person.box) if full else None
     base, mouth, eyes = match(person, drive)
-    for first in range(0, len(drive), CHUNK):
-        chunk = slice(first, min(first + CHUNK, len(drive)))
+    step = min(CHUNK, max(1, CHUNK_PIXELS // images[0, 0].numel()))
+    for first in range(0, len(drive), step):
+        chunk = slice(first, min(first + step, len(drive)))
         target = torch.from_numpy(person.mesh_at(drive, chunk))
         with torch.inference_mode():
             picture, windows = renderer.draw(target, base[chunk], mouth[chunk], eyes[chunk])
