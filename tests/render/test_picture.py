@@ -54,7 +54,11 @@ def test_a_shifted_mesh_shifts_what_is_attached(face_model, faces, texture):
     renderer = PictureRenderer(texture, faces.mesh(), face_model, ALL)
     picture, _ = renderer.draw(faces.mesh(shift=(6, -4)), one(1, 0), one(1, 0), one(1, 0))
     expected = torch.roll(texture, (-4, 6), (2, 3))
-    assert (picture - expected)[..., 12:-12, 12:-12].abs().max() < 1.5 / 255
+    # toward the border the picture comes to rest
+    assert (picture - expected)[..., 20:-20, 20:-20].abs().max() < 1.5 / 255
+    edge = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    assert (picture - texture)[..., edge].abs().max() < 6 / 255
 
 
 def test_what_is_not_attached_stays(face_model, faces, texture):
