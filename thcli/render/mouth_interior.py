@@ -20,9 +20,10 @@ BELOW_TEETH = (0.75, 1.0)
 SHOWS_NOTHING, SHOWS_TEETH = 0.04, 0.09
 """Openings over the mouth's width below which a reference shows nothing of the inside, and above which it does."""
 UNROLLED = (48, 96)
-DARKER = 0.6
-"""The mean picture below teeth that are to be seen: it holds teeth itself."""
-EDGE_BLUR = 0.8
+DARK, DARKER = 0.8, 0.55
+"""Of the mean picture's light, what is left: its blurred teeth make the hollow of the mouth too light; and below
+teeth that are to be seen themselves."""
+EDGE_BLUR = 1.0
 
 
 class InteriorPainter:
@@ -55,7 +56,7 @@ class InteriorPainter:
             return image
         place = interpolate(fragments, self.faces, self.place.expand(len(target), -1, -1))
         inside = (self.inner[fragments.face.clamp(min=0)] & fragments.mask)[:, None].float()
-        inside = (2 * blur(inside, EDGE_BLUR)).clamp(max=1)  # a little over the lips' edge, where teeth are stretched
+        inside = (1.7 * blur(inside, EDGE_BLUR)).clamp(max=1)  # a little over the lips' edge, where teeth are stretched
         place, inside = (F.interpolate(x, size=image.shape[-2:], mode="bilinear") for x in (place, inside))
         known = np.clip((shown - SHOWS_NOTHING) / (SHOWS_TEETH - SHOWS_NOTHING), 0, 1)
         painted = self._painted(place, wanted, weights, self._column(stretch), self._column(known))
@@ -72,7 +73,7 @@ class InteriorPainter:
             self._pictures(wanted), place.permute(0, 2, 3, 1) * 2 - 1, padding_mode="border", align_corners=False
         )
         usual = (usual * (of_references @ self.skin)[:, :, None, None]).clamp(0, 1)
-        usual = usual * (1 - known * (1 - DARKER))
+        usual = usual * (DARK + known * (DARKER - DARK))
         fade = ((BELOW_TEETH[1] - down) / (BELOW_TEETH[1] - BELOW_TEETH[0])).clamp(0, 1)
         return usual + known * fade * (own - usual)
 
