@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from thcli.records import CROP_SIZE
 from thcli.render.attachment import MAP_SIZE, Attachment, prior_attachment
-from thcli.render.picture import PictureRenderer
+from thcli.render.picture import BORDER, HELD_BORDER, PictureRenderer
 
 ALL = Attachment(torch.ones(MAP_SIZE, MAP_SIZE))
 
@@ -55,7 +55,8 @@ def test_a_shifted_mesh_shifts_what_is_attached(face_model, faces, texture):
     picture, _ = renderer.draw(faces.mesh(shift=(6, -4)), one(1, 0), one(1, 0), one(1, 0))
     expected = torch.roll(texture, (-4, 6), (2, 3))
     # toward the border the picture comes to rest
-    assert (picture - expected)[..., 20:-20, 20:-20].abs().max() < 1.5 / 255
+    free = int(BORDER[1] * CROP_SIZE) + 7
+    assert (picture - expected)[..., free:-free, free:-free].abs().max() < 1.5 / 255
     edge = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
     edge[1:-1, 1:-1] = False
     assert (picture - texture)[..., edge].abs().max() < 6 / 255
@@ -72,7 +73,8 @@ def test_a_held_border_stays_and_the_face_still_moves(face_model, faces, texture
     renderer = PictureRenderer(texture, mesh, face_model, ALL, hold_border=True)
     picture, _ = renderer.draw(target, one(1, 0), one(1, 0), one(1, 0))
     edge = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
-    edge[12:-12, 12:-12] = False
+    held = int(HELD_BORDER[0] * CROP_SIZE)
+    edge[held:-held, held:-held] = False
     assert (picture - texture)[..., edge].abs().max() < 1 / 255
     middle = (slice(None), slice(None), slice(110, 160), slice(110, 160))
     assert (picture - torch.roll(texture, (5, 8), (2, 3)))[middle].abs().max() < 1.5 / 255

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thcli import __version__
+from thcli.checkpoints import find_weights
 from thcli.clips.audio import local_audio, read_speech
 from thcli.clips.encode import VideoWriter
 from thcli.clips.probe import probe
@@ -106,6 +107,16 @@ class Plan:
         return "\n".join([*lines, f"device     {self.device}", f"uses       {', '.join(self.uses)}"])
 
 
+def _needed_weights(options: GenerateOptions) -> list[str]:
+    """Beside the face model's and the tracker's."""
+    names = ["mouth_interior.safetensors"]
+    if options.expression == "audio":
+        names.append("expression.safetensors")
+    if options.motion == "audio":
+        names.append("head_motion.safetensors")
+    return names
+
+
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
     """Check inputs, output, device and weights as ``generate`` would, without tracking or drawing anything."""
     from thcli.clips.decode import frame_count
@@ -116,6 +127,8 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     _check_sources(options)
     device = resolve_device(options.device)
     load_face_model(options.weights)
+    for name in _needed_weights(options):
+        find_weights(name, options.weights)
     tracker = cached_tracker(options.tracker, options.weights)
     seen = probe(reference)
     if not (seen.video or seen.image):

@@ -27,7 +27,7 @@ LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 MAX_PAIRS = 40
 EVIDENCE_BLUR = 2.0
 """Standard deviation in map pixels over which a pixel's neighbours are asked too."""
-SHARPNESS = 500.0
+SHARPNESS = 1000.0
 PRIOR_STRENGTH = 0.005
 """Colour difference (0..1) that the evidence must exceed to turn the map from its prior altogether."""
 FOREHEAD, CHIN, EARS = 10, 152, (234, 454)

@@ -22,10 +22,10 @@ EYE_REACH = (0.04, 0.17)
 """Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
 LEVELS = (1.0, 2.2)
 """Blur, in pixels of the crop, of the references where lids or lips close and squeeze two, and four, lines into one."""
-BORDER = (0.0, 0.06)
+BORDER = (0.0, 0.1)
 """Distance from the border, over the crop's side, up to which a picture rests, and from which it moves freely: beyond
 the border the references show nothing, and a border that moved inward would leave streaks."""
-HELD_BORDER = (0.05, 0.2)
+HELD_BORDER = (0.04, 0.16)
 """The same for a picture that is pasted into a larger frame."""
 
 

@@ -23,7 +23,7 @@ class Box(Protocol):
     def side(self) -> int: ...
 
 
-FEATHER = 0.08
+FEATHER = 0.06
 """Width of the soft border over the crop's side; the picture in it moves little (``render.picture``)."""
 
 
