@@ -1,8 +1,9 @@
 """Psi, the facial expression learner (§3.2): speech and a reference expression to the expression of every frame.
 
-Departure from the paper: the front end hears log-mel steps instead of raw 50 kHz samples, and half a second to either
+Departures from the paper: the front end hears log-mel steps instead of raw 50 kHz samples, and half a second to either
 side instead of 0.14 s; a whole sequence goes in, a whole sequence comes out. Convolutions are unpadded, so that a
-recording may be taken in chunks with the very same result.
+recording may be taken in chunks with the very same result. The network says how far the face moves from the reference
+expression without being shown it: shown it, it learns its few subjects by their faces and does worse on others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class ExpressionDims:
     steps: their steps a video frame
     coefficients: of the expression
     width: channels of the convolutions
-    reference: channels into which the reference expression is encoded
+    reference: channels into which the reference expression is encoded; 0, and the network is not shown it
     dilations: of the residual blocks (two convolutions of kernel 3 each) at frame rate
     dropout: part of the channels dropped in training
     """
@@ -32,7 +33,7 @@ class ExpressionDims:
     steps: int = 4
     coefficients: int = 20
     width: int = 160
-    reference: int = 64
+    reference: int = 0
     dilations: tuple[int, ...] = (1, 2, 2, 1)
     dropout: float = 0.35
 
@@ -55,8 +56,10 @@ class ExpressionLearner(nn.Module):
             nn.GELU(),
             nn.Conv1d(width, width, 2 * frame, stride=frame),
         )
-        self.reference = nn.Sequential(
-            nn.Linear(dims.coefficients, dims.reference), nn.GELU(), nn.Linear(dims.reference, width)
+        self.reference = (
+            nn.Sequential(nn.Linear(dims.coefficients, dims.reference), nn.GELU(), nn.Linear(dims.reference, width))
+            if dims.reference
+            else None
         )
         self.context = nn.Sequential(*(Residual(width, dilation, dims.dropout) for dilation in dims.dilations))
         self.output = nn.Sequential(nn.GELU(), nn.Conv1d(width, dims.coefficients, 1))
@@ -69,7 +72,9 @@ class ExpressionLearner(nn.Module):
         returns [B, T, 20] float32
         """
         steps = features.flatten(1, 2).transpose(1, 2) / FEATURE_SCALE
-        x = self.spectrum(steps) + self.reference(reference)[..., None]
+        x = self.spectrum(steps)
+        if self.reference is not None:
+            x = x + self.reference(reference)[..., None]
         delta: Tensor = self.output(self.context(x))
         return reference[:, None] + delta.transpose(1, 2).float()
 

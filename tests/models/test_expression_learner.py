@@ -1,10 +1,12 @@
+import pytest
 import torch
 
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 
-def test_every_part_learns() -> None:
-    dims = ExpressionDims(width=16, reference=8, dilations=(1, 2))
+@pytest.mark.parametrize("reference", [0, 8])
+def test_every_part_learns(reference: int) -> None:
+    dims = ExpressionDims(width=16, reference=reference, dilations=(1, 2))
     network = ExpressionLearner(dims)
     features = torch.randn(2, 5 + 2 * dims.reach, dims.steps, dims.mels)
     predicted = network(features, torch.randn(2, dims.coefficients))
@@ -14,7 +16,7 @@ def test_every_part_learns() -> None:
 
 
 def test_reference_is_added() -> None:
-    dims = ExpressionDims(width=16, reference=8, dilations=(1,))
+    dims = ExpressionDims(width=16, dilations=(1,))
     network = ExpressionLearner(dims)
     torch.nn.init.zeros_(network.output[1].weight)
     torch.nn.init.zeros_(network.output[1].bias)

@@ -6,7 +6,7 @@ import torch
 
 from thcli.checkpoints import Header, save_checkpoint
 from thcli.errors import WeightsError
-from thcli.motion.expression import load_expression_learner, predict, predict_expression
+from thcli.motion.expression import equalised, load_expression_learner, predict, predict_expression
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 DIMS = {"width": 16, "reference": 8, "dilations": [1, 2]}
@@ -32,11 +32,31 @@ def test_chunks_change_nothing(network: ExpressionLearner, features: np.ndarray,
 
 
 def test_a_frame_depends_on_its_context_alone(network: ExpressionLearner, features: np.ndarray) -> None:
-    reference, reach = np.zeros(20, np.float32), network.dims.reach
+    reach, reference = network.dims.reach, torch.zeros(1, 20)
     changed = features.copy()
     changed[30] += 3
-    moved = np.abs(predict(network, changed, reference) - predict(network, features, reference)).max(axis=1) > 1e-6
-    assert np.flatnonzero(moved).min() == 30 - reach and np.flatnonzero(moved).max() == 30 + reach
+    with torch.no_grad():
+        before, after = (network(torch.from_numpy(x)[None], reference)[0] for x in (features, changed))
+    moved = torch.nonzero((after - before).abs().amax(dim=1) > 1e-6)
+    assert moved.min() == 30 - 2 * reach and moved.max() == 30
+
+
+def test_the_colour_of_a_recording_is_not_heard() -> None:
+    random = np.random.default_rng(0)
+    speech = random.normal(-3, 2, (800, 4, 80)).astype(np.float32)
+    other = speech * random.uniform(0.8, 1.2, 80).astype(np.float32) + random.uniform(-1, 1, 80).astype(np.float32)
+    assert np.abs(equalised(other) - equalised(speech)).max() < 0.2 < np.abs(other - speech).max()
+
+
+@pytest.mark.parametrize("frames", [0, 1, 50])
+def test_silence_stays_silent(frames: int) -> None:
+    silence = np.full((frames, 4, 80), -12, np.float32)
+    np.testing.assert_allclose(equalised(silence), silence, atol=1e-5)
+
+
+def test_a_single_sound_is_no_recording_to_go_by() -> None:
+    sound = np.full((1, 4, 80), 2, np.float32)
+    assert np.abs(equalised(sound) - sound).max() < 1
 
 
 def test_no_frames(network: ExpressionLearner) -> None:

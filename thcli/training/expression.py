@@ -21,7 +21,7 @@ from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shift
 from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
 from thcli.faces.pose import to_canonical_units
-from thcli.motion.expression import SILENCE, predict
+from thcli.motion.expression import SILENCE, equalised, predict
 from thcli.records import FaceTrack, Float
 from thcli.rotations import remove_pose
 from thcli.training.alignment import Predict, find_shifts
@@ -116,7 +116,7 @@ class ExpressionStage:
         kept, self.held_out = split_subjects(clips, config.held_out, config.train.seed)
         reach = self.dims.reach
         self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
-        self.sounds = [padded(clip.features, reach) for clip in self.clips]
+        self.sounds = [padded(equalised(clip.features), reach) for clip in self.clips]
         seconds = np.array([len(clip) for clip in self.clips], float)
         self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
         self.loss = ExpressionLoss(model, config).to(device)
@@ -152,7 +152,7 @@ class ExpressionStage:
         features = augment_speech(heard, self.sounds, self.config.augment, random)
         places = first + speed * (np.arange(frames) + 0.5) - 0.5
         tracked = clip.tracked[np.rint(places).astype(int).clip(0, len(clip) - 1)]
-        # Another face at rest every time, or the network would know its few subjects by their faces.
+        # Another face at rest every time, or a network that is shown it would know its few subjects by it.
         face = random.normal(0, self.config.face_noise, (self.dims.coefficients,)).astype(np.float32)
         seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
         reference = clip.expression[seen].mean(axis=0) + face
