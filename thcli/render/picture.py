@@ -22,6 +22,8 @@ EYE_REACH = (0.04, 0.17)
 """Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
 LEVELS = (1.0, 2.2)
 """Blur, in pixels of the crop, of the references where lids or lips close and squeeze two, and four, lines into one."""
+SNAP = 16
+"""Windows begin and end at multiples of this many pixels of the crop."""
 BORDER = (0.0, 0.1)
 """Distance from the border, over the crop's side, up to which a picture rests, and from which it moves freely: beyond
 the border the references show nothing, and a border that moved inward would leave streaks."""
@@ -169,8 +171,10 @@ def _sample_smoothly(levels: list[Tensor], where: Tensor) -> Tensor:
 
 
 def _ends(used: Tensor) -> tuple[int, int]:
+    """First and last place in use, rounded outward: few sizes of window, for each of which the libraries keep memory."""
     places = torch.nonzero(used)[:, 0]
-    return int(places[0]), int(places[-1]) + 1
+    first, last = int(places[0]), int(places[-1]) + 1
+    return first // SNAP * SNAP, min(-(-last // SNAP) * SNAP, CROP_SIZE)
 
 
 def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
