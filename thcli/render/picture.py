@@ -171,7 +171,7 @@ def _sample_smoothly(levels: list[Tensor], where: Tensor) -> Tensor:
 
 
 def _ends(used: Tensor) -> tuple[int, int]:
-    """First and last place in use, rounded outward: few sizes of window, for each of which the libraries keep memory."""
+    """First and last place in use, rounded outward: the libraries keep memory for every size of window."""
     places = torch.nonzero(used)[:, 0]
     first, last = int(places[0]), int(places[-1]) + 1
     return first // SNAP * SNAP, min(-(-last // SNAP) * SNAP, CROP_SIZE)
