@@ -40,6 +40,8 @@ MOUTH_CORNERS = (61, 291)
 LIP_GAP = (13, 14)
 EYE_GAPS = ((159, 145), (386, 374))
 EYE_WIDTHS = ((33, 133), (362, 263))
+CLOSED_EYES = 0.07
+"""``eye_opening`` of closed lids, as the face model's blink leaves it: in tracks the lashes hide the rest."""
 
 
 def mouth_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,18 @@ from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, deposed, read_face
 from thcli.records import FPS, Drive, FaceTrack, Float, Speech
 
+Tracked = Callable[[str], FaceTrack]
+"""The face of a video by its path."""
+
 
 def make_drive(person: Person, speech: Speech, options: GenerateOptions, device: str) -> Drive:
     """How the face moves in every frame of the speech."""
     features = log_mel(speech)
-    expressions, given_blinks = _expression(person, speech, features, options, device)
+    # motion and expression may come from the same video, which is tracked once
+    track = cache(lambda source: _track(source, options, len(features)))
+    expressions, given_blinks = _expression(person, speech, features, options, device, track)
     return drive.assemble(
-        _pose(person, features, options, device),
+        _pose(person, features, options, device, track),
         expressions,
         given_blinks if given_blinks is not None else _blink(person, len(features), options),
         past_pose=person.track.pose,
@@ -32,7 +39,7 @@ def make_drive(person: Person, speech: Speech, options: GenerateOptions, device:
 
 
 def _expression(
-    person: Person, speech: Speech, features: Float, options: GenerateOptions, device: str
+    person: Person, speech: Speech, features: Float, options: GenerateOptions, device: str, track: Tracked
 ) -> tuple[Float, Float | None]:
     """Coefficients, and the blinks that come with them where their source has any."""
     source = options.expression
@@ -44,7 +51,7 @@ def _expression(
     if source.lower().endswith(".csv"):
         read = curves.read_curves(Path(source))
         return read.expression, _unless_chosen(read.blink, options)
-    faces = deposed(_track(source, options, len(features)))
+    faces = deposed(track(source))
     other = load_face_model(options.weights).expression(faces)
     moved = person.usual + (other - np.median(other, axis=0))
     shown = blink.blinks_of_video(eye_opening(faces), len(features))
@@ -56,7 +63,7 @@ def _unless_chosen(blinks: Float, options: GenerateOptions) -> Float | None:
     return blinks if options.blink == "reference" else None
 
 
-def _pose(person: Person, features: Float, options: GenerateOptions, device: str) -> Float:
+def _pose(person: Person, features: Float, options: GenerateOptions, device: str, track: Tracked) -> Float:
     past, frames = person.track.pose, len(features)
     if options.motion == "still":
         return head.still_head_motion(past, frames)
@@ -65,7 +72,7 @@ def _pose(person: Person, features: Float, options: GenerateOptions, device: str
         return head.predict_head_motion(learner, past, person.features, features, options.seed)
     if options.motion.lower().endswith(".csv"):
         return curves.read_curves(Path(options.motion)).pose
-    return head.rebase_head_motion(past, _track(options.motion, options, frames).pose, frames)
+    return head.rebase_head_motion(past, track(options.motion).pose, frames)
 
 
 def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:

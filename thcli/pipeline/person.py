@@ -13,7 +13,7 @@ from thcli.clips.decode import read_clip
 from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
 from thcli.clips.probe import probe
 from thcli.errors import MediaError
-from thcli.face_model import FaceModel, eye_opening
+from thcli.face_model import CLOSED_EYES, FaceModel, eye_opening
 from thcli.faces.backends import cached_tracker, load_face_model
 from thcli.faces.crop import CropBox, crop_frame, head_crop
 from thcli.faces.pose import to_canonical_units, to_pixels
@@ -40,7 +40,7 @@ class Person:
 
     interior: what is painted into a mouth that no reference shows as open
     track: in pixels of the crop; faces: [T, V, 3], the same meshes de-posed, canonical units
-    expression: [T, 20]; usual: [20], its median; rest: [20], lips closed
+    usual: [20], the median expression; rest: [20], lips closed
     neutral: [V, 3], the face at the usual expression with open eyes, canonical units
     features: [τ, 4, 80] log-mel of the clip's own sound, τ = 0 where it has none
     chosen: [K] the references' frames; crops: [K, S, S, 3]; frames: [K, H, W, 3] whole frames, box: where the crop lies
@@ -50,7 +50,6 @@ class Person:
     interior: MouthInterior
     track: FaceTrack
     faces: Float
-    expression: Float
     usual: Float
     rest: Float
     neutral: Float
@@ -63,7 +62,8 @@ class Person:
     def face_at(self, drive: Drive, frames: slice) -> Float:
         """De-posed faces [B, V, 3] that a drive asks for, canonical units."""
         # lids of narrow eyes have a shorter way to go
-        width = max(float(eye_opening(self.neutral)) - CLOSED_EYES, 0) / max(self._usual_way(), 1e-3)
+        own_way, usual_way = (float(eye_opening(face)) - CLOSED_EYES for face in (self.neutral, self.model.canonical))
+        width = max(own_way, 0) / max(usual_way, 1e-3)
         change = drive.expression[frames] - self.usual
         return self.neutral + self.model.displacement(change, drive.blink[frames] * np.float32(min(width, 1.3)))
 
@@ -71,13 +71,6 @@ class Person:
         """Meshes [B, V, 3] in pixels of the crop: Eq. 1 with the expression of every frame."""
         posed = apply_pose(self.face_at(drive, frames), drive.pose[frames])
         return to_pixels(posed, self.track.scale, self.track.size).astype(np.float32)
-
-    def _usual_way(self) -> float:
-        return float(eye_opening(self.model.canonical)) - CLOSED_EYES
-
-
-CLOSED_EYES = 0.07
-"""Eye opening of closed lids, as the face model's blink leaves it."""
 
 
 def read_person(path: Path, options: GenerateOptions) -> Person:
@@ -95,7 +88,6 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
         interior=MouthInterior.load(find_weights("mouth_interior.safetensors", options.weights)),
         track=track,
         faces=faces,
-        expression=expression,
         usual=usual,
         rest=rest_expression(faces, model, neutral),
         neutral=neutral,

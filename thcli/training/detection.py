@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, load_checkpoint, load_weights, write_manifest
+from thcli.checkpoints import Header
 from thcli.config import Config, DetectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
@@ -40,10 +40,7 @@ def train_detection(
     stage = DetectionStage(load_faces(Store(data), "train", section.every), section, device)
     export.begin(out, config)
     result = train(stage, section.train, out, device=device, resume=resume, progress=progress)
-    network = DetectionNetwork(stage.dims)
-    load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
-    export_onnx(network, out / "detection.onnx")
-    write_manifest(out)
+    export.finish(DetectionNetwork(stage.dims), stage.name, result, export_onnx)
     return result
 
 

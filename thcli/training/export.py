@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import MANIFEST, write_atomic
+from thcli.checkpoints import MANIFEST, load_checkpoint, load_weights, write_atomic, write_manifest
 from thcli.config import Config, to_yaml
+from thcli.training.loop import TrainResult
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def begin(out: Path, config: Config) -> None:
@@ -19,6 +23,13 @@ def begin(out: Path, config: Config) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
     write_atomic(out / "config.yaml", to_yaml(config).encode())
+
+
+def finish(network: Network, stage: str, result: TrainResult, write: Callable[[Network, Path], None]) -> None:
+    """Export the best network of a run beside its checkpoint, as ``STAGE.onnx``, and list what lies there."""
+    load_weights(network, load_checkpoint(result.checkpoint, stage), result.checkpoint)
+    write(network, result.checkpoint.with_name(f"{stage}.onnx"))
+    write_manifest(result.checkpoint.parent)
 
 
 def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.face_model import (
+    CLOSED_EYES,
     INNER_LIPS,
     LANDMARKS_68,
     LEFT_EYE,
@@ -43,8 +44,6 @@ RIGID = np.array(LANDMARKS_68)[list(RIGID_27)]
 SKULL = RIGID[RIGID_WEIGHTS == 1]
 """The rigid points without the jaw line."""
 PROCRUSTES_ROUNDS = 6
-CLOSED_EYES = 0.07
-"""``eye_opening`` at which lids touch in the tracks."""
 LIP_WEIGHT = 3.0
 DEPTH_WEIGHT = 0.7
 """Depth from one camera is a guess: it counts less than what is seen."""

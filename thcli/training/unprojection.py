@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, find_weights, load_checkpoint, load_weights, write_manifest
+from thcli.checkpoints import Header, find_weights
 from thcli.config import Config, UnprojectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
@@ -54,10 +54,7 @@ def train_unprojection(
     stage = UnprojectionStage(samples, section, model.canonical, device)
     export.begin(out, config)
     result = train(stage, section.train, out, device=device, resume=resume, progress=progress)
-    network = UnprojectionNetwork(stage.dims)
-    load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
-    export_onnx(network, out / "unprojection.onnx")
-    write_manifest(out)
+    export.finish(UnprojectionNetwork(stage.dims), stage.name, result, export_onnx)
     return result
 
 
