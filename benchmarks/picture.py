@@ -19,13 +19,12 @@ from thcli.checkpoints import find_weights
 from thcli.clips.decode import read_clip
 from thcli.data.store import Store
 from thcli.face_model import OUTER_LIPS, FaceModel
-from thcli.faces.pose import to_canonical_units
+from thcli.faces.pose import deposed
 from thcli.mouth_interior import MouthInterior
 from thcli.records import FaceTrack, Float
 from thcli.render.attachment import learn_attachment, prior_attachment
 from thcli.render.matcher import EYES, MOUTH, eye_cost, mouth_cost, pose_cost, turn_cost
 from thcli.render.picture import PictureRenderer
-from thcli.rotations import remove_pose
 from thcli.synthesis.compose import Part, compose
 from thcli.synthesis.references import choose_references
 
@@ -64,7 +63,7 @@ def print_row(name: str, count: int, figures: Float) -> None:
 
 def measure(frames: np.ndarray, track: FaceTrack, model: FaceModel, count: int, step: int) -> Float:
     """[rows, 2]: mean SSIM and mouth difference over the clip's later frames."""
-    faces = remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose).astype(np.float32)
+    faces = deposed(track)
     chosen = choose_references(track.pose[:PAST], faces[:PAST], track.confidence[:PAST], count)
     images, meshes = as_images(frames[chosen]), torch.from_numpy(track.mesh[chosen])
     attachment = learn_attachment(images, meshes, torch.from_numpy(model.faces).long(), prior_attachment())

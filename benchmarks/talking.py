@@ -18,9 +18,9 @@ import numpy as np
 from thcli.clips.decode import read_clip
 from thcli.face_model import LANDMARKS_68, mouth_opening
 from thcli.faces.backends import load_face_model, load_tracker
+from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip
 from thcli.pipeline import GenerateOptions, generate
-from thcli.pipeline.person import deposed
 from thcli.records import FPS, Clip, FaceTrack, Float
 from thcli.rotations import placement
 

@@ -21,19 +21,21 @@ MISSING = FPS // 2
 """Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
 
 
-def read_clip(path: Path, start: float = 0.0, seconds: float | None = None) -> Clip:
+def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, longest: int | None = None) -> Clip:
     """A part of a video, or one photo, in memory.
 
     start, seconds: part of the file to read; all that follows ``start`` where ``seconds`` is None; ignored for a photo
+    longest: side in pixels to which larger frames of a video are reduced
     Raises MediaError for a file without usable frames there, DeviceError where they do not fit into memory.
     """
     path = Path(path)
     info = probe(path)
-    stream = _stream(path, info, start, seconds)
+    size = _size(info, longest)
+    stream = _stream(path, info, size, start, seconds)
     expected = _expected(info, start, seconds) or 10 * FPS
     try:
         # Memory is taken when a frame is written, so the spare frames for a wrong duration cost nothing.
-        frames = np.empty((expected + FPS, info.height, info.width, 3), np.uint8)
+        frames = np.empty((expected + FPS, size[1], size[0], 3), np.uint8)
         count = 0
         for frame in stream:
             if count == len(frames):
@@ -56,7 +58,16 @@ def stream_frames(path: Path, start: float = 0.0, seconds: float | None = None) 
     The file is checked at once. Closing the generator, or dropping it, kills its ffmpeg.
     """
     path = Path(path)
-    return _stream(path, probe(path), start, seconds)
+    info = probe(path)
+    return _stream(path, info, _size(info), start, seconds)
+
+
+def _size(info: MediaInfo, longest: int | None = None) -> tuple[int, int]:
+    """(width, height) of the frames as they are read; a photo's are its own."""
+    scale = 1.0 if longest is None or info.image else longest / max(info.width, info.height)
+    if scale >= 1:
+        return info.width, info.height
+    return max(MIN_SIDE, round(info.width * scale)), max(MIN_SIDE, round(info.height * scale))
 
 
 def frame_count(seconds: float) -> int:
@@ -64,7 +75,9 @@ def frame_count(seconds: float) -> int:
     return math.ceil(round(seconds * FPS, 4))
 
 
-def _stream(path: Path, info: MediaInfo, start: float, seconds: float | None) -> Generator[Image, None, None]:
+def _stream(
+    path: Path, info: MediaInfo, size: tuple[int, int], start: float, seconds: float | None
+) -> Generator[Image, None, None]:
     if info.image:
         if min(info.width, info.height) < MIN_SIDE:
             raise MediaError(f"{label(path)}: {info.width}x{info.height} pixels, expected at least {MIN_SIDE} a side")
@@ -77,22 +90,24 @@ def _stream(path: Path, info: MediaInfo, start: float, seconds: float | None) ->
         raise MediaError(
             f"{label(path)}: lasts {info.duration:.2f} s, but --start is {start:g} s; choose an earlier start"
         )
-    return _video(path, info, start, seconds)
+    return _video(path, info, size, start, seconds)
 
 
 def _one(frame: Image) -> Generator[Image, None, None]:
     yield frame
 
 
-def _video(path: Path, info: MediaInfo, start: float, seconds: float | None) -> Generator[Image, None, None]:
+def _video(
+    path: Path, info: MediaInfo, size: tuple[int, int], start: float, seconds: float | None
+) -> Generator[Image, None, None]:
     skip = min(PREROLL, math.floor(start * FPS + 1e-6))
     command = _command(
-        path, info, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
+        path, info, size, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
     )
     count = 0
     with Reader(command) as reader:
         while True:
-            frame = np.empty((info.height, info.width, 3), np.uint8)
+            frame = np.empty((size[1], size[0], 3), np.uint8)
             if reader.fill(frame.data.cast("B")) < frame.nbytes:
                 break
             count += 1
@@ -102,7 +117,7 @@ def _video(path: Path, info: MediaInfo, start: float, seconds: float | None) -> 
     _check_complete(path, info, start, count - skip, _expected(info, start, seconds), log)
 
 
-def _command(path: Path, info: MediaInfo, seek: float, limit: int | None) -> list[str]:
+def _command(path: Path, info: MediaInfo, size: tuple[int, int], seek: float, limit: int | None) -> list[str]:
     source = open_input(path, **({"ss": f"{seek:.6f}"} if seek > 0 else {}))
     hd = max(info.width, info.height) >= HD_SIDE
     # Untagged HD is BT.709 by common custom; swscale would take it for BT.601.
@@ -113,7 +128,7 @@ def _command(path: Path, info: MediaInfo, seek: float, limit: int | None) -> lis
         source["V:0"]
         .filter("bwdif", mode="send_frame", deint="interlaced")
         .filter("fps", FPS, start_time=0, round="near")
-        .filter("scale", info.width, info.height, flags=flags, **matrix)
+        .filter("scale", *size, flags=flags, **matrix)
         .filter("format", "rgb24")
     )
     options = {} if limit is None else {"frames:v": limit}

@@ -1,1 +1,1 @@
-"""One metric a file."""
+"""Measuring videos: recordings, metrics (one a file), comparisons, and what is written about them."""

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from thcli.face_model import LANDMARKS_68, RIGID_27, FaceModel
-from thcli.records import Float
+from thcli.records import FaceTrack, Float
 from thcli.rotations import placement, remove_pose
 
 Array = NDArray[np.floating]
@@ -46,6 +46,11 @@ def to_pixels(points: Array, scale: float, size: tuple[int, int]) -> Array:
     centre = np.array([size[0] / 2, size[1] / 2, 0], dtype=points.dtype)
     placed: Array = points / points.dtype.type(scale) + centre
     return placed
+
+
+def deposed(track: FaceTrack) -> Float:
+    """A track's meshes without head pose: [T, V, 3] float32, canonical units (§3.3)."""
+    return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose).astype(np.float32)
 
 
 def fit_poses(landmarks_px: Array, size: tuple[int, int], model: FaceModel) -> tuple[Float, float]:

@@ -46,6 +46,7 @@ def generate(
     from thcli.pipeline.person import read_person
     from thcli.pipeline.picture import draw_frames
     from thcli.pipeline.sidecar import write_sidecar
+    from thcli.pipeline.target import Driven
 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
@@ -64,7 +65,7 @@ def generate(
         with clock.stage("draw", len(drive)):
             target = None if output == "-" else Path(output)
             with VideoWriter(target, size, sound, len(drive), provenance(f"thgen {__version__}")) as writer:
-                for frame in draw_frames(person, drive, device, full):
+                for frame in draw_frames(person, Driven(person, drive), device, full):
                     writer.write(frame)
                     clock.progress.advance()
         if options.save_curves is not None:

@@ -11,9 +11,10 @@ import numpy as np
 from thcli.clips.features import log_mel, speech_activity
 from thcli.face_model import eye_opening
 from thcli.faces.backends import load_face_model
+from thcli.faces.pose import deposed
 from thcli.motion import blink, curves, drive, expression, head, silence
 from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.person import Person, deposed, read_face
+from thcli.pipeline.person import Person, read_face
 from thcli.records import FPS, Drive, FaceTrack, Float, Speech
 
 Tracked = Callable[[str], FaceTrack]

@@ -13,17 +13,16 @@ from thcli.clips.decode import read_clip
 from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
 from thcli.clips.probe import probe
 from thcli.errors import MediaError
-from thcli.face_model import CLOSED_EYES, FaceModel, eye_opening
+from thcli.face_model import FaceModel, eye_opening
 from thcli.faces.backends import cached_tracker, load_face_model
 from thcli.faces.crop import CropBox, crop_frame, head_crop
-from thcli.faces.pose import to_canonical_units, to_pixels
+from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
 from thcli.motion.silence import rest_expression
 from thcli.mouth_interior import MouthInterior
 from thcli.pipeline.options import FaceChoice, GenerateOptions
-from thcli.records import CROP_SIZE, FPS, Clip, Drive, FaceTrack, Float, Image
-from thcli.rotations import apply_pose, remove_pose
+from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack, Float, Image
 from thcli.synthesis.references import choose_references
 
 REFERENCE_SECONDS = 4.0
@@ -59,23 +58,15 @@ class Person:
     frames: Image
     box: CropBox
 
-    def face_at(self, drive: Drive, frames: slice) -> Float:
-        """De-posed faces [B, V, 3] that a drive asks for, canonical units."""
-        # lids of narrow eyes have a shorter way to go
-        own_way, usual_way = (float(eye_opening(face)) - CLOSED_EYES for face in (self.neutral, self.model.canonical))
-        width = max(own_way, 0) / max(usual_way, 1e-3)
-        change = drive.expression[frames] - self.usual
-        return self.neutral + self.model.displacement(change, drive.blink[frames] * np.float32(min(width, 1.3)))
-
-    def mesh_at(self, drive: Drive, frames: slice) -> Float:
-        """Meshes [B, V, 3] in pixels of the crop: Eq. 1 with the expression of every frame."""
-        posed = apply_pose(self.face_at(drive, frames), drive.pose[frames])
-        return to_pixels(posed, self.track.scale, self.track.size).astype(np.float32)
-
 
 def read_person(path: Path, options: GenerateOptions) -> Person:
     """Track the person of a clip or photo; MediaError, NoFaceError, WeightsError, UsageError."""
     clip, track, box = read_face(path, options, options.start, options.face_choice(), REFERENCE_SECONDS)
+    return person_of(clip, track, box, _own_sound(path, options.start, len(clip)), options)
+
+
+def person_of(clip: Clip, track: FaceTrack, box: CropBox, features: Float, options: GenerateOptions) -> Person:
+    """The person of a clip, from its track in pixels of the crop at ``box`` and the ``features`` of its sound."""
     model = load_face_model(options.weights)
     faces = deposed(track)
     expression = model.expression(faces)
@@ -91,7 +82,7 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
         usual=usual,
         rest=rest_expression(faces, model, neutral),
         neutral=neutral,
-        features=_own_sound(path, options.start, len(clip)),
+        features=features,
         chosen=chosen,
         crops=np.stack([crop_frame(clip.frames[i], box, side) for i in chosen]),
         frames=clip.frames[chosen],
@@ -113,11 +104,6 @@ def read_face(
     track = track_clip(clip, cached_tracker(options.tracker, options.weights), model, face)
     box = head_crop(track.box, track.size)
     return clip, track_in_crop(track, box, model), box
-
-
-def deposed(track: FaceTrack) -> Float:
-    """The track's meshes without head pose: [T, V, 3] float32, canonical units (§3.3)."""
-    return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose).astype(np.float32)
 
 
 def _neutral(faces: Float, change: Float, model: FaceModel) -> Float:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from thcli.pipeline.person import Person
-from thcli.records import Drive, Float, Image
+from thcli.pipeline.target import Target
+from thcli.records import Float, Image
 from thcli.render.attachment import learn_attachment, prior_attachment
 from thcli.render.matcher import (
     BASE,
@@ -33,7 +34,7 @@ CHUNK_PIXELS = CHUNK * 512 * 512
 COST_CHUNK = 500
 
 
-def draw_frames(person: Person, drive: Drive, device: str, full: bool) -> Iterator[Image]:
+def draw_frames(person: Person, target: Target, device: str, full: bool) -> Iterator[Image]:
     """Frames [H, W, 3] uint8 one after the other; memory does not grow with their number."""
     images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float() / 255
     meshes = torch.from_numpy(person.track.mesh[person.chosen])
@@ -41,25 +42,26 @@ def draw_frames(person: Person, drive: Drive, device: str, full: bool) -> Iterat
     attachment = learn_attachment(images, meshes, faces, prior_attachment())
     renderer = PictureRenderer(images, meshes, person.model, attachment, device, person.interior, hold_border=full)
     paster = Paster(person.frames, person.box) if full else None
-    base, mouth, eyes = match(person, drive)
+    base, mouth, eyes = match(person, target)
     step = min(CHUNK, max(1, CHUNK_PIXELS // images[0, 0].numel()))
-    for first in range(0, len(drive), step):
-        chunk = slice(first, min(first + step, len(drive)))
-        target = torch.from_numpy(person.mesh_at(drive, chunk))
+    frames = len(target.pose)
+    for first in range(0, frames, step):
+        chunk = slice(first, min(first + step, frames))
+        mesh = torch.from_numpy(target.meshes(chunk))
         with torch.inference_mode():
-            picture, windows = renderer.draw(target, base[chunk], mouth[chunk], eyes[chunk])
+            picture, windows = renderer.draw(mesh, base[chunk], mouth[chunk], eyes[chunk])
             picture = compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
             crops = (picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         yield from crops if paster is None else paster.paste(crops, base[chunk])
 
 
-def match(person: Person, drive: Drive) -> tuple[Float, Float, Float]:
+def match(person: Person, target: Target) -> tuple[Float, Float, Float]:
     """Weights [T, K] of the references for the picture as a whole, the mouth and the eyes (§4.1)."""
     pose, faces = person.track.pose[person.chosen], person.faces[person.chosen]
     costs: tuple[list[Float], list[Float], list[Float]] = ([], [], [])
-    for first in range(0, len(drive), COST_CHUNK):
+    for first in range(0, len(target.pose), COST_CHUNK):
         chunk = slice(first, first + COST_CHUNK)
-        wanted, wanted_pose = person.face_at(drive, chunk), drive.pose[chunk]
+        wanted, wanted_pose = target.faces(chunk), target.pose[chunk]
         costs[0].append(pose_cost(wanted_pose, pose))
         costs[1].append(mouth_cost(wanted, faces) + turn_cost(wanted_pose, pose, MOUTH))
         costs[2].append(eye_cost(wanted, faces) + turn_cost(wanted_pose, pose, EYES))

@@ -20,10 +20,9 @@ from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
 from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
-from thcli.faces.pose import to_canonical_units
+from thcli.faces.pose import deposed
 from thcli.motion.expression import SILENCE, equalised, predict
-from thcli.records import FaceTrack, Float
-from thcli.rotations import remove_pose
+from thcli.records import Float
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.loop import Networks, Progress, TrainResult, train
@@ -81,12 +80,7 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
 
 def load_clips(store: Store, split: str, model: FaceModel) -> list[AudioMotion]:
     """Features and motion of a split, for training and measuring Psi and Phi."""
-    return load_audio_motion(store, split, model, lambda path: log_mel(read_speech(path)), deposed_mesh)
-
-
-def deposed_mesh(track: FaceTrack) -> Float:
-    """Meshes [T, V, 3] of a track on the canonical face."""
-    return remove_pose(to_canonical_units(track.mesh, track.scale, track.size), track.pose)
+    return load_audio_motion(store, split, model, lambda path: log_mel(read_speech(path)), deposed)
 
 
 STEP_PLACES = (np.arange(STEPS) + 0.5) / STEPS - 0.5

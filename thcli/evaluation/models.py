@@ -1,0 +1,95 @@
+"""Networks that metrics need and thgen may not ship: given by path, or put into the user's cache; never fetched.
+
+The cache is ``$XDG_CACHE_HOME/thgen/models`` (``~/.cache/thgen/models``) with ``identity.onnx``, ``inception.onnx`` and
+``syncnet.onnx``. What lies there must be a file that thgen knows, or be listed in ``SHA256SUMS`` beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from thcli.checkpoints import MANIFEST, sha256, verify
+from thcli.errors import WeightsError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Role = Literal["identity", "inception", "syncnet"]
+CONTRACTS: Mapping[Role, str] = {
+    "identity": "input [B, 3, 112, 112] float32, RGB, (x - 127.5) / 128, aligned to ArcFace's five points; output [B, D]",
+    "inception": "input [B, 3, 299, 299] float32, RGB in 0..1; output [B, 2048], the pooled features that FID compares",
+    "syncnet": "inputs video [B, 3, 5, 224, 224] (BGR 0..255) and audio [B, 1, 13, 20] (MFCC); outputs two [B, D]",
+}
+"""What the ONNX file of each role takes and gives."""
+KNOWN = {
+    "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507": "MobileFaceNet (foamliu, ArcFace)",
+}
+"""Files that need no listing in the cache, by their SHA-256."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """An external network, ready to run.
+
+    name: what reports call it, with the beginning of its SHA-256
+    """
+
+    name: str
+    session: onnxruntime.InferenceSession
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the external networks are: the paths given, else the cache.
+
+    Raises WeightsError, when a network is asked for, where a path given is missing, a file in the cache is not
+    verified, or a file is not the network that its role asks for.
+    """
+
+    identity: Path | None = None
+    inception: Path | None = None
+    syncnet: Path | None = None
+
+    def find(self, role: Role) -> Model | str:
+        """The network of a role; where there is none, why not and what to do."""
+        given: Path | None = getattr(self, role)
+        path = given or cache_folder() / f"{role}.onnx"
+        if given is None and not path.is_file():
+            return f"no {role} network; give --{role} FILE.onnx or put it at {path}"
+        return _load(path, role, given is not None)
+
+
+def cache_folder() -> Path:
+    """Where networks are looked for that no option names."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "thgen" / "models"
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, role: Role, given: bool) -> Model:
+    import onnxruntime
+
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; --{role} takes the network as ONNX")
+    digest = sha256(path)
+    if not given and digest not in KNOWN and not (path.parent / MANIFEST).is_file():
+        raise WeightsError(f"{path}: its SHA-256 {digest[:12]}… is not known; list it in {path.parent / MANIFEST}")
+    if digest not in KNOWN:
+        verify(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors have no common base that it exports
+        raise WeightsError(
+            f"{path}: not an ONNX network ({type(error).__name__}); expected {CONTRACTS[role]}"
+        ) from error
+    wanted = 2 if role == "syncnet" else 1
+    if len(session.get_inputs()) != wanted or len(session.get_outputs()) < wanted:
+        raise WeightsError(f"{path}: not an {role} network; expected {CONTRACTS[role]}")
+    return Model(f"{KNOWN.get(digest, path.stem)} (sha256 {digest[:12]})", session)
