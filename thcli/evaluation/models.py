@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Role = Literal["identity", "inception", "syncnet"]
 CONTRACTS: Mapping[Role, str] = {
-    "identity": "input [B, 3, 112, 112] float32, RGB, (x - 127.5) / 128, aligned to ArcFace's five points; output [B, D]",
+    "identity": "input [B, 3, 112, 112] float32, RGB, aligned to ArcFace's five points; output [B, D]",
     "inception": "input [B, 3, 299, 299] float32, RGB in 0..1; output [B, 2048], the pooled features that FID compares",
     "syncnet": "inputs video [B, 3, 5, 224, 224] (BGR 0..255) and audio [B, 1, 13, 20] (MFCC); outputs two [B, D]",
 }
@@ -91,5 +91,5 @@ def _load(path: Path, role: Role, given: bool) -> Model:
         ) from error
     wanted = 2 if role == "syncnet" else 1
     if len(session.get_inputs()) != wanted or len(session.get_outputs()) < wanted:
-        raise WeightsError(f"{path}: not an {role} network; expected {CONTRACTS[role]}")
+        raise WeightsError(f"{path}: not a network for --{role}; expected {CONTRACTS[role]}")
     return Model(f"{KNOWN.get(digest, path.stem)} (sha256 {digest[:12]})", session)
