@@ -1,0 +1,177 @@
+"""Rows of figures: means over clips, and the rows as a table, Markdown, CSV and JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from thcli.evaluation.metric import Figure, Metric, not_computed
+
+MEAN = "mean"
+"""The ``clip`` of a row that averages over clips."""
+ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
+LEGEND = "↑ higher is better; ↓ lower is better; ≈ best where it comes near the real video's"
+EMPTY = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method came to on one clip, or on average.
+
+    figures: by the metric's name
+    notes: what was done to the videos so that they could be compared
+    spread: of a mean, the standard deviation from clip to clip, by the metric's name; two clips at least
+    """
+
+    method: str
+    clip: str
+    figures: Mapping[str, Figure]
+    notes: tuple[str, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows as they are printed: the first heading and cell of a row name it, then one column a metric.
+
+    remarks: under the table: what was not computed and why, and how to read it
+    """
+
+    headings: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    remarks: tuple[str, ...]
+
+
+def mean_rows(
+    rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, Mapping[str, Figure]] | None = None
+) -> list[Row]:
+    """One row a method, in order of appearance: means over clips, of pooled metrics the figure over all clips.
+
+    pooled: by method and metric (``compare.pool``)
+    """
+    methods = list(dict.fromkeys(row.method for row in rows))
+    return [
+        _mean([row for row in rows if row.method == method], metrics, (pooled or {}).get(method, {}))
+        for method in methods
+    ]
+
+
+def _mean(rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, Figure]) -> Row:
+    figures: dict[str, Figure] = {}
+    spread: dict[str, float] = {}
+    notes: list[str] = []
+    for metric in metrics:
+        own = [row.figures[metric.name] for row in rows if metric.name in row.figures]
+        known = [figure for figure in own if figure.value is not None]
+        values = [figure.value for figure in known if figure.value is not None]
+        if metric.name in pooled:
+            figures[metric.name] = pooled[metric.name]
+        elif metric.pooled is not None and len(values) > 1:
+            figures[metric.name] = not_computed("is computed over all clips at once")
+        elif not known:
+            figures[metric.name] = not_computed(_reasons(own))
+        else:
+            figures[metric.name] = Figure(fmean(values), sum(f.count for f in known), known[0].model)
+            if len(values) > 1:
+                spread[metric.name] = stdev(values)
+        if 0 < len(known) < len(rows):
+            notes.append(f"{metric.title}: of {len(known)} of {len(rows)} clips")
+    return Row(rows[0].method, MEAN, figures, tuple(notes), spread)
+
+
+def _reasons(figures: Sequence[Figure]) -> str:
+    return "; ".join(dict.fromkeys(figure.why for figure in figures if figure.why)) or "was not measured"
+
+
+def sheet(rows: Sequence[Row], metrics: Sequence[Metric]) -> Sheet:
+    """The rows as they are printed; a metric without any figure is a remark instead of a column."""
+    shown = [metric for metric in metrics if any(_figure(row, metric).value is not None for row in rows)]
+    clips = {row.clip for row in rows}
+    names = [row.method if len(clips) < 2 else f"{row.clip}, {row.method}" for row in rows]
+    columns = [_column(rows, metric) for metric in shown]
+    cells = tuple((name, *values) for name, *values in zip(names, *columns, strict=True))
+    headings = ("", *(f"{metric.title} {ARROWS[metric.better]}" for metric in shown))
+    return Sheet(headings, cells, tuple(_remarks(rows, names, metrics, shown)))
+
+
+def _figure(row: Row, metric: Metric) -> Figure:
+    return row.figures.get(metric.name) or not_computed("was not measured")
+
+
+def _column(rows: Sequence[Row], metric: Metric) -> list[str]:
+    """One text a row, all with as many decimals as the largest value needs for three to four digits."""
+    values = [_figure(row, metric).value for row in rows]
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
+    decimals = max(0, 3 - magnitude if magnitude >= 0 else 2 - magnitude)
+    return [_text(row, metric, decimals) for row in rows]
+
+
+def _text(row: Row, metric: Metric, decimals: int) -> str:
+    value = _figure(row, metric).value
+    if value is None:
+        return EMPTY
+    # adding zero turns the minus zero of a rounded value into zero
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}"
+    return f"{text} ± {row.spread[metric.name]:.{decimals}f}" if metric.name in row.spread else text
+
+
+def _remarks(
+    rows: Sequence[Row], names: Sequence[str], metrics: Sequence[Metric], shown: Sequence[Metric]
+) -> list[str]:
+    """What is not there, each reason once, and the legend."""
+    missing: dict[str, list[str]] = {}
+    for metric in metrics:
+        if metric not in shown:
+            missing.setdefault(_reasons([_figure(row, metric) for row in rows]), []).append(metric.title)
+            continue
+        for row, name in zip(rows, names, strict=True):
+            if _figure(row, metric).value is None:
+                missing.setdefault(_figure(row, metric).why, []).append(f"{metric.title} of {name}")
+    remarks = [f"not computed: {', '.join(titles)}: {why}" for why, titles in missing.items()]
+    if any(row.spread for row in rows):
+        remarks.append("±: standard deviation from clip to clip")
+    return [*remarks, LEGEND]
+
+
+def markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """A table in Markdown, and its remarks as a list."""
+    made = sheet(rows, metrics)
+    rule = ["---", *("---:" for _ in made.headings[1:])]
+    lines = [_markdown_line(cells) for cells in (made.headings, rule, *made.cells)]
+    return "\n".join([*lines, "", *(f"- {remark}" for remark in made.remarks), ""])
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def to_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """One line a row: clip, method, and one column a metric, empty where it was not computed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["clip", "method", *(metric.name for metric in metrics)])
+    for row in rows:
+        values = [_figure(row, metric).value for metric in metrics]
+        writer.writerow([row.clip, row.method, *("" if value is None else value for value in values)])
+    return text.getvalue()
+
+
+def to_json_lines(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """One object a line: clip, method, figures (value, count, model, why, of a mean also spread), and notes."""
+    return "".join(json.dumps(_object(row, metrics), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _object(row: Row, metrics: Sequence[Metric]) -> dict[str, Any]:
+    figures: dict[str, dict[str, Any]] = {}
+    for metric in metrics:
+        figures[metric.name] = asdict(_figure(row, metric))
+        if metric.name in row.spread:
+            figures[metric.name]["spread"] = row.spread[metric.name]
+    return {"clip": row.clip, "method": row.method, "figures": figures, "notes": list(row.notes)}
