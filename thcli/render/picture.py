@@ -82,7 +82,7 @@ class PictureRenderer:
         picture = torch.zeros(len(target), *self.images.shape[1:], device=target.device)
         for k, rows, share in _used(base, target.device):
             some = Fragments(fragments.face[rows], fragments.barycentric[rows], fragments.depth[rows])
-            flow = head_flow(some, self.faces, target[rows], self.meshes[k : k + 1]) * attached[rows]
+            flow = head_flow(some, self.faces, target[rows], self.source(target[rows], k)) * attached[rows]
             image = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
             picture[rows] += share * sample(image, flow)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
@@ -91,6 +91,10 @@ class PictureRenderer:
             for i, (weights, painter) in enumerate(((mouth, self.painter), (eyes, None)))
         ]
         return picture, [window for window in windows if window is not None]
+
+    def source(self, target: Tensor, reference: int) -> Tensor:
+        """Where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], pixels of the crop."""
+        return self.meshes[reference : reference + 1]
 
     def _window(
         self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float, painter: InteriorPainter | None
@@ -110,7 +114,7 @@ class PictureRenderer:
         image = torch.zeros(len(target), 3, *shape, device=target.device)
         for k, rows, share in _used(weights, target.device):
             some = Fragments(inside.face[rows], inside.barycentric[rows], inside.depth[rows])
-            moved = interpolate(some, self.faces, self.meshes[k : k + 1, :, :2] - target[rows, :, :2])
+            moved = interpolate(some, self.faces, (self.source(target[rows], k) - target[rows])[..., :2])
             flow = _resized(moved, shape)
             where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
             image[rows] += share * _sample_smoothly([level[k : k + 1] for level in self.levels], where)
