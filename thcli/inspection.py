@@ -8,43 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from thcli.errors import MediaError, UsageError
+from thcli.evaluation.advice import AXES, Look, on_reference
 from thcli.face_model import eye_opening, mouth_opening
 from thcli.preprocess import track_file
 from thcli.records import FPS, Clip, FaceTrack, Float, Image
 
-AXES = ("nod", "turn", "tilt")
-"""Head rotation about x, y, z."""
-SHORTEST, SMALLEST_FACE = 2.0, 64
-FAR_TURN = 35.0
-STILL_TURN = 1.0
-EYES_SHUT = 0.12
-"""Eye opening below which the eyes are shut."""
-MOUTH_OPEN = 0.05
-SEEN_ENOUGH = 0.95
-
 
 @dataclass(frozen=True)
-class Findings:
+class Findings(Look):
     """What ``inspect_clip`` found.
 
-    size: (width, height) px; seconds: length of the picture, 0 for a photo; speech_seconds: None without sound
-    tracked: share of frames in which the face was seen
-    face_height: median, px
-    rotation: [T, 3] degrees; mouth: [T] opening over the distance of the outer eye corners; eyes: [T] lid gap over
-        eye width
+    size: (width, height) px; speech_seconds: None without sound; speaking: share of them that is speech
     """
 
     path: Path
     size: tuple[int, int]
-    seconds: float
     speech_seconds: float | None
     speaking: float | None
     tracker: str
-    tracked: float
-    face_height: float
-    rotation: Float
-    mouth: Float
-    eyes: Float
 
     def lines(self) -> list[str]:
         """The figures and the advice, as lines to print."""
@@ -71,19 +52,7 @@ class Findings:
 
     def advice(self) -> list[str]:
         """What a better reference would have; empty where there is nothing to say."""
-        turn = np.abs(self.rotation[:, 1])
-        found = [
-            (0 < self.seconds < SHORTEST, f"{self.seconds:.1f} s is short: three seconds show how the head moves"),
-            (self.face_height < SMALLEST_FACE, f"the face is small: the picture is soft below {SMALLEST_FACE} pixels"),
-            (self.tracked < SEEN_ENOUGH, "the face is often lost: choose a part with --start where it is in full view"),
-            (float(np.median(turn)) > FAR_TURN, "the head is turned far to the side: choose a more frontal part"),
-            (bool(self.seconds) and float(self.rotation.std(axis=0).max()) < STILL_TURN,
-             "the head hardly moves: the video's will move as little; --motion VIDEO can lend it another's"),
-            (float(self.eyes.max()) < EYES_SHUT, "the eyes are never open: choose a part where they are"),
-            (bool(self.seconds) and float(self.mouth.max()) < MOUTH_OPEN,
-             "the mouth is never open: its inside will be made up; choose a part where the person speaks"),
-        ]  # fmt: skip
-        return [advice for applies, advice in found if applies]
+        return [advice.text for advice in on_reference(self)]
 
     def _sound(self) -> str:
         if self.speech_seconds is None or self.speaking is None:
