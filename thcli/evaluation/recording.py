@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,28 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.clips.audio import read_speech
-from thcli.clips.decode import read_clip
-from thcli.clips.probe import probe
+from thcli.clips.decode import read_clip, stream_frames
+from thcli.clips.probe import MediaInfo, probe
+from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
-from thcli.faces.backends import cached_tracker, load_face_model
-from thcli.faces.crop import CropBox, crop_frames, head_crop
+from thcli.faces.crop import CropBox, crop_frame, head_crop
 from thcli.faces.track import track_clip, track_in_crop
-from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Image, Speech
+from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, FaceTrack, Image, Speech
 
 LONGEST_SIDE = 720
-"""Larger frames are reduced to it on reading."""
-MAX_BYTES = 1 << 30
-"""Of frames in memory; of a longer video the beginning is measured, and that is said."""
+"""Larger frames are reduced to it to follow the face; what is measured is cut from the frames as they are."""
+MAX_BYTES = 2 << 30
+"""Of such frames in memory, and"""
+MAX_SECONDS = 120.0
+"""of crops: of a longer video the beginning is measured, and that is said."""
+SAME_FRAMING = 1.15
+"""Factor up to which two videos of one frame shape may differ in the face's size and still show the same part."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """One video as metrics see it.
 
-    name: for messages
+    name: the file, for messages
     frames: [T, 256, 256, 3] uint8, RGB, 25 fps, head and shoulders
     track: the face in pixels of these frames; None where none was found
-    speech: the sound from the first frame on; None without any
+    speech: the sound from the first frame on, as long as the frames; None without any
     """
 
     name: str
@@ -74,84 +79,165 @@ def read_pair(
     seconds: float | None = None,
     tracker: str = "builtin",
 ) -> Pair:
-    """Read two videos to compare frame by frame.
+    """Read two videos to compare frame by frame: head crops of 256² that show the same part of both.
 
     reference_start: seconds into the reference at which the predicted video begins; seconds: how much to compare
-    Both are cropped alike around the reference's face; where their frames differ in shape, each around its own.
+    Both are cropped around the reference's face. Where the frames differ in shape, or show the face at another size,
+    the crops are matched by the faces instead, and that is noted.
     Raises MediaError, NoFaceError where the reference shows no face.
     """
     notes: list[str] = []
-    made, true = (
-        _read(path, start, seconds, notes) for path, start in ((predicted, 0.0), (reference, reference_start))
-    )
-    model, follower = load_face_model(), cached_tracker(tracker)
-    true_track = track_clip(true, follower, model)
-    try:
-        made_track: FaceTrack | None = track_clip(made, follower, model)
-    except NoFaceError as error:
-        made_track = None
-        notes.append(f"predicted: {error}")
-    box = head_crop(true_track.box, true_track.size)
-    made_box = _same_box(box, true, made)
-    if made_box is None:
-        notes.append(
-            f"frames differ in shape ({_size(made)} and {_size(true)}): each is cropped around its own face, which "
-            "moves SSIM, PSNR and LMD"
-        )
-        made_box = box if made_track is None else head_crop(made_track.box, made_track.size)
-    elif _size(made) != _size(true):
-        notes.append(f"sizes differ ({_size(made)} and {_size(true)}): both resized to {CROP_SIZE}²")
-    return align(
-        _recording(predicted, made, made_track, made_box, 0.0),
-        _recording(reference, true, true_track, box, reference_start),
-        notes,
-    )
+    true = _follow(reference, reference_start, seconds, tracker, notes)
+    if true.track is None:
+        raise NoFaceError(f"{true.lost}; compare another part with --reference-start and --seconds")
+    made = _follow(predicted, 0.0, seconds, tracker, notes)
+    if made.track is None:
+        notes.append(f"{made.lost}: what needs the face is not computed")
+    made_box, true_box = _boxes(made, true, notes)
+    return align(_recording(made, made_box, notes), _recording(true, true_box, notes), notes)
 
 
-def align(predicted: Recording, reference: Recording, notes: list[str] | None = None) -> Pair:
+def align(predicted: Recording, reference: Recording, notes: Sequence[str] = ()) -> Pair:
     """A pair cut to its common length."""
-    said, length = list(notes or []), min(len(predicted), len(reference))
+    said, length = list(notes), min(len(predicted), len(reference))
     if len(predicted) != len(reference):
         said.append(f"lengths differ ({len(predicted)} and {len(reference)} frames): the first {length} are compared")
     return Pair(predicted.cut(length), reference.cut(length), tuple(said))
 
 
-def _read(path: Path, start: float, seconds: float | None, notes: list[str]) -> Clip:
+@dataclass(frozen=True)
+class _Followed:
+    """A video whose face has been followed, to be read again, cropped.
+
+    frames: how many; size: (width, height) of the file's frames; track: in their pixels
+    lost: where no face could be followed, what the tracker said
+    """
+
+    path: Path
+    start: float
+    frames: int
+    size: tuple[int, int]
+    audio: bool
+    track: FaceTrack | None
+    lost: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.size[0]}x{self.size[1]}"
+
+
+def _follow(path: Path, start: float, seconds: float | None, tracker: str, notes: list[str]) -> _Followed:
+    from thcli.faces.backends import cached_tracker, load_face_model
+
     info = probe(path)
-    if info.image:
-        raise MediaError(f"{path}: a photo, expected a video to measure")
+    clip = read_clip(path, start, _seconds_to_read(path, info, start, seconds, notes), LONGEST_SIDE)
+    track, lost = None, ""
+    try:
+        track = track_clip(clip, cached_tracker(tracker, None), load_face_model(None))
+    except NoFaceError as error:
+        lost = str(error).split(";")[0]  # what follows names options of `generate`
+    if track is not None:
+        track = _enlarged(track, (info.width, info.height))
+    return _Followed(path, start, len(clip), (info.width, info.height), info.audio, track, lost)
+
+
+def _seconds_to_read(path: Path, info: MediaInfo, start: float, seconds: float | None, notes: list[str]) -> float:
+    """How much of a video can be read, at most. Raises MediaError where there is nothing to measure."""
+    if info.image or not info.video:
+        raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
     if start < 0 or (seconds is not None and seconds <= 0):
         raise UsageError(f"{path}: cannot compare {seconds} s from {start:g} s on; both must lie inside the video")
-    scale = min(1.0, LONGEST_SIDE / max(info.width, info.height, 1))
-    limit = MAX_BYTES / (max(info.width * info.height, 1) * scale**2 * 3 * FPS)
-    whole = info.duration if seconds is None else seconds
-    if whole is not None and whole > limit:
-        notes.append(f"{path}: only its first {limit:.0f} s are measured, which is what fits into memory")
-    clip = read_clip(path, start, limit if seconds is None else min(seconds, limit), LONGEST_SIDE)
-    if scale < 1:
-        notes.append(f"{path}: {info.width}x{info.height} reduced to {_size(clip)} on reading")
-    return clip
+    if info.duration and start >= info.duration:
+        raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
+    if info.fps and abs(info.fps - FPS) > 0.01:
+        notes.append(f"{path}: {info.fps:g} frames a second, read at {FPS}")
+    scale = min(1.0, LONGEST_SIDE / max(info.width, info.height))
+    limit = min(MAX_SECONDS, MAX_BYTES / (info.width * info.height * scale**2 * 3 * FPS))
+    rest = math.inf if not info.duration else info.duration - start
+    if min(rest, seconds or rest) > limit and rest < math.inf:
+        notes.append(f"{path}: only {limit:.0f} s are measured, which is what is held in memory at a time")
+    return limit if seconds is None else min(seconds, limit)
 
 
-def _size(clip: Clip) -> str:
-    return f"{clip.frames.shape[2]}x{clip.frames.shape[1]}"
+def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:
+    """The track in pixels of the file's frames, which were reduced to be tracked."""
+    factor = size[0] / track.size[0]
+    return replace(
+        track,
+        box=track.box * np.float32(factor),
+        mesh=track.mesh * np.float32(factor),
+        landmarks=track.landmarks * np.float32(factor),
+        scale=track.scale / factor,
+        size=size,
+    )
 
 
-def _same_box(box: CropBox, of: Clip, to: Clip) -> CropBox | None:
-    """The same part of frames of another size; None where their shape is another."""
-    (height, width), (other_height, other_width) = of.frames.shape[1:3], to.frames.shape[1:3]
-    scale = other_width / width
-    if abs(height * scale - other_height) > 1.5:
+def _boxes(made: _Followed, true: _Followed, notes: list[str]) -> tuple[CropBox, CropBox]:
+    """Squares of the predicted and of the reference's frames that show the same."""
+    assert true.track is not None
+    box, factor = head_crop(true.track.box, true.size), made.size[0] / true.size[0]
+    same_shape = abs(true.size[1] * factor - made.size[1]) <= 1.5
+    zoom = 1.0 if made.track is None else _unit(made.track) / _unit(true.track) / factor
+    if made.track is not None and (not same_shape or max(zoom, 1 / zoom) > SAME_FRAMING):
+        notes.append(
+            f"frames differ ({made} and {true}, the face {zoom * factor:.2f} times as large): cropped so that both "
+            "faces have one size and, in the median, one place, on which all that compares pixels depends"
+        )
+        # The closer view is cropped first: the same part of the wider one is then inside its frame.
+        if zoom >= 1:
+            box = head_crop(made.track.box, made.size)
+            return box, _by_faces(box, made.track, true.track)
+        return _by_faces(box, true.track, made.track), box
+    if not same_shape:
+        notes.append(f"frames differ in shape ({made} and {true}) and no face says how: the middle is compared")
+        side = min(made.size)
+        return CropBox((made.size[0] - side) // 2, (made.size[1] - side) // 2, side), box
+    if made.size != true.size:
+        notes.append(f"sizes differ ({made} and {true}): both are resized to {CROP_SIZE}x{CROP_SIZE}")
+    elif box != CropBox(0, 0, true.size[0]):
+        notes.append(f"measured on the head: {box.side}x{box.side} pixels at {box.x0},{box.y0} of {true}")
+    return CropBox(round(box.x0 * factor), round(box.y0 * factor), round(box.side * factor)), box
+
+
+def _by_faces(box: CropBox, of: FaceTrack, to: FaceTrack) -> CropBox:
+    """The square that shows a face ``to`` as ``box`` shows the face ``of``: as large, in the median in one place."""
+    factor = _unit(to) / _unit(of)
+    (x, y), (other_x, other_y) = (np.median(one.landmarks[..., :2].mean(axis=1), axis=0) for one in (of, to))
+    return CropBox(
+        round(float(other_x - (x - box.x0) * factor)),
+        round(float(other_y - (y - box.y0) * factor)),
+        round(box.side * factor),
+    )
+
+
+def _unit(track: FaceTrack) -> float:
+    """Pixels of a canonical face unit."""
+    return 1 / track.scale
+
+
+def _recording(video: _Followed, box: CropBox, notes: list[str]) -> Recording:
+    """The video read again, frame by frame, at its full size."""
+    from thcli.faces.backends import load_face_model
+
+    frames = np.empty((video.frames, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    for t, frame in enumerate(stream_frames(video.path, video.start, video.frames / FPS)):
+        frames[t] = crop_frame(frame, box)
+    track = None if video.track is None else track_in_crop(video.track, box, load_face_model(None))
+    return Recording(str(video.path), frames, track, _speech(video, notes))
+
+
+def _speech(video: _Followed, notes: list[str]) -> Speech | None:
+    """The sound of the frames, silent where the file's ends before them."""
+    if not video.audio:
         return None
-    return CropBox(round(box.x0 * scale), round(box.y0 * scale), round(box.side * scale))
-
-
-def _recording(path: Path, clip: Clip, track: FaceTrack | None, box: CropBox, start: float) -> Recording:
-    speech = read_speech(path, start, len(clip) / FPS) if probe(path).audio else None
-    placed = None if track is None else track_in_crop(track, box, load_face_model())
-    return Recording(path.name, crop_frames(clip.frames, box), placed, speech)
+    try:
+        speech = read_speech(video.path, video.start, video.frames / FPS)
+    except MediaError as error:
+        notes.append(f"{str(error).split(';')[0]}: measured as if it had no sound")
+        return None
+    lacking = video.frames * SAMPLES_PER_FRAME - len(speech.samples)
+    return replace(speech, samples=np.pad(speech.samples, (0, max(0, lacking))))
 
 
 def videos_in(folder: Path) -> Iterator[Path]:
     """The videos of a folder in order of their names."""
-    yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi"))
+    yield from sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.is_file())
