@@ -40,7 +40,7 @@ def write_sidecar(reference: Path, audio: Path, output: Path, options: GenerateO
         "digital_source_type": "trainedAlgorithmicMedia",
         "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items()},
         "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
-        "weights": _weights(options.weights),
+        "weights": hashes_of_weights(options.weights),
         "device": result.device,
         "frames": result.frames,
         "size": list(result.size),
@@ -50,7 +50,8 @@ def write_sidecar(reference: Path, audio: Path, output: Path, options: GenerateO
     write_atomic(sidecar_path(output), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _weights(folder: Path | None) -> dict[str, str]:
+def hashes_of_weights(folder: Path | None) -> dict[str, str]:
+    """SHA-256, by name, of the weights in use."""
     found = {}
     for name in WEIGHTS:
         try:
