@@ -14,6 +14,7 @@ COMMANDS = {
     "generate": "Make a talking video of the person in a clip or photo, saying what a recording says.",
     "demo": "Make a talking video from a public-domain portrait.",
     "inspect": "Show what a clip holds: the face, its motion, the speech, and what a reference should have.",
+    "evaluate": "Measure videos against the real ones, beside the real ones' own figures and trivial baselines.",
     "preprocess": "Turn clips into training data, or write their landmarks, poses, meshes or audio features.",
     "train": "Train the networks on preprocessed clips.",
 }

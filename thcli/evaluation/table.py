@@ -18,6 +18,8 @@ MEAN = "mean"
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
 LEGEND = "↑ higher is better; ↓ lower is better; ≈ best where it comes near the real video's"
 EMPTY = "–"
+FEW = 3
+"""Reasons that are told of a figure that is not there."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def _mean(rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, F
 
 
 def _reasons(figures: Sequence[Figure]) -> str:
-    return "; ".join(dict.fromkeys(figure.why for figure in figures if figure.why)) or "was not measured"
+    reasons = list(dict.fromkeys(figure.why for figure in figures if figure.why)) or ["was not measured"]
+    more = f"; and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
+    return "; ".join(reasons[:FEW]) + more
 
 
 def sheet(rows: Sequence[Row], metrics: Sequence[Metric]) -> Sheet:
@@ -96,7 +100,10 @@ def sheet(rows: Sequence[Row], metrics: Sequence[Metric]) -> Sheet:
     names = [row.method if len(clips) < 2 else f"{row.clip}, {row.method}" for row in rows]
     columns = [_column(rows, metric) for metric in shown]
     cells = tuple((name, *values) for name, *values in zip(names, *columns, strict=True))
-    headings = ("", *(f"{metric.title} {ARROWS[metric.better]}" for metric in shown))
+    headings = (
+        "clip, method" if len(clips) > 1 else "".join(clips),
+        *(f"{metric.title} {ARROWS[metric.better]}" for metric in shown),
+    )
     return Sheet(headings, cells, tuple(_remarks(rows, names, metrics, shown)))
 
 
@@ -135,6 +142,7 @@ def _remarks(
             if _figure(row, metric).value is None:
                 missing.setdefault(_figure(row, metric).why, []).append(f"{metric.title} of {name}")
     remarks = [f"not computed: {', '.join(titles)}: {why}" for why, titles in missing.items()]
+    remarks += dict.fromkeys(note for row in rows if row.clip == MEAN for note in row.notes)
     if any(row.spread for row in rows):
         remarks.append("±: standard deviation from clip to clip")
     return [*remarks, LEGEND]

@@ -1,0 +1,213 @@
+"""``thgen evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thcli.commands import options
+from thcli.commands.failures import SOME_FAILED, Failure
+from thcli.commands.progress import show_progress
+
+if TYPE_CHECKING:
+    from thcli.evaluation.files import EvaluateOptions, Outcome
+    from thcli.evaluation.metric import Metric
+    from thcli.evaluation.table import Row, Sheet
+
+FORMATS = ("table", "markdown", "csv", "jsonl")
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
+
+
+@click.command("evaluate")
+@click.argument("predicted", type=options.PATH, required=False)
+@click.argument("reference", type=options.PATH, required=False)
+@click.option("--reference-start", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
+              help="Where in the reference the predicted video begins.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How much to compare.  [default: all]")
+@click.option("--metrics", metavar="NAME,NAME…", help="Measure these alone.  [default: all]")
+@click.option("--list", "list_metrics", is_flag=True, help="Say what each metric is, and measure nothing.")
+@click.option("--identity", type=options.PATH, metavar="FILE.onnx", help="Network for CSIM and the identity distance.")
+@click.option("--inception", type=options.PATH, metavar="FILE.onnx", help="Network for FID.")
+@click.option("--syncnet", type=options.PATH, metavar="FILE.onnx", help="Network for the sync offset and confidence.")
+@options.tracker
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True,
+              help="What to print on standard output.")  # fmt: skip
+@click.option("-o", "--output", type=options.PATH, metavar="FILE", help="Also write a .csv, .jsonl or .md file.")
+@options.overwrite
+@options.progress
+@options.debug
+def command(
+    predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool, kind: str,
+    output: Path | None, overwrite: bool, progress: str, **given: Any,
+) -> None:  # fmt: skip
+    """Measure videos against the real ones, beside the real ones' own figures and trivial baselines.
+
+    PREDICTED and REFERENCE are two videos, compared frame by frame, or two folders whose videos are paired by name.
+    Networks that some metrics need are never fetched: give their path, or put them into the cache folder; without
+    them the metric is not computed.
+
+    \b
+    thgen evaluate made.mp4 clip.mp4 --reference-start 3
+    thgen evaluate made/ real/ -o figures.csv
+    thgen evaluate --list
+    """
+    from thcli.evaluation.compare import choose_metrics
+
+    chosen = choose_metrics(None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()])
+    if list_metrics:
+        click.echo(_definitions(chosen, kind), nl=False)
+        return
+    _check_output(output, overwrite)
+    _evaluate_files(predicted, reference, chosen, _options(**given), kind, output, progress)
+
+
+def _options(identity: Path | None, inception: Path | None, syncnet: Path | None, **given: Any) -> EvaluateOptions:
+    """The options, and a look at the networks given: a wrong one is said before anything is measured."""
+    from thcli.evaluation.files import EvaluateOptions
+    from thcli.evaluation.models import Models, Role
+
+    models = Models(identity, inception, syncnet)
+    roles: dict[Role, Path | None] = {"identity": identity, "inception": inception, "syncnet": syncnet}
+    for role, path in roles.items():
+        if path is not None:
+            models.find(role)
+    return EvaluateOptions(**given, models=models)
+
+
+def _evaluate_files(
+    predicted: Path | None, reference: Path | None, metrics: Sequence[Metric], chosen: EvaluateOptions, kind: str,
+    output: Path | None, progress: str,
+) -> None:  # fmt: skip
+    """Measure one pair, or the pairs of two folders, and print and write the figures."""
+    from thcli.evaluation import files
+
+    if predicted is None or reference is None:
+        raise click.UsageError("Name two videos or two folders: PREDICTED REFERENCE.")
+    folders = predicted.is_dir()
+    pairs, note = files.find_pairs(predicted, reference)
+    if note:
+        _note(note)
+    outcomes = []
+    with show_progress(progress, unit="rows") as display:
+        display.stage("measure", len(pairs) * files.ROWS)
+        for outcome in files.evaluate(pairs, metrics, chosen, display.advance):
+            _tell(outcome, folders)
+            outcomes.append(outcome)
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    means = files.summary(outcomes, metrics) if folders else rows
+    if rows:
+        show(rows, means, metrics, kind, output)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    if failed:
+        raise Failure(f"error: {failed} of {len(pairs)} pairs could not be measured", SOME_FAILED)
+
+
+def _tell(outcome: Outcome, folders: bool) -> None:
+    """Notes on a pair; the error of one among several is said and passed over."""
+    if outcome.error is not None:
+        if not folders:
+            raise outcome.error
+        click.echo(f"thgen: {outcome.files.clip}: {outcome.error}", err=True)
+    for note in outcome.rows[0].notes if outcome.rows else ():
+        _note(f"{outcome.files.clip}: {note}" if folders else note)
+
+
+def _note(text: str) -> None:
+    click.echo(f"thgen: note: {text}", err=True)
+
+
+def _check_output(output: Path | None, overwrite: bool) -> None:
+    """What is wrong with the file to write is said before the work."""
+    from thcli.errors import MediaError, UsageError
+
+    if output is None:
+        return
+    if output.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}, which says what to write")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output}: exists already; add --overwrite, or name another file with -o")
+    if not output.parent.is_dir():
+        raise MediaError(f"{output.parent}: no such folder to write {output.name} to; make it first")
+
+
+def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], kind: str, output: Path | None) -> None:
+    """Print the figures as ``kind`` says and write them as the file's suffix says.
+
+    Tables hold ``means``, which are the rows themselves where there is one clip; data hold all ``rows`` and the means.
+    """
+    from thcli.checkpoints import write_atomic
+    from thcli.evaluation.table import markdown, sheet, to_csv, to_json_lines
+
+    everything = list(rows) if means is rows else [*rows, *means]
+    written: dict[str, Callable[[], str]] = {
+        "table": lambda: _table(sheet(means, metrics)),
+        "markdown": lambda: markdown(means, metrics),
+        "csv": lambda: to_csv(everything, metrics),
+        "jsonl": lambda: to_json_lines(everything, metrics),
+    }
+    click.echo(written[kind](), nl=False)
+    if output is not None:
+        write_atomic(output, written[SUFFIXES[output.suffix.lower()]]().encode())
+        click.echo(f"{output}: written", err=True)
+
+
+def _table(sheet: Sheet) -> str:
+    """For a terminal in blocks as wide as it is, elsewhere in one, without colours and lines."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    plain = not console.is_terminal
+    if plain:
+        console = Console(highlight=False, width=10_000)
+    with console.capture() as captured:
+        for columns in _blocks(sheet, None if plain else console.width):
+            table = Table(box=None if plain else box.SIMPLE, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+            for i in columns:
+                table.add_column(Text(sheet.headings[i]), justify="right" if i else "left", no_wrap=plain or i == 0)
+            for cells in sheet.cells:
+                table.add_row(*(Text(cells[i]) for i in columns))
+            console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*lines, *([""] if plain else []), *sheet.remarks, ""])
+
+
+def _blocks(sheet: Sheet, width: int | None) -> list[list[int]]:
+    """Columns that fit beside one another into so many characters, each block with the first column."""
+    widths = [
+        2 + max(len(text) for text in (*heading.split(), *(cells[i] for cells in sheet.cells)))
+        for i, heading in enumerate(sheet.headings)
+    ]
+    widths[0] = 2 + max(len(text) for text in (sheet.headings[0], *(cells[0] for cells in sheet.cells)))
+    blocks, used = [[0]], widths[0]
+    for i in range(1, len(widths)):
+        if width is not None and used + widths[i] > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(i)
+        used += widths[i]
+    return blocks
+
+
+def _definitions(metrics: Sequence[Metric], kind: str) -> str:
+    """What each metric is, for people or as JSON Lines."""
+    import json
+
+    from thcli.evaluation.table import ARROWS
+
+    fields = ("name", "title", "better", "definition", "source", "inputs")
+    if kind == "jsonl":
+        objects = ({name: getattr(metric, name) for name in fields} for metric in metrics)
+        return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in objects)
+    if kind != "table":
+        raise click.UsageError(f"--list prints a table or jsonl, not {kind}.")
+    return "\n".join(
+        f"{metric.name}  ({metric.title} {ARROWS[metric.better]})\n"
+        f"    {metric.definition}\n    source: {metric.source}\n    from: {metric.inputs}\n"
+        for metric in metrics
+    )
