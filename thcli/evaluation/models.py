@@ -7,7 +7,7 @@ The cache is ``$XDG_CACHE_HOME/thgen/models`` (``~/.cache/thgen/models``) with `
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,12 @@ CONTRACTS: Mapping[Role, str] = {
     "syncnet": "inputs video [B, 3, 5, 224, 224] (BGR 0..255) and audio [B, 1, 13, 20] (MFCC); outputs two [B, D]",
 }
 """What the ONNX file of each role takes and gives."""
+SHAPES: Mapping[Role, tuple[tuple[int, ...], ...]] = {
+    "identity": ((3, 112, 112),),
+    "inception": ((3, 299, 299),),
+    "syncnet": ((3, 5, 224, 224), (1, 13, 20)),
+}
+"""Of their inputs, without the batch."""
 KNOWN = {
     "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507": "MobileFaceNet (foamliu, ArcFace)",
 }
@@ -89,7 +95,16 @@ def _load(path: Path, role: Role, given: bool) -> Model:
         raise WeightsError(
             f"{path}: not an ONNX network ({type(error).__name__}); expected {CONTRACTS[role]}"
         ) from error
-    wanted = 2 if role == "syncnet" else 1
-    if len(session.get_inputs()) != wanted or len(session.get_outputs()) < wanted:
-        raise WeightsError(f"{path}: not a network for --{role}; expected {CONTRACTS[role]}")
+    shapes = [entry.shape for entry in session.get_inputs()]
+    if len(session.get_outputs()) < len(SHAPES[role]) or not _fits(shapes, SHAPES[role]):
+        found = " and ".join(str(shape) for shape in shapes)
+        raise WeightsError(f"{path}: takes {found}, which is no network for --{role}; expected {CONTRACTS[role]}")
     return Model(f"{KNOWN.get(digest, path.stem)} (sha256 {digest[:12]})", session)
+
+
+def _fits(found: Sequence[Sequence[int | str | None]], wanted: Sequence[Sequence[int]]) -> bool:
+    """Whether inputs have these shapes after the batch; a dimension without a number takes any."""
+    return len(found) == len(wanted) and all(
+        len(own) == len(other) + 1 and all(a == b for a, b in zip(own[1:], other, strict=True) if isinstance(a, int))
+        for own, other in zip(found, wanted, strict=True)
+    )
