@@ -1,0 +1,169 @@
+"""Pictures made with less than thgen has: the four parts of Table 3, as the geometric picture has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thcli.faces.pose import to_pixels
+from thcli.pipeline.person import Person
+from thcli.pipeline.picture import AS_GENERATED, Drawing, draw_frames, match
+from thcli.pipeline.target import Target
+from thcli.records import Float, Image
+from thcli.render.picture import PictureRenderer, Window
+from thcli.render.warp import SKIN
+from thcli.rotations import apply_pose
+from thcli.suite.options import ABLATIONS
+from thcli.synthesis.compose import Part
+
+Draw = Callable[[Person, Target, str], Iterator[Image]]
+"""Frames [256, 256, 3] of a person for a target, on a device."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row of Table 3.
+
+    title: as the paper prints it; meaning: what is left out of today's picture
+    """
+
+    title: str
+    meaning: str
+    draw: Draw
+
+
+def draw_with(drawing: Drawing) -> Draw:
+    """Frames as ``generate`` draws them, but for the steps of ``drawing``."""
+    return lambda person, target, device: draw_frames(person, target, device, False, drawing)
+
+
+def without_parts(base: Tensor, parts: Sequence[Part]) -> Tensor:
+    """The whole alone: no parts for mouth and eyes."""
+    return base
+
+
+def one_reference(person: Person, target: Target) -> tuple[Float, Float, Float]:
+    """Weights [T, K] of the reference whose pose is nearest, for mouth and eyes as well."""
+    base = match(person, target)[0]
+    return base, base, base
+
+
+def laid_on(base: Tensor, parts: Sequence[Part]) -> Tensor:
+    """Parts put over pictures [B, 3, S, S] with a hard edge, in their own light."""
+    picture = base.clone()
+    for part in parts:
+        height, width = part.image.shape[-2:]
+        window = picture[..., part.top : part.top + height, part.left : part.left + width]
+        window[:] = torch.where(part.mask > 0.5, part.image, window)
+    return picture
+
+
+class FlatRenderer(PictureRenderer):
+    """Knows no third dimension: a reference is moved, turned in the picture and scaled as a whole, parts likewise.
+
+    Nothing is painted into the mouth, whose shape only the mesh knows.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.painter = None
+
+    def source(self, target: Tensor, reference: int) -> Tensor:
+        """Target meshes [B, V, 3] moved by the similarity that takes them nearest to the reference's mesh."""
+        moved = _similar(target[..., :2], self.meshes[reference : reference + 1, :, :2])
+        return torch.cat([moved, target[..., 2:]], -1)
+
+
+class StillRenderer(PictureRenderer):
+    """Shows references as they are; the parts are drawn as ever."""
+
+    def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
+        """The references by their weights, not warped, and the windows of mouth and eyes."""
+        windows = super().draw(target, base, mouth, eyes)[1]
+        return torch.einsum("bk,kchw->bchw", torch.from_numpy(base).to(self.images.device), self.images), windows
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """The target's faces with the head as the matched reference has it.
+
+    matched: [T], the reference of every frame, an index into the person's
+    """
+
+    person: Person
+    target: Target
+    matched: np.ndarray
+
+    @property
+    def pose(self) -> Float:
+        """Head poses [T, 6]."""
+        return self.person.track.pose[self.person.chosen[self.matched]]
+
+    def faces(self, frames: slice) -> Float:
+        """The target's."""
+        return self.target.faces(frames)
+
+    def meshes(self, frames: slice) -> Float:
+        """They, where the reference's head is."""
+        track = self.person.track
+        posed = apply_pose(self.faces(frames), self.pose[frames])
+        return to_pixels(posed, track.scale, track.size).astype(np.float32)
+
+
+def draw_unwarped(person: Person, target: Target, device: str) -> Iterator[Image]:
+    """The matched reference as it is, mouth and eyes drawn where its head is."""
+    base = match(person, target)[0]
+    in_place = InPlace(person, target, base.argmax(axis=1))
+
+    def matched_before(person: Person, in_place: Target) -> tuple[Float, Float, Float]:
+        _, mouth, eyes = match(person, in_place)
+        return base, mouth, eyes
+
+    return draw_frames(person, in_place, device, False, Drawing(matched_before, StillRenderer))
+
+
+def _similar(points: Tensor, goal: Tensor) -> Tensor:
+    """Points [B, V, 2] moved by the least-squares similarity of the skin's points to a goal [1, V, 2]."""
+    # in the complex plane a similarity is a product and a sum
+    here, there = (torch.view_as_complex(p.double().contiguous()) for p in (points, goal))
+    middle, goal_middle = here[:, SKIN].mean(1, keepdim=True), there[:, SKIN].mean(1, keepdim=True)
+    here, there = here - middle, there - goal_middle
+    product = (here[:, SKIN].conj() * there[:, SKIN]).sum(1, keepdim=True)
+    turn = product / here[:, SKIN].abs().square().sum(1, keepdim=True)
+    return torch.view_as_real(turn * here + goal_middle).to(points.dtype)
+
+
+_DRAWN = (
+    Ablation(
+        "w/o 3D-Aware",
+        "the references, those of mouth and eyes too, are aligned by a 2D similarity instead of the mesh's flow",
+        draw_with(replace(AS_GENERATED, renderer=FlatRenderer)),
+    ),
+    Ablation(
+        "w/o Hybrid-Attention",
+        "one reference for all of the picture, mouth and eyes have none of their own; the same as thgen where K is 1",
+        draw_with(replace(AS_GENERATED, match=one_reference)),
+    ),
+    Ablation(
+        "w/o Non-Linear Comp.",
+        "mouth and eyes are laid in with a hard edge, their light is not fitted to the picture's",
+        draw_with(replace(AS_GENERATED, compose=laid_on)),
+    ),
+    Ablation(
+        "w/o warping",
+        "the matched reference stays as it is; mouth and eyes are drawn where its head is",
+        draw_unwarped,
+    ),
+    Ablation(
+        "Baseline",
+        "none of the four: the matched reference as it is",
+        draw_with(Drawing(one_reference, StillRenderer, without_parts)),
+    ),
+)
+ABLATED: Mapping[str, Ablation] = dict(zip(ABLATIONS, _DRAWN, strict=True))
+"""By the names of ``--ablate``."""
