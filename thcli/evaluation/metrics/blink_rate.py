@@ -1,0 +1,36 @@
+"""How often the eyes blink."""
+
+from __future__ import annotations
+
+from thcli.evaluation.curves import eyes, face
+from thcli.evaluation.metric import Figure, Metric, not_computed
+from thcli.evaluation.models import Models
+from thcli.evaluation.recording import Pair
+from thcli.motion.blink import find_blinks
+from thcli.records import FPS
+
+SHORTEST = FPS
+"""Frames; of less there is no usual opening to close from."""
+
+
+def measure(pair: Pair, models: Models) -> Figure:
+    """Blinks found, over the video's length."""
+    track = face(pair.predicted)
+    if isinstance(track, Figure):
+        return track
+    if len(track) < SHORTEST:
+        return not_computed(f"{pair.predicted.name} has {len(track)} frames; blinks take {SHORTEST}")
+    return Figure(len(find_blinks(eyes(track))) * 60 * FPS / len(track), len(track))
+
+
+METRICS = (
+    Metric(
+        "blink_rate",
+        "blinks",
+        "blinks a minute; people who talk blink 15 to 30 times",
+        "thgen; usual rates: Bentivoglio et al., Movement Disorders 1997",
+        "gap of the lids over the eye's width, mean of both eyes, of the track",
+        "real",
+        measure,
+    ),
+)

@@ -1,0 +1,69 @@
+"""Whether the mouth opens when the real one does, and as far."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thcli.data.audio_motion import correlation
+from thcli.evaluation.curves import STILL, faces, mouth, seen
+from thcli.evaluation.metric import Figure, Metric, not_computed
+from thcli.evaluation.models import Models
+from thcli.evaluation.recording import Pair
+from thcli.records import Float
+
+
+def measure_correlation(pair: Pair, models: Models) -> Figure:
+    """Pearson's correlation over time, at no lag."""
+    found = _openings(pair)
+    if isinstance(found, Figure):
+        return found
+    made, true = found
+    if made.std() < STILL:
+        return not_computed(f"the mouth of {pair.predicted.name} does not move")
+    return Figure(correlation(made, true), len(made))
+
+
+def measure_ratio(pair: Pair, models: Models) -> Figure:
+    """Standard deviation over time, over the real one's."""
+    found = _openings(pair)
+    if isinstance(found, Figure):
+        return found
+    made, true = found
+    return Figure(float(made.std() / true.std()), len(made))
+
+
+def _openings(pair: Pair) -> tuple[Float, Float] | Figure:
+    """Openings [T] of both mouths in the frames where both are seen; a real mouth that is still measures nothing."""
+    found = faces(pair)
+    if isinstance(found, Figure):
+        return found
+    frames = seen(*found)
+    if frames.sum() < 2:
+        return not_computed("no two frames in which both faces are found")
+    made, true = (np.asarray(mouth(track)[frames], np.float64) for track in found)
+    if true.std() < STILL:
+        return not_computed(f"the mouth of {pair.reference.name} does not move")
+    return made, true
+
+
+_INPUTS = "gap of the inner lips over the distance of the outer eye corners, of both tracks"
+METRICS = (
+    Metric(
+        "opening_correlation",
+        "mouth corr.",
+        "Pearson's correlation over time of the mouth's opening with the real one's, at no lag; -1 to 1",
+        "thgen",
+        _INPUTS,
+        "higher",
+        measure_correlation,
+    ),
+    Metric(
+        "opening_ratio",
+        "mouth range",
+        "standard deviation over time of the mouth's opening over the real one's; below 1 it moves too little",
+        "thgen",
+        _INPUTS,
+        "real",
+        measure_ratio,
+    ),
+)
