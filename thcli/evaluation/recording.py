@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip, stream_frames
-from thcli.clips.probe import MediaInfo, probe
+from thcli.clips.probe import probe
 from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
 from thcli.faces.crop import CropBox, crop_frame, head_crop
@@ -29,7 +29,7 @@ SAME_FRAMING = 1.15
 """Factor up to which two videos of one frame shape may differ in the face's size and still show the same part."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """One video as metrics see it.
 
@@ -60,7 +60,7 @@ class Recording:
         return replace(self.select(slice(frames)), speech=sound)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A video and the one it is compared with, of equal length, frame by frame, with what was done to make them so."""
 
@@ -87,10 +87,11 @@ def read_pair(
     Raises MediaError, NoFaceError where the reference shows no face.
     """
     notes: list[str] = []
-    true = _follow(reference, reference_start, seconds, tracker, notes)
+    length = _seconds_to_compare(predicted, reference, reference_start, seconds, notes)
+    true = _follow(reference, reference_start, length, tracker, notes)
     if true.track is None:
         raise NoFaceError(f"{true.lost}; compare another part with --reference-start and --seconds")
-    made = _follow(predicted, 0.0, seconds, tracker, notes)
+    made = _follow(predicted, 0.0, length, tracker, notes)
     if made.track is None:
         notes.append(f"{made.lost}: what needs the face is not computed")
     made_box, true_box = _boxes(made, true, notes)
@@ -125,11 +126,41 @@ class _Followed:
         return f"{self.size[0]}x{self.size[1]}"
 
 
-def _follow(path: Path, start: float, seconds: float | None, tracker: str, notes: list[str]) -> _Followed:
+def _seconds_to_compare(
+    predicted: Path, reference: Path, start: float, seconds: float | None, notes: list[str]
+) -> float:
+    """How much of both videos is read. Raises MediaError where there is nothing to measure."""
+    if start < 0 or (seconds is not None and seconds <= 0):
+        raise UsageError(f"{reference}: cannot compare {seconds} s from {start:g} s on; both must lie inside the video")
+    limits = []
+    for path, begin in ((predicted, 0.0), (reference, start)):
+        info = probe(path)
+        if info.image or not info.video:
+            raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
+        if info.duration and begin >= info.duration:
+            raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
+        limits.append((info.duration or math.inf) - begin)
+        notes += (
+            [f"{path}: {info.fps:g} frames a second, read at {FPS}"] if info.fps and abs(info.fps - FPS) > 0.01 else []
+        )
+    if abs(limits[0] - limits[1]) > 1 / FPS and min(limits) < (seconds or math.inf):
+        told = " and ".join("unknown" if math.isinf(limit) else f"{limit:.2f} s" for limit in limits)
+        notes.append(f"lengths differ ({told}): the shorter is compared")
+    wanted = min(*limits, math.inf if seconds is None else seconds)
+    if wanted > MAX_SECONDS:
+        notes.append(f"only the first {MAX_SECONDS:.0f} s are compared, which is what is held in memory at a time")
+    return min(wanted, MAX_SECONDS)
+
+
+def _follow(path: Path, start: float, seconds: float, tracker: str, notes: list[str]) -> _Followed:
     from thcli.faces.backends import cached_tracker, load_face_model
 
     info = probe(path)
-    clip = read_clip(path, start, _seconds_to_read(path, info, start, seconds, notes), LONGEST_SIDE)
+    reduced = min(1.0, LONGEST_SIDE / max(info.width, info.height))
+    limit = MAX_BYTES / (info.width * info.height * reduced**2 * 3 * FPS)
+    if limit < seconds:
+        notes.append(f"{path}: only {limit:.0f} s are read, which is what is held in memory at a time")
+    clip = read_clip(path, start, min(seconds, limit), LONGEST_SIDE)
     track, lost = None, ""
     try:
         track = track_clip(clip, cached_tracker(tracker, None), load_face_model(None))
@@ -138,24 +169,6 @@ def _follow(path: Path, start: float, seconds: float | None, tracker: str, notes
     if track is not None:
         track = _enlarged(track, (info.width, info.height))
     return _Followed(path, start, len(clip), (info.width, info.height), info.audio, track, lost)
-
-
-def _seconds_to_read(path: Path, info: MediaInfo, start: float, seconds: float | None, notes: list[str]) -> float:
-    """How much of a video can be read, at most. Raises MediaError where there is nothing to measure."""
-    if info.image or not info.video:
-        raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
-    if start < 0 or (seconds is not None and seconds <= 0):
-        raise UsageError(f"{path}: cannot compare {seconds} s from {start:g} s on; both must lie inside the video")
-    if info.duration and start >= info.duration:
-        raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
-    if info.fps and abs(info.fps - FPS) > 0.01:
-        notes.append(f"{path}: {info.fps:g} frames a second, read at {FPS}")
-    scale = min(1.0, LONGEST_SIDE / max(info.width, info.height))
-    limit = min(MAX_SECONDS, MAX_BYTES / (info.width * info.height * scale**2 * 3 * FPS))
-    rest = math.inf if not info.duration else info.duration - start
-    if min(rest, seconds or rest) > limit and rest < math.inf:
-        notes.append(f"{path}: only {limit:.0f} s are measured, which is what is held in memory at a time")
-    return limit if seconds is None else min(seconds, limit)
 
 
 def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:

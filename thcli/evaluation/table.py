@@ -133,15 +133,16 @@ def _remarks(
     rows: Sequence[Row], names: Sequence[str], metrics: Sequence[Metric], shown: Sequence[Metric]
 ) -> list[str]:
     """What is not there, each reason once, and the legend."""
-    missing: dict[str, list[str]] = {}
+    missing: dict[tuple[str, str], list[str]] = {}
     for metric in metrics:
         if metric not in shown:
-            missing.setdefault(_reasons([_figure(row, metric) for row in rows]), []).append(metric.title)
+            key = (_reasons([_figure(row, metric) for row in rows]), "")
+            missing.setdefault(key, []).append(metric.title)
             continue
         for row, name in zip(rows, names, strict=True):
             if _figure(row, metric).value is None:
-                missing.setdefault(_figure(row, metric).why, []).append(f"{metric.title} of {name}")
-    remarks = [f"not computed: {', '.join(titles)}: {why}" for why, titles in missing.items()]
+                missing.setdefault((_figure(row, metric).why, f" ({name})"), []).append(metric.title)
+    remarks = [f"not computed: {', '.join(titles)}{of}: {why}" for (why, of), titles in missing.items()]
     remarks += dict.fromkeys(note for row in rows if row.clip == MEAN for note in row.notes)
     if any(row.spread for row in rows):
         remarks.append("±: standard deviation from clip to clip")
