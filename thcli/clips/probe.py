@@ -19,6 +19,7 @@ _STREAM = re.compile(r"^ {2,4}Stream #0:\d+.*?: (Video|Audio): (.*)$", re.MULTIL
 _DURATION = re.compile(r"^ {2}Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _FORMAT = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
+_CODEC = re.compile(r"(\w+).*?, (\w+)")
 _SHOWN = re.compile(r"^\[Parsed_showinfo.*\bn: *0 .*\bs:(\d+)x(\d+)", re.MULTILINE)
 _MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
 
@@ -33,6 +34,7 @@ class MediaInfo:
     video: it has moving pictures (cover art does not count); audio: it has sound; image: it is one photo
     format: ffmpeg's or Pillow's name of the container
     matrix: colour matrix as tagged in the stream, "unknown" where it is not
+    codec: ffmpeg's names of the picture's codec and pixel format, as in "h264 yuv420p"; empty where unknown
     """
 
     width: int
@@ -44,6 +46,7 @@ class MediaInfo:
     image: bool
     format: str
     matrix: str = "unknown"
+    codec: str = ""
 
 
 def probe(path: Path) -> MediaInfo:
@@ -116,8 +119,14 @@ def _parse(path: Path, kind: str, log: str) -> MediaInfo:
     matrix = _MATRIX.search(log, shown.start())
     return MediaInfo(
         width, height, _rate(pictures[0]), duration, video=True, audio=audio, image=False, format=kind,
-        matrix=matrix[1] if matrix else "unknown",
+        matrix=matrix[1] if matrix else "unknown", codec=_codec(pictures[0]),
     )  # fmt: skip
+
+
+def _codec(stream: str) -> str:
+    """Codec and pixel format from a line such as ``h264 (High) (avc1 / 0x31637661), yuv420p(tv, bt709), …``."""
+    found = _CODEC.match(stream)
+    return " ".join(found.groups()) if found else ""
 
 
 def _rate(stream: str) -> float:

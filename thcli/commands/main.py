@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Make a talking video from a public-domain portrait.",
     "inspect": "Show what a clip holds: the face, its motion, the speech, and what a reference should have.",
     "evaluate": "Measure videos against the real ones, beside the real ones' own figures and trivial baselines.",
+    "study": "Let viewers rate videos of several methods, and see what their answers come to.",
     "preprocess": "Turn clips into training data, or write their landmarks, poses, meshes or audio features.",
     "train": "Train the networks on preprocessed clips.",
 }

@@ -1,0 +1,68 @@
+"""A video as an MP4 that every browser plays, without anything that tells what it was made with."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from thcli.clips.encode import AUDIO_RATE
+from thcli.clips.ffmpeg import (
+    arguments,
+    complaint,
+    executable,
+    h264_encoder,
+    label,
+    on_timeline,
+    open_input,
+    scratch_folder,
+)
+from thcli.clips.probe import MediaInfo, probe
+from thcli.errors import MediaError
+
+_PLAYABLE = ("h264 yuv420p", "h264 yuvj420p")
+_SEI = 6
+"""H.264's supplemental information: for playing not needed, and where x264 writes its version and options."""
+
+
+def anonymous_mp4(source: Path) -> bytes:
+    """The file's picture and sound as an MP4 without metadata, chapters, cover art, and marks of an encoder.
+
+    A picture in H.264 (8 bit, 4:2:0) is copied as it is, any other is encoded anew, and so is the sound: AAC carries
+    the name of its encoder inside.
+    Raises MediaError for what holds no video or no sound.
+    """
+    info = probe(source)
+    if not info.video:
+        raise MediaError(f"{label(source)}: {'a photo' if info.image else 'no video stream'}, expected a video")
+    if not info.audio:
+        raise MediaError(f"{label(source)}: has no sound, expected a video that speaks; add the sound to it")
+    with scratch_folder() as folder:
+        target = folder / "anonymous.mp4"
+        done = subprocess.run(
+            _command(source, info, target), stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode:
+            reason = complaint(done.stderr.decode(errors="replace"))
+            raise MediaError(f"{label(source)}: cannot be copied ({reason}); export the video again as MP4")
+        return target.read_bytes()
+
+
+def _command(source: Path, info: MediaInfo, target: Path) -> list[str]:
+    file = open_input(source)
+    picture, binary = file["V:0"], executable()
+    sound = on_timeline(file["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
+    options: dict[str, Any] = {"map_metadata": -1, "map_metadata:s": -1, "map_chapters": -1}
+    if info.codec in _PLAYABLE:
+        options |= {"c:v": "copy"}
+    else:
+        encoder = h264_encoder()
+        binary = encoder.executable
+        options |= {"c:v": encoder.name, **dict(encoder.options), "pix_fmt": "yuv420p"}
+        picture = picture.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")  # H.264 has no odd sides
+    options |= {"bsf:v": f"filter_units=remove_types={_SEI}", "c:a": "aac", "b:a": "128k"}
+    # Without it the AAC encoder and the muxer name themselves and their version.
+    options |= {"flags:a": "+bitexact", "fflags": "+bitexact", "movflags": "+faststart", "format": "mp4"}
+    return arguments(ffmpeg.output(picture, sound, f"file:{target}", **options).overwrite_output(), binary)

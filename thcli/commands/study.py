@@ -1,0 +1,169 @@
+"""``thgen study``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from thcli.commands import options
+from thcli.commands.progress import show_progress
+
+if TYPE_CHECKING:
+    from thcli.evaluation.study.scoring import Result
+
+FORMATS = ("table", "markdown", "json", "csv")
+SUFFIXES = {".md": "markdown", ".json": "json", ".csv": "csv"}
+
+
+@click.group("study", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Let viewers rate videos of several methods, and see what their answers come to.
+
+    \b
+    thgen study make ours=made/ theirs=other/ real=clips/ -o study.html
+    thgen study score study.key.json answers_*.json
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@command.command("make", short_help="Write the page on which viewers rate videos.")
+@click.argument("methods", nargs=-1, required=True, metavar="METHOD=FOLDER…")
+@click.option("-o", "--output", type=options.PATH, default=Path("study.html"), show_default=True, metavar="PAGE.html",
+              help="The page to write; its key is written beside it.")  # fmt: skip
+@click.option("--title", default="Rating videos of talking people", show_default=True, help="What viewers read on top.")
+@click.option("--seed", type=int, help="The videos' names in the page follow it.  [default: drawn anew]")
+@options.overwrite
+@options.progress
+@options.debug
+def make(methods: tuple[str, ...], output: Path, title: str, seed: int | None, overwrite: bool, progress: str) -> None:
+    """Write a page on which viewers rate videos without knowing which method made them.
+
+    Each FOLDER holds the videos of a METHOD; videos of equal name are the same clip, and every method needs all of
+    them. The page is one file, which works offline: give it to the viewers. Every viewer sees the videos in an order
+    of their own, rates each for realism and for how it fits the sound, from 0 to 10, and saves a file of answers,
+    which you collect. Keep PAGE.key.json, which says what the videos are, to yourself.
+
+    \b
+    thgen study make ours=made/ theirs=other/ real=clips/ -o study.html
+    """
+    from thcli.evaluation.study.make import make_study
+
+    folders = _folders(methods)
+    with show_progress(progress, unit="videos") as display:
+
+        def report(done: int, total: int) -> None:
+            if done == 1:
+                display.stage("videos", total)
+            display.advance(1)
+
+        made = make_study(folders, output, title, seed=seed, overwrite=overwrite, progress=report)
+    for note in made.notes:
+        click.echo(f"thgen: note: {note}", err=True)
+    count = made.methods * made.clips
+    click.echo(f"{made.page}: {count} videos ({made.methods} methods, {made.clips} clips); for the viewers", err=True)
+    click.echo(f"{made.key}: keep it to yourself; 'thgen study score' needs it", err=True)
+
+
+def _folders(methods: tuple[str, ...]) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for text in methods:
+        name, equals, folder = text.partition("=")
+        if not (name.strip() and equals and folder):
+            raise click.UsageError(f"{text!r}: expected METHOD=FOLDER, such as ours=made/.")
+        if name.strip() in folders:
+            raise click.UsageError(f"The method {name.strip()!r} is given twice.")
+        folders[name.strip()] = Path(folder)
+    return folders
+
+
+@command.command("score", short_help="Means, spread and paired tests from the answers.")
+@click.argument("key", type=options.PATH, metavar="KEY.json")
+@click.argument("answers", nargs=-1, required=True, type=options.PATH, metavar="ANSWERS.json…")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True,
+              help="What to print on standard output.")  # fmt: skip
+@click.option("-o", "--output", type=options.PATH, metavar="FILE", help="Also write a .csv, .json or .md file.")
+@options.overwrite
+@options.debug
+def score_answers(key: Path, answers: tuple[Path, ...], kind: str, output: Path | None, overwrite: bool) -> None:
+    """Means, spread and paired tests from the files that viewers saved.
+
+    Ratings are averaged over each viewer's clips first, so that the viewers count, not the number of their ratings;
+    every two methods are compared by Wilcoxon's signed-rank test over viewers, corrected after Holm.
+
+    \b
+    thgen study score study.key.json answers_*.json
+    thgen study score study.key.json answers_*.json -o scores.csv
+    """
+    from thcli.evaluation.study.answers import missing, read_answers
+    from thcli.evaluation.study.key import read_key
+    from thcli.evaluation.study.scoring import score
+
+    _check_output(output, overwrite)
+    study = read_key(key)
+    read = read_answers(answers, study)
+    result = score(study, read, missing(read, study))
+    for note in result.notes:
+        click.echo(f"thgen: note: {note}", err=True)
+    _show(result, kind, output)
+
+
+def _check_output(output: Path | None, overwrite: bool) -> None:
+    """What is wrong with the file to write is said before anything is read."""
+    from thcli.errors import MediaError, UsageError
+
+    if output is None:
+        return
+    if output.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}, which says what to write")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output}: exists already; add --overwrite, or name another file with -o")
+    if not output.parent.is_dir():
+        raise MediaError(f"{output.parent}: no such folder to write {output.name} to; make it first")
+
+
+def _show(result: Result, kind: str, output: Path | None) -> None:
+    from thcli.checkpoints import write_atomic
+    from thcli.evaluation.study.report import markdown, to_csv, to_json
+
+    written: dict[str, Callable[[], str]] = {
+        "table": lambda: _table(result),
+        "markdown": lambda: markdown(result),
+        "json": lambda: to_json(result),
+        "csv": lambda: to_csv(result),
+    }
+    click.echo(written[kind](), nl=False)
+    if output is not None:
+        write_atomic(output, written[SUFFIXES[output.suffix.lower()]]().encode())
+        click.echo(f"{output}: written", err=True)
+
+
+def _table(result: Result) -> str:
+    """Both tables with their remarks; plain text without a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from thcli.evaluation.study.report import sheets
+
+    console = Console(highlight=False)
+    plain = not console.is_terminal
+    if plain:
+        console = Console(highlight=False, width=10_000)
+    with console.capture() as captured:
+        for sheet in sheets(result):
+            if not sheet.cells:
+                continue
+            table = Table(box=None if plain else box.SIMPLE, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+            for place, heading in enumerate(sheet.headings):
+                table.add_column(Text(heading), justify="left" if place < 2 else "right", no_wrap=plain)
+            for cells in sheet.cells:
+                table.add_row(*(Text(cell) for cell in cells))
+            console.print(table)
+            console.print(Text("\n".join(["", *sheet.remarks, ""])))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip() + "\n"
