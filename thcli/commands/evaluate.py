@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from thcli.evaluation.table import Row, Sheet
 
 FORMATS = ("table", "markdown", "csv", "jsonl")
+GAP = 2
+"""Spaces between two columns."""
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
 
 
@@ -142,9 +144,11 @@ def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], k
     from thcli.evaluation.table import markdown, sheet, to_csv, to_json_lines
 
     everything = list(rows) if means is rows else [*rows, *means]
+    clips = list(dict.fromkeys(row.clip for row in rows))
+    heading = clips[0] if means is rows else f"mean of {len(clips)} clip{'s' if len(clips) > 1 else ''}"
     written: dict[str, Callable[[], str]] = {
-        "table": lambda: _table(sheet(means, metrics)),
-        "markdown": lambda: markdown(means, metrics),
+        "table": lambda: _table(sheet(means, metrics, heading)),
+        "markdown": lambda: markdown(means, metrics, heading),
         "csv": lambda: to_csv(everything, metrics),
         "jsonl": lambda: to_json_lines(everything, metrics),
     }
@@ -165,32 +169,36 @@ def _table(sheet: Sheet) -> str:
     plain = not console.is_terminal
     if plain:
         console = Console(highlight=False, width=10_000)
+    widths = _widths(sheet)
     with console.capture() as captured:
-        for columns in _blocks(sheet, None if plain else console.width):
-            table = Table(box=None if plain else box.SIMPLE, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+        for columns in [range(len(widths))] if plain else _blocks(widths, console.width):
+            table = Table(
+                box=None if plain else box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False
+            )
             for i in columns:
-                table.add_column(Text(sheet.headings[i]), justify="right" if i else "left", no_wrap=plain or i == 0)
+                heading = Text(sheet.headings[i], style="bold")
+                table.add_column(heading, justify="right" if i else "left", min_width=widths[i], no_wrap=plain)
             for cells in sheet.cells:
                 table.add_row(*(Text(cells[i]) for i in columns))
-            console.print(table)
+            console.print(table, "" if columns[-1] + 1 == len(widths) else "\n")
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*lines, *([""] if plain else []), *sheet.remarks, ""])
+    return "\n".join([*lines, *sheet.remarks, ""])
 
 
-def _blocks(sheet: Sheet, width: int | None) -> list[list[int]]:
+def _widths(sheet: Sheet) -> list[int]:
+    """Of the columns at the least, whose headings may be broken between words; the first is never broken."""
+    columns = list(zip(*sheet.cells, strict=True))
+    words = [[sheet.headings[0]], *(heading.split() for heading in sheet.headings[1:])]
+    return [max(len(text) for text in (*heading, *cells)) for heading, cells in zip(words, columns, strict=True)]
+
+
+def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
     """Columns that fit beside one another into so many characters, each block with the first column."""
-    widths = [
-        2 + max(len(text) for text in (*heading.split(), *(cells[i] for cells in sheet.cells)))
-        for i, heading in enumerate(sheet.headings)
-    ]
-    widths[0] = 2 + max(len(text) for text in (sheet.headings[0], *(cells[0] for cells in sheet.cells)))
-    blocks, used = [[0]], widths[0]
+    blocks = [[0]]
     for i in range(1, len(widths)):
-        if width is not None and used + widths[i] > width and len(blocks[-1]) > 1:
+        if len(blocks[-1]) > 1 and sum(widths[j] + GAP for j in [*blocks[-1], i]) > width:
             blocks.append([0])
-            used = widths[0]
         blocks[-1].append(i)
-        used += widths[i]
     return blocks
 
 

@@ -16,7 +16,16 @@ from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
-MODULES: tuple[str, ...] = ()
+MODULES = (
+    "lmd",
+    "opening",
+    "sync",
+    "loudness_sync",
+    "motion_diversity",
+    "jitter",
+    "beat_alignment",
+    "blink_rate",
+)
 """Of ``thcli.evaluation.metrics``, in the order of the table's columns."""
 
 Features = tuple[Float, Float]

@@ -93,8 +93,11 @@ def _reasons(figures: Sequence[Figure]) -> str:
     return "; ".join(reasons[:FEW]) + more
 
 
-def sheet(rows: Sequence[Row], metrics: Sequence[Metric]) -> Sheet:
-    """The rows as they are printed; a metric without any figure is a remark instead of a column."""
+def sheet(rows: Sequence[Row], metrics: Sequence[Metric], heading: str = "") -> Sheet:
+    """The rows as they are printed; a metric without any figure is a remark instead of a column.
+
+    heading: of the column that names the rows; by default their clip
+    """
     shown = [metric for metric in metrics if any(_figure(row, metric).value is not None for row in rows)]
     clips = {row.clip for row in rows}
     names = [row.method if len(clips) < 2 else f"{row.clip}, {row.method}" for row in rows]
@@ -149,9 +152,9 @@ def _remarks(
     return [*remarks, LEGEND]
 
 
-def markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A table in Markdown, and its remarks as a list."""
-    made = sheet(rows, metrics)
+def markdown(rows: Sequence[Row], metrics: Sequence[Metric], heading: str = "") -> str:
+    """A table in Markdown as of ``sheet``, and its remarks as a list."""
+    made = sheet(rows, metrics, heading)
     rule = ["---", *("---:" for _ in made.headings[1:])]
     lines = [_markdown_line(cells) for cells in (made.headings, rule, *made.cells)]
     return "\n".join([*lines, "", *(f"- {remark}" for remark in made.remarks), ""])
