@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thcli.commands import options
+from thcli.commands import options, suite
 from thcli.commands.failures import SOME_FAILED, Failure
 from thcli.commands.progress import show_progress
 
@@ -39,11 +39,13 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
               help="What to print on standard output.")  # fmt: skip
 @click.option("-o", "--output", type=options.PATH, metavar="FILE", help="Also write a .csv, .jsonl or .md file.")
 @options.overwrite
+@suite.suite_options
 @options.progress
 @options.debug
+@click.pass_context
 def command(
-    predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool, kind: str,
-    output: Path | None, overwrite: bool, progress: str, **given: Any,
+    ctx: click.Context, predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool,
+    kind: str, output: Path | None, overwrite: bool, progress: str, **given: Any,
 ) -> None:  # fmt: skip
     """Measure videos against the real ones, beside the real ones' own figures and trivial baselines.
 
@@ -51,19 +53,30 @@ def command(
     Networks that some metrics need are never fetched: give their path, or put them into the cache folder; without
     them the metric is not computed.
 
+    With --suite thgen draws the videos itself, by the protocols of the paper's tables: of each clip of DATA the first
+    64 frames are known, the rest is driven by its own sound or landmarks.
+
     \b
     thgen evaluate made.mp4 clip.mp4 --reference-start 3
     thgen evaluate made/ real/ -o figures.csv
     thgen evaluate --list
+    thgen evaluate --suite store --drive landmarks --references 1,8 --ablate all --out tables
     """
     from thcli.evaluation.compare import choose_metrics
 
-    chosen = choose_metrics(None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()])
+    suite.check(ctx)
+    names = None if metrics is None else suite.words(metrics)
+    chosen = choose_metrics(names)
     if list_metrics:
         click.echo(_definitions(chosen, kind), nl=False)
         return
+    measuring = _options(**{name: value for name, value in given.items() if name not in suite.NAMES})
+    if given["suite"] is not None:
+        report = suite.run(ctx, measuring.models, names).report
+        show(report.rows, report.means, chosen, kind, None)
+        return
     _check_output(output, overwrite)
-    _evaluate_files(predicted, reference, chosen, _options(**given), kind, output, progress)
+    _evaluate_files(predicted, reference, chosen, measuring, kind, output, progress)
 
 
 def _options(identity: Path | None, inception: Path | None, syncnet: Path | None, **given: Any) -> EvaluateOptions:
@@ -172,9 +185,9 @@ def _table(sheet: Sheet) -> str:
     widths = _widths(sheet)
     with console.capture() as captured:
         for columns in [range(len(widths))] if plain else _blocks(widths, console.width):
-            table = Table(
-                box=None if plain else box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False
-            )
+            # with lines, one character between columns comes by itself
+            rule, gap = (None, GAP) if plain else (box.SIMPLE_HEAD, GAP - 1)
+            table = Table(box=rule, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
             for i in columns:
                 heading = Text(sheet.headings[i], style="bold")
                 table.add_column(heading, justify="right" if i else "left", min_width=widths[i], no_wrap=plain)

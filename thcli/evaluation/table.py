@@ -83,7 +83,7 @@ def _mean(rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, F
             if len(values) > 1:
                 spread[metric.name] = stdev(values)
         if 0 < len(known) < len(rows):
-            notes.append(f"{metric.title}: of {len(known)} of {len(rows)} clips")
+            notes.append(f"{metric.title} of {len(known)} of {len(rows)} clips")
     return Row(rows[0].method, MEAN, figures, tuple(notes), spread)
 
 
@@ -104,7 +104,7 @@ def sheet(rows: Sequence[Row], metrics: Sequence[Metric], heading: str = "") -> 
     columns = [_column(rows, metric) for metric in shown]
     cells = tuple((name, *values) for name, *values in zip(names, *columns, strict=True))
     headings = (
-        "clip, method" if len(clips) > 1 else "".join(clips),
+        heading or ("clip, method" if len(clips) > 1 else "".join(clips)),
         *(f"{metric.title} {ARROWS[metric.better]}" for metric in shown),
     )
     return Sheet(headings, cells, tuple(_remarks(rows, names, metrics, shown)))
@@ -146,7 +146,7 @@ def _remarks(
             if _figure(row, metric).value is None:
                 missing.setdefault((_figure(row, metric).why, f" ({name})"), []).append(metric.title)
     remarks = [f"not computed: {', '.join(titles)}{of}: {why}" for (why, of), titles in missing.items()]
-    remarks += dict.fromkeys(note for row in rows if row.clip == MEAN for note in row.notes)
+    remarks += [f"{row.method}: {', '.join(row.notes)}" for row in rows if row.clip == MEAN and row.notes]
     if any(row.spread for row in rows):
         remarks.append("±: standard deviation from clip to clip")
     return [*remarks, LEGEND]
