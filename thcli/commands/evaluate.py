@@ -42,10 +42,9 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
 @suite.suite_options
 @options.progress
 @options.debug
-@click.pass_context
 def command(
-    ctx: click.Context, predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool,
-    kind: str, output: Path | None, overwrite: bool, progress: str, **given: Any,
+    predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool, kind: str,
+    output: Path | None, overwrite: bool, progress: str, **given: Any,
 ) -> None:  # fmt: skip
     """Measure videos against the real ones, beside the real ones' own figures and trivial baselines.
 
@@ -64,7 +63,7 @@ def command(
     """
     from thcli.evaluation.compare import choose_metrics
 
-    suite.check(ctx)
+    suite.check()
     names = None if metrics is None else suite.words(metrics)
     chosen = choose_metrics(names)
     if list_metrics:
@@ -72,7 +71,7 @@ def command(
         return
     measuring = _options(**{name: value for name, value in given.items() if name not in suite.NAMES})
     if given["suite"] is not None:
-        report = suite.run(ctx, measuring.models, names).report
+        report = suite.run(measuring.models, names).report
         show(report.rows, report.means, chosen, kind, None)
         return
     _check_output(output, overwrite)

@@ -53,6 +53,13 @@ def one_reference(person: Person, target: Target) -> tuple[Float, Float, Float]:
     return base, base, base
 
 
+def one_reference_hard(person: Person, target: Target) -> tuple[Float, Float, Float]:
+    """The same without cross-fades, which would show two heads where nothing is warped."""
+    base = match(person, target)[0]
+    base = np.eye(base.shape[1], dtype=np.float32)[base.argmax(axis=1)]
+    return base, base, base
+
+
 def laid_on(base: Tensor, parts: Sequence[Part]) -> Tensor:
     """Parts put over pictures [B, 3, S, S] with a hard edge, in their own light."""
     picture = base.clone()
@@ -117,7 +124,7 @@ class InPlace:
 
 def draw_unwarped(person: Person, target: Target, device: str) -> Iterator[Image]:
     """The matched reference as it is, mouth and eyes drawn where its head is."""
-    base = match(person, target)[0]
+    base = one_reference_hard(person, target)[0]
     in_place = InPlace(person, target, base.argmax(axis=1))
 
     def matched_before(person: Person, in_place: Target) -> tuple[Float, Float, Float]:
@@ -162,7 +169,7 @@ _DRAWN = (
     Ablation(
         "Baseline",
         "none of the four: the matched reference as it is",
-        draw_with(Drawing(one_reference, StillRenderer, without_parts)),
+        draw_with(Drawing(one_reference_hard, StillRenderer, without_parts)),
     ),
 )
 ABLATED: Mapping[str, Ablation] = dict(zip(ABLATIONS, _DRAWN, strict=True))

@@ -44,7 +44,7 @@ def choose_clips(store: Store, options: SuiteOptions) -> Choice:
     left_out = tuple(f"{clip}: {reason}" for clip, reason in reasons.items() if reason)
     chosen = tuple((meta, _lender(meta, split)) for meta in wanted if not reasons[meta.clip])
     if not chosen:
-        raise MediaError(f"{store.root}: no clip that the suite can draw ({'; '.join(left_out)}); add longer ones")
+        raise MediaError(f"{store.root}: no clip that the suite can draw ({'; '.join(left_out)}); add others")
     return Choice(chosen, left_out)
 
 

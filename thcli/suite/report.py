@@ -21,6 +21,7 @@ from thcli.suite.options import SuiteOptions
 from thcli.suite.results import Result
 
 TABLE, RESULTS, LINES = "table.md", "results.json", "results.jsonl"
+_DRIVEN = {"audio": "Audio-driven", "landmarks": "Landmark-driven"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _about(metric: Metric) -> dict[str, str]:
 def _markdown(report: Report, date: str) -> str:
     clips = len({result.unit.clip for result in report.results})
     blocks = [
-        f"# {report.options.drive.capitalize()}-driven: {clips} clips of {report.store.name}",
+        f"# {_DRIVEN[report.options.drive]}: {clips} clips of {report.store.name}, split {report.options.split}",
         *_header(report, date, clips),
         f"## Mean over {clips} clips",
         markdown(report.means, report.metrics),

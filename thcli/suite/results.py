@@ -85,7 +85,8 @@ class Folder:
         path = self._path(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez(buffer, **{name: made for name, (made, _) in measured.features.items()})
+        arrays: dict[str, Any] = {name: made for name, (made, _) in measured.features.items()}
+        np.savez(buffer, **arrays)
         write_atomic(path.with_suffix(".npz"), buffer.getvalue())
         record = {
             "clip": unit.clip,

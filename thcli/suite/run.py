@@ -23,10 +23,10 @@ from thcli.suite.results import Folder, Result, Unit, hashes_of_models, ingredie
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a run: the table, how many videos it rests on, and how many of them were made before."""
+    """A finished run: where its table lies, what is in it, and how many of its videos an earlier run had measured."""
 
     table: Path
-    videos: int
+    report: Report
     resumed: int
 
 
@@ -61,7 +61,7 @@ def run_suite(
         models=hashes_of_models(options.models),
     )
     write_report(out, report)
-    return Done(out / TABLE, len(results), suite.resumed)
+    return Done(out / TABLE, report, suite.resumed)
 
 
 def units_of(clip: str, methods: Sequence[Method], options: SuiteOptions) -> list[Unit]:

@@ -1,0 +1,113 @@
+"""``thgen evaluate --suite``: its options, and what it does."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from thcli.commands import options
+from thcli.commands.progress import show_progress
+
+if TYPE_CHECKING:
+    from thcli.evaluation.models import Models
+    from thcli.suite.run import Done
+
+_OPTIONS: tuple[options.Decorator, ...] = (
+    click.option("--suite", type=options.PATH, metavar="DATA",
+                 help="Draw and measure the clips of what `thgen preprocess all` made."),
+    click.option("--out", type=options.PATH, metavar="DIR", help="Folder for the suite's tables; a run in it goes on."),
+    click.option("--drive", type=click.Choice(["audio", "landmarks"]), help="What drives a clip after frame 64."),
+    click.option("--references", default="1,8,32", show_default=True, metavar="K,K…",
+                 help="Numbers of reference frames, each 1 to 32."),
+    click.option("--ablate", metavar="all|NAME,NAME…",
+                 help="Also draw without: 3d-aware, hybrid-attention, non-linear, warping; or baseline, without all."),
+    click.option("--split", default="val", show_default=True, help="Clips of DATA to draw, by split"),
+    click.option("--clips", metavar="NAME,NAME…", help="and by name.  [default: all]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of head motion and blinks."),
+    options.device,
+    options.weights,
+)  # fmt: skip
+NAMES = ("suite", "out", "drive", "references", "ablate", "split", "clips", "seed", "device", "weights")
+"""The parameters of these options, which mean nothing without ``--suite``."""
+_OF_FILES = ("predicted", "reference", "reference_start", "output", "overwrite")
+"""Parameters of ``thgen evaluate`` that mean nothing with it."""
+
+
+def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check() -> None:
+    """Refuse options of the suite without it, and what it has no use for."""
+    ctx = click.get_current_context()
+    suite = ctx.params["suite"] is not None
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE or ctx.params.get(name) is None:
+            continue
+        if suite and name in _OF_FILES:
+            said = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name
+            raise click.UsageError(f"{said} cannot be used with --suite.")
+        if not suite and name in NAMES:
+            raise click.UsageError(f"{parameter.opts[-1]} is for --suite DATA.")
+    if suite:
+        for name in ("drive", "out"):
+            if ctx.params[name] is None:
+                raise click.UsageError(f"--suite needs --{name} as well.")
+
+
+def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
+    """Run the suite with the options of the command, and say where its table lies."""
+    from thcli.suite.options import SuiteOptions
+    from thcli.suite.run import run_suite
+
+    ctx = click.get_current_context()
+    given = ctx.params
+    chosen = SuiteOptions(
+        drive=given["drive"],
+        references=_numbers(given["references"]),
+        ablate=words(given["ablate"]),
+        split=given["split"],
+        clips=words(given["clips"]),
+        seconds=given["seconds"],
+        metrics=metrics,
+        models=models,
+        seed=given["seed"],
+        device=given["device"],
+        tracker=given["tracker"],
+        weights=given["weights"],
+    )
+    with show_progress(given["progress"], unit="videos") as display:
+        done = run_suite(given["suite"], given["out"], chosen, display, _typed(ctx))
+    earlier = f", {done.resumed} of them from an earlier run" if done.resumed else ""
+    click.echo(f"{done.table}: {len(done.report.results)} videos{earlier}", err=True)
+    return done
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """A list with commas, taken apart."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in words(text))
+    except ValueError as error:
+        raise click.UsageError(f"--references {text}: expected numbers with commas, such as 1,8,32.") from error
+
+
+def _typed(ctx: click.Context) -> str:
+    """The command with the options given, as it would be typed."""
+    typed = ["thgen", "evaluate"]
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name in ctx.params and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            typed += [parameter.opts[-1], str(ctx.params[name])]
+    return shlex.join(typed)
