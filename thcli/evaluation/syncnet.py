@@ -20,9 +20,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.errors import WeightsError
 from thcli.evaluation.metric import Figure, not_computed
-from thcli.evaluation.models import CONTRACTS, Model
+from thcli.evaluation.models import Model
 from thcli.evaluation.recording import Recording
 from thcli.faces.crop import CropBox, crop_frame
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Image
@@ -59,10 +58,7 @@ class Sync:
 
 @lru_cache(maxsize=1)  # several metrics ask about the same video in turn
 def judge(recording: Recording, model: Model) -> Sync | Figure:
-    """SyncNet's judgement of a recording, or why there is none.
-
-    Raises WeightsError where the network does not take what ``CONTRACTS`` says.
-    """
+    """SyncNet's judgement of a recording, or why there is none."""
     track, speech = recording.track, recording.speech
     if track is None:
         return not_computed(f"no face found in {recording.name}")
@@ -134,19 +130,14 @@ def _filters() -> NDArray[np.float64]:
 
 def _embed(model: Model, faces: Image, sound: Float, count: int) -> tuple[Float, Float]:
     """Embeddings [count, D] of the windows that begin at each frame, of picture and of sound."""
-    # by rank, not by name: exports call their inputs what they like
-    inputs = sorted(model.session.get_inputs(), key=lambda entry: -len(entry.shape))
-    video, audio = (entry.name for entry in inputs)
+    video, audio = (entry.name for entry in model.session.get_inputs())  # exports call them what they like
     pictures, sounds = [], []
     for first in range(0, count, BATCH):
         begins = range(first, min(first + BATCH, count))
         frames = np.stack([faces[begin : begin + WINDOW] for begin in begins]).transpose(0, 4, 1, 2, 3)
         steps = [sound[STEPS_PER_FRAME * begin :][: STEPS_PER_FRAME * WINDOW].T[None] for begin in begins]
         feed = {video: frames.astype(np.float32), audio: np.stack(steps)}
-        try:
-            picture, heard = model.session.run(None, feed)[:2]
-        except Exception as error:  # onnxruntime's own errors have no common base that it exports
-            raise WeightsError(f"{model.name}: not SyncNet; expected {CONTRACTS['syncnet']}") from error
+        picture, heard = model.session.run(None, feed)[:2]
         pictures.append(picture)
         sounds.append(heard)
     return np.concatenate(pictures), np.concatenate(sounds)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from thcli.clips.features import STEPS_PER_FRAME, log_mel
+from thcli.clips.features import log_mel
 from thcli.evaluation.curves import face, turning_speed
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.models import Models
@@ -28,8 +28,8 @@ SIGMA = 3.0
 """Frames."""
 PROMINENCE, LEAST = 0.5, 0.01
 """How far a beat stands out of the velocity around it: in its standard deviations, and at least in degrees a frame."""
-RISE = 1.0
-"""How far an onset's rise stands out of those around it, in standard deviations of the rises."""
+SMOOTHING, RISE = 1.0, 1.0
+"""Of the loudness, in frames; how far an onset's rise stands out of those around it, in their standard deviations."""
 
 Array = NDArray[np.float64]
 
@@ -67,13 +67,12 @@ def head_beats(track: FaceTrack) -> Array:
 
 def speech_onsets(speech: Speech) -> Array:
     """Moments [N], in frames from the first frame's beginning, at which the sound grows loud."""
-    loudness = log_mel(speech).mean(axis=2).ravel()
-    smooth = gaussian_filter1d(loudness.astype(np.float64), STEPS_PER_FRAME / 2)
-    rise = np.diff(smooth).clip(min=0)
+    loudness = log_mel(speech).mean(axis=(1, 2), dtype=np.float64)
+    rise = np.diff(gaussian_filter1d(loudness, SMOOTHING)).clip(min=0)
     if not rise.any():
         return np.zeros(0)
     peaks, _ = find_peaks(rise, prominence=RISE * float(rise.std()))
-    return np.asarray((peaks + 1.0) / STEPS_PER_FRAME)
+    return np.asarray(peaks + 1.0)  # as of beats
 
 
 def alignment(beats: Array, onsets: Array) -> Array:
