@@ -77,6 +77,12 @@ class FaceModel:
     projection: Float
     blink: Float
 
+    @property
+    def lip_gap(self) -> Float:
+        """How much one unit of each coefficient widens the gap between the inner lips: [20], canonical units."""
+        upper, lower = LIP_GAP
+        return self.basis[:, lower, 1] - self.basis[:, upper, 1]
+
     def expression(self, deposed: Float) -> Float:
         """Coefficients (..., 20) of de-posed meshes (..., V, 3) in canonical face units."""
         delta = deposed - self.canonical

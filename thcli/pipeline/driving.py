@@ -12,7 +12,7 @@ from thcli.clips.features import log_mel, speech_activity
 from thcli.face_model import eye_opening
 from thcli.faces.backends import load_face_model
 from thcli.faces.pose import deposed
-from thcli.motion import blink, curves, drive, expression, head, silence
+from thcli.motion import articulation, blink, curves, drive, expression, head, silence
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, read_face
 from thcli.records import FPS, Drive, FaceTrack, Float, Speech
@@ -45,7 +45,7 @@ def _expression(
     """Coefficients, and the blinks that come with them where their source has any."""
     source = options.expression
     if source == "audio":
-        said = expression.predict_expression(features, person.usual, options.weights, device)
+        said = _say(person, features, options, device)
         if options.silence == "close":
             said = silence.close_in_silence(said, speech_activity(speech), person.rest)
         return said, None
@@ -57,6 +57,18 @@ def _expression(
     moved = person.usual + (other - np.median(other, axis=0))
     shown = blink.blinks_of_video(eye_opening(faces), len(features))
     return moved.astype(np.float32), _unless_chosen(shown, options)
+
+
+def _say(person: Person, features: Float, options: GenerateOptions, device: str) -> Float:
+    """What Psi hears, [T, 20], moved as this person moves when the clip's own sound shows how that is."""
+    still = np.zeros_like(person.usual)
+    moved = expression.predict_expression(features, still, options.weights, device)
+    if len(person.features):
+        heard = expression.predict_expression(person.features, still, options.weights, device)
+        shown = person.model.expression(person.faces) - person.usual
+        own = articulation.learn_articulation(heard, shown, person.model.lip_gap)
+        moved = moved if own is None else own.apply(moved)
+    return person.usual + moved
 
 
 def _unless_chosen(blinks: Float, options: GenerateOptions) -> Float | None:

@@ -19,12 +19,13 @@ from thcli.clips.features import log_mel
 from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
 from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
-from thcli.face_model import FACE_OVAL, INNER_LIPS, LIP_GAP, OUTER_LIPS, FaceModel
+from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
 from thcli.faces.pose import deposed
 from thcli.motion.expression import SILENCE, equalised, predict
 from thcli.records import Float
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
+from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
@@ -43,20 +44,28 @@ def train_expression(
     resume: bool = False,
     init: Path | None = None,
     weights: Path | None = None,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``."""
     section = config.expression
     face_model_path = find_weights("face_model.safetensors", weights)
     model, digest = FaceModel.load(face_model_path), sha256(face_model_path)
     clips = load_clips(Store(data), "train", model)
+    shifts = world.first(lambda: _prepare(out, config, clips, model, device, resume))
+    stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
+    return train(stage, section.train, out, device=device, resume=resume, init=init, progress=progress, world=world)
+
+
+def _prepare(
+    out: Path, config: Config, clips: Sequence[AudioMotion], model: FaceModel, device: str, resume: bool
+) -> dict[str, int]:
+    """Note a run's configuration and the shifts of its clips, of which a resumed run has some already."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "config.yaml", to_yaml(config).encode())
-    shifts_path = out / "shifts.json"
-    if not (resume and shifts_path.is_file()):
-        write_atomic(shifts_path, json.dumps(_shifts(clips, section, model, device), indent=1).encode())
-    shifts = json.loads(shifts_path.read_text())
-    stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
-    return train(stage, section.train, out, device=device, resume=resume, init=init, progress=progress)
+    path = out / "shifts.json"
+    if not (resume and path.is_file()):
+        write_atomic(path, json.dumps(_shifts(clips, config.expression, model, device), indent=1).encode())
+    return dict(json.loads(path.read_text()))
 
 
 def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, device: str) -> dict[str, int]:
@@ -182,9 +191,8 @@ class ExpressionLoss(nn.Module):
         moves = model.basis.reshape(len(model.basis), -1) * np.sqrt(np.repeat(weight, 3))
         gram = moves @ moves.T
         gram *= len(gram) / np.trace(gram)
-        upper, lower = LIP_GAP
         self.register_buffer("root", torch.from_numpy(np.linalg.cholesky(gram + 1e-6 * np.eye(len(gram)))).float())
-        self.register_buffer("gap", torch.from_numpy(model.basis[:, lower, 1] - model.basis[:, upper, 1]).float())
+        self.register_buffer("gap", torch.from_numpy(model.lip_gap).float())
         self.config = config
 
     def forward(self, predicted: Tensor, target: Tensor, tracked: Tensor) -> dict[str, Tensor]:
