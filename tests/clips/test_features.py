@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.clips.features import FLOOR, log_mel, speech_activity
+from thcli.clips.features import FLOOR, log_mel, openness, speech_activity
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, Speech
 
 
@@ -113,3 +113,13 @@ def test_adapts_to_a_change_of_the_noise():
     samples[8 * SAMPLE_RATE :] += 3e-3 * np.random.default_rng(1).standard_normal(8 * SAMPLE_RATE)
     active = speech_activity(speech(samples))
     assert 0.4 < active[: 8 * 25].mean() < 0.6 and 0.4 < active[8 * 25 :].mean() < 0.6
+
+
+def test_an_open_mouth_sounds_open_and_a_hum_does_not():
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    hum = 0.2 * np.sin(2 * np.pi * 150 * time)
+    vowel = hum + sum(0.03 * np.sin(2 * np.pi * hz * time) for hz in range(1600, 4000, 150))
+    heard = openness(log_mel(speech(np.concatenate([hum, vowel, 0.1 * vowel]))))
+    assert heard.shape == (75,)
+    parts = [heard[first + 2 : first + 23].mean() for first in (0, 25, 50)]
+    assert parts[1] > parts[2] > parts[0] + 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thcli.checkpoints import shipped_weights
-from thcli.data.audio_motion import AudioMotion, in_step, load_audio_motion, split_subjects
+from thcli.data.audio_motion import AudioMotion, correlation, in_step, load_audio_motion, mouth_lag, split_subjects
 from thcli.data.store import TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel
@@ -23,6 +23,27 @@ def test_mouth_and_sound_are_brought_into_step(lag: int) -> None:
 def test_nothing_in_common() -> None:
     sound, motion = in_step(3, np.zeros(4, np.float32), 5)
     assert len(sound) == 0 == len(np.zeros(3)[motion])
+
+
+def syllables(frames: int) -> Float:
+    """A curve [T] that changes as fast as speech."""
+    noise = np.random.default_rng(0).standard_normal(frames)
+    return np.convolve(noise, np.hanning(7)[1:-1], mode="same").astype(np.float32)
+
+
+@pytest.mark.parametrize("lag", [-5, 0, 1, 8])
+def test_how_far_a_mouth_trails_its_sound(lag: int) -> None:
+    # what is in step opens two frames before it is heard; what both do slowly says nothing
+    curve, drift = syllables(200), np.linspace(0, 20, 160, dtype=np.float32)
+    heard, opening = curve[20:180] + drift, curve[20 + 2 - lag : 180 + 2 - lag] - drift
+    found, fit = mouth_lag(heard, opening, 8)
+    assert found == lag
+    assert fit > 0.9
+
+
+def test_a_curve_that_is_constant_fits_nothing() -> None:
+    assert mouth_lag(np.ones(60, np.float32), syllables(60), 4)[1] == 0
+    assert correlation(np.zeros(0), np.ones(3)) == 0
 
 
 def fill(root: Path, model: FaceModel) -> None:

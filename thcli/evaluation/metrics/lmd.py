@@ -51,7 +51,7 @@ def in_picture(track: FaceTrack) -> Float:
 
 def from_front(track: FaceTrack) -> Float:
     """Mouth landmarks [T, 20, 2] in pixels, with the head facing the camera."""
-    return deposed(track)[:, list(LANDMARKS_68[MOUTH]), :2] / np.float32(track.scale)
+    return deposed(track)[:, list(LANDMARKS_68)[MOUTH], :2] / np.float32(track.scale)
 
 
 def mouth_distances(made: Float, true: Float) -> NDArray[np.float64]:

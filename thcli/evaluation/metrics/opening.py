@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.curves import STILL, faces, mouth, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair
-from thcli.records import Float
+
+Array = NDArray[np.float64]
 
 
 def measure_correlation(pair: Pair, models: Models) -> Figure:
@@ -32,7 +34,7 @@ def measure_ratio(pair: Pair, models: Models) -> Figure:
     return Figure(float(made.std() / true.std()), len(made))
 
 
-def _openings(pair: Pair) -> tuple[Float, Float] | Figure:
+def _openings(pair: Pair) -> tuple[Array, Array] | Figure:
     """Openings [T] of both mouths in the frames where both are seen; a real mouth that is still measures nothing."""
     found = faces(pair)
     if isinstance(found, Figure):
