@@ -47,7 +47,7 @@ def test_how_far_a_person_opens_the_mouth_is_learned(gap, size):
 def test_which_coefficients_a_person_moves_is_learned(gap):
     mixing = np.eye(20, dtype=np.float32)
     mixing[4, 5], mixing[5, 5] = 0.8, 0.2
-    own = learn_articulation(speech(), speech() @ mixing, gap)
+    own = learn_articulation(speech(400), speech(400) @ mixing, gap)
     assert own is not None
     later = speech(seed=1)
     wanted, made = (later @ mixing)[:, 5], own.apply(later)[:, 5]
