@@ -1,4 +1,8 @@
-"""A face over time, as metrics and reports read it off a track; each curve with one definition."""
+"""What metrics of a face over time share: whether there is a face, and how its head turns.
+
+The openings of mouth and eyes are ``thcli.face_model``'s of ``track.mesh``: ratios of lengths in space, on which the
+head's pose has no influence.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.recording import Pair, Recording
-from thcli.face_model import eye_opening, mouth_opening
 from thcli.faces.pose import smooth_poses
 from thcli.motion.head import TRACKER_NOISE
-from thcli.records import FaceTrack, Float
+from thcli.records import FaceTrack
 from thcli.rotations import placement
 
 STILL = 1e-6
@@ -34,16 +37,6 @@ def faces(pair: Pair) -> tuple[FaceTrack, FaceTrack] | Figure:
 def seen(*tracks: FaceTrack) -> NDArray[np.bool_]:
     """Frames [T] in which every track found its face, rather than guessing it from those around."""
     return np.asarray(np.all([track.confidence > 0 for track in tracks], axis=0))
-
-
-def mouth(track: FaceTrack) -> Float:
-    """Opening of the mouth [T] over the distance of the outer eye corners; lengths in space, so no pose enters."""
-    return np.asarray(mouth_opening(track.mesh), np.float32)
-
-
-def eyes(track: FaceTrack) -> Float:
-    """Opening of the eyes [T] over their width, mean of both."""
-    return np.asarray(eye_opening(track.mesh), np.float32)
 
 
 def head_turn(track: FaceTrack, smooth: float = TRACKER_NOISE) -> NDArray[np.float64]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from thcli.evaluation.curves import eyes, face
+from thcli.evaluation.curves import face
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair
+from thcli.face_model import eye_opening
 from thcli.motion.blink import find_blinks
 from thcli.records import FPS
 
@@ -20,7 +21,7 @@ def measure(pair: Pair, models: Models) -> Figure:
         return track
     if len(track) < SHORTEST:
         return not_computed(f"{pair.predicted.name} has {len(track)} frames; blinks take {SHORTEST}")
-    return Figure(len(find_blinks(eyes(track))) * 60 * FPS / len(track), len(track))
+    return Figure(len(find_blinks(eye_opening(track.mesh))) * 60 * FPS / len(track), len(track))
 
 
 METRICS = (

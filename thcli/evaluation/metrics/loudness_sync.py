@@ -12,10 +12,11 @@ import numpy as np
 
 from thcli.clips.features import log_mel, openness
 from thcli.data.audio_motion import mouth_lag
-from thcli.evaluation.curves import STILL, face, mouth
+from thcli.evaluation.curves import STILL, face
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair, Recording
+from thcli.face_model import mouth_opening
 from thcli.records import FPS
 
 REACH = 10
@@ -45,7 +46,7 @@ def _fit(recording: Recording) -> tuple[int, float] | Figure:
     length = min(len(track), speech.n_frames)
     if length < SHORTEST:
         return not_computed(f"{recording.name} has {length} frames with sound; its lag takes {SHORTEST}")
-    heard, opening = openness(log_mel(speech)), mouth(track)
+    heard, opening = openness(log_mel(speech)), mouth_opening(track.mesh)
     for curve, what in ((heard, "sound"), (opening, "mouth")):
         if np.std(curve[:length]) < STILL:
             return not_computed(f"the {what} of {recording.name} does not change")

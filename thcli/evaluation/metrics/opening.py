@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.data.audio_motion import correlation
-from thcli.evaluation.curves import STILL, faces, mouth, seen
+from thcli.evaluation.curves import STILL, faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair
+from thcli.face_model import mouth_opening
 
 Array = NDArray[np.float64]
 
@@ -42,7 +43,7 @@ def _openings(pair: Pair) -> tuple[Array, Array] | Figure:
     frames = seen(*found)
     if frames.sum() < 2:
         return not_computed("no two frames in which both faces are found")
-    made, true = (np.asarray(mouth(track)[frames], np.float64) for track in found)
+    made, true = (np.asarray(mouth_opening(track.mesh)[frames], np.float64) for track in found)
     if true.std() < STILL:
         return not_computed(f"the mouth of {pair.reference.name} does not move")
     return made, true
