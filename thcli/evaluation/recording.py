@@ -253,4 +253,6 @@ def _speech(video: _Followed, notes: list[str]) -> Speech | None:
 
 def videos_in(folder: Path) -> Iterator[Path]:
     """The videos of a folder in order of their names."""
-    yield from sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.is_file())
+    yield from sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.is_file() and path.name[0] != "."
+    )
