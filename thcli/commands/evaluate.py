@@ -164,7 +164,8 @@ def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], k
         "csv": lambda: to_csv(everything, metrics),
         "jsonl": lambda: to_json_lines(everything, metrics),
     }
-    click.echo(written[kind](), nl=False)
+    # rich has decided on styles already; click would take them from where they are wanted in a pipe
+    click.echo(written[kind](), nl=False, color=True)
     if output is not None:
         write_atomic(output, written[SUFFIXES[output.suffix.lower()]]().encode())
         click.echo(f"{output}: written", err=True)

@@ -18,6 +18,7 @@ MEAN = "mean"
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
 LEGEND = "↑ higher is better; ↓ lower is better; ≈ best where it comes near the real video's"
 EMPTY = "–"
+MAX_DECIMALS = 6
 FEW = 3
 """Reasons that are told of a figure that is not there."""
 
@@ -119,7 +120,7 @@ def _column(rows: Sequence[Row], metric: Metric) -> list[str]:
     values = [_figure(row, metric).value for row in rows]
     largest = max((abs(value) for value in values if value is not None), default=0.0)
     magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
-    decimals = max(0, 3 - magnitude if magnitude >= 0 else 2 - magnitude)
+    decimals = min(max(0, 3 - magnitude if magnitude >= 0 else 2 - magnitude), MAX_DECIMALS)
     return [_text(row, metric, decimals) for row in rows]
 
 
