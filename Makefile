@@ -33,7 +33,7 @@ test: $(INSTALLED)  ## the test suite
 demo: $(INSTALLED)  ## a talking portrait, in demo/
 	$(BIN)/thgen demo demo --overwrite
 
-smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it
+smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, measure the video
 	rm -rf $(SMOKE)
 	$(BIN)/thgen demo $(SMOKE)/demo
 	mkdir -p $(SMOKE)/clips/train $(SMOKE)/clips/val
@@ -48,6 +48,7 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it
 	cp $(SMOKE)/expression/expression.safetensors $(SMOKE)/motion/head_motion.safetensors $(SMOKE)/weights
 	$(BIN)/thgen generate --ref $(SMOKE)/demo/reference.mp4 --audio samples/speech.wav \
 		--weights $(SMOKE)/weights -o $(SMOKE)/smoke.mp4
+	$(BIN)/thgen evaluate $(SMOKE)/smoke.mp4 $(SMOKE)/demo/demo.mp4 --seconds 2 -o $(SMOKE)/figures.jsonl
 
 bench: $(INSTALLED)  ## seconds a stage, and peak memory, for short and long speech
 	$(BIN)/python benchmarks/generate.py
