@@ -61,7 +61,7 @@ def _command(source: Path, info: MediaInfo, target: Path) -> list[str]:
         encoder = h264_encoder()
         binary = encoder.executable
         options |= {"c:v": encoder.name, **dict(encoder.options), "pix_fmt": "yuv420p"}
-        picture = picture.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")  # H.264 has no odd sides
+        picture = picture.filter("crop", "floor(iw/2)*2", "floor(ih/2)*2", 0, 0)  # H.264 has no odd sides
     options |= {"bsf:v": f"filter_units=remove_types={_SEI}", "c:a": "aac", "b:a": "128k"}
     # Without it the AAC encoder and the muxer name themselves and their version.
     options |= {"flags:a": "+bitexact", "fflags": "+bitexact", "movflags": "+faststart", "format": "mp4"}

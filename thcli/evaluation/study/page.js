@@ -106,8 +106,7 @@ byId('another').addEventListener('click', () => {
 // Rating
 
 function build() {
-  byId('screen').style.aspectRatio = study.shape;
-  byId('screen').style.maxWidth = `min(32rem, ${Math.round(65 * study.shape)}vh)`;
+  byId('screen').style.setProperty('--shape', study.shape);
   const [lowest, highest] = study.scale;
   for (const question of study.questions) {
     const field = byId('question').content.cloneNode(true).querySelector('fieldset');
@@ -168,6 +167,7 @@ function update() {
   byId('next').disabled = !failed && !isRated(name);
   byId('progress').value = countRated();
   byId('play').disabled = failed;
+  byId('play').classList.toggle('main', !watched);
   byId('play').textContent = !video.paused && !video.ended ? 'Pause' : watched ? 'Play again' : 'Play';
   byId('hint').textContent = failed
     ? 'This browser cannot play the video. Go on, or open the page in another browser.'
