@@ -290,3 +290,23 @@ def test_progress_for_programs_counts_rows(thgen, clip):
     said = thgen("evaluate", made, made, "--metrics", "lmd", "--progress", "json")
     last = json.loads([line for line in said.err.splitlines() if line.startswith("{")][-1])
     assert (last["stage"], last["done"], last["total"]) == ("measure", 5, 5)
+
+
+def test_a_bug_in_one_pair_stops_no_other(thgen, clip, monkeypatch):
+    from thcli.evaluation import files
+
+    def read_pair(predicted, *rest):
+        if predicted.stem == "a":
+            raise ZeroDivisionError("division by zero")
+        return read(predicted, *rest)
+
+    read = files.read_pair
+    monkeypatch.setattr(files, "read_pair", read_pair)
+    for name in ("made/a.mp4", "made/b.mp4", "real/a.mp4", "real/b.mp4"):
+        clip(name, seconds=0.4)
+    said = thgen("evaluate", "made", "real", "--metrics", "lmd")
+    assert said.code == 7
+    assert "thgen: a: a bug in thgen (ZeroDivisionError: division by zero; test_evaluate_command.py line " in said.err
+    assert said.out.startswith("mean of 1 clip  ")
+    single = thgen("evaluate", "made/a.mp4", "real/a.mp4", "--metrics", "lmd")
+    assert (single.code, single.out) == (1, "")

@@ -107,23 +107,22 @@ def _evaluate_files(
     outcomes = []
     with show_progress(progress, unit="rows") as display:
         display.stage("measure", len(pairs) * files.ROWS)
-        for outcome in files.evaluate(pairs, metrics, chosen, display.advance):
+        for outcome in files.evaluate(pairs, metrics, chosen, display.advance, keep_going=folders):
+            display.advance(files.ROWS - len(outcome.rows))
             _tell(outcome, folders)
             outcomes.append(outcome)
     rows = [row for outcome in outcomes for row in outcome.rows]
     means = files.summary(outcomes, metrics) if folders else rows
     if rows:
         show(rows, means, metrics, kind, output)
-    failed = sum(outcome.error is not None for outcome in outcomes)
+    failed = sum(bool(outcome.error) for outcome in outcomes)
     if failed:
         raise Failure(f"error: {failed} of {len(pairs)} pairs could not be measured", SOME_FAILED)
 
 
 def _tell(outcome: Outcome, folders: bool) -> None:
-    """Notes on a pair; the error of one among several is said and passed over."""
-    if outcome.error is not None:
-        if not folders:
-            raise outcome.error
+    """What was noted on a pair, and why it could not be measured."""
+    if outcome.error:
         click.echo(f"thgen: {outcome.files.clip}: {outcome.error}", err=True)
     for note in outcome.rows[0].notes if outcome.rows else ():
         _note(f"{outcome.files.clip}: {note}" if folders else note)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thcli.errors import MediaError, NoFaceError, ThgenError, UsageError
+from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
 from thcli.evaluation.baselines import baselines
 from thcli.evaluation.compare import Features, measure_to_pool, pool
 from thcli.evaluation.metric import Metric
@@ -50,7 +51,7 @@ class Outcome:
     files: Files
     rows: tuple[Row, ...] = ()
     features: Mapping[str, Mapping[str, Features]] = field(default_factory=dict)
-    error: ThgenError | None = None
+    error: str = ""
 
 
 def find_pairs(predicted: Path, reference: Path) -> tuple[list[Files], str]:
@@ -85,32 +86,52 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def evaluate(
-    pairs: Iterable[Files], metrics: Sequence[Metric], options: EvaluateOptions, on_rows: Callable[[int], None]
+    pairs: Iterable[Files],
+    metrics: Sequence[Metric],
+    options: EvaluateOptions,
+    on_row: Callable[[], None] = lambda: None,
+    keep_going: bool = False,
 ) -> Iterator[Outcome]:
     """Measure pairs one after the other; the work happens while the outcomes are consumed.
 
-    on_rows: is told of rows as they are done, ``ROWS`` a pair
-    An unreadable pair, or one without a face, is an outcome with an error; other errors stop all.
+    on_row: is called when a row is done, ``ROWS`` times a pair
+    keep_going: a pair that cannot be measured is an outcome with an error, and stops no other; what is wrong for all
+        pairs (weights, the disk) is raised all the same
     """
     for files in pairs:
-        done = 0
-        rows: list[Row] = []
-        features: dict[str, Mapping[str, Features]] = {}
         try:
-            pair = read_pair(
-                files.predicted, files.reference, options.reference_start, options.seconds, options.tracker
-            )
-            for method, compared in _methods(pair):
-                measured = measure_to_pool(compared, metrics, options.models)
-                rows.append(Row(method, files.clip, measured.figures, pair.notes))
-                features[method] = measured.features
-                on_rows(1)
-                done += 1
-        except (MediaError, NoFaceError) as error:
-            on_rows(ROWS - done)
-            yield Outcome(files, error=error)
-        else:
-            yield Outcome(files, tuple(rows), features)
+            outcome = measure_files(files, metrics, options, on_row)
+        except Exception as error:
+            reason = _wrong_with_pair(error) if keep_going else None
+            if reason is None:
+                raise
+            # the words alone: an exception keeps the frames of the pair in memory
+            outcome = Outcome(files, error=reason)
+        yield outcome
+
+
+def _wrong_with_pair(error: Exception) -> str | None:
+    if isinstance(error, (MediaError, NoFaceError, DeviceError)):
+        return str(error)
+    if isinstance(error, (ThgenError, OSError)):
+        return None
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"a bug in thgen ({type(error).__name__}: {error}; {Path(place.filename).name} line {place.lineno})"
+
+
+def measure_files(
+    files: Files, metrics: Sequence[Metric], options: EvaluateOptions, on_row: Callable[[], None]
+) -> Outcome:
+    """Measure a pair; raises what ``read_pair`` and the metrics raise."""
+    pair = read_pair(files.predicted, files.reference, options.reference_start, options.seconds, options.tracker)
+    rows: list[Row] = []
+    features: dict[str, Mapping[str, Features]] = {}
+    for method, compared in _methods(pair):
+        measured = measure_to_pool(compared, metrics, options.models)
+        rows.append(Row(method, files.clip, measured.figures, pair.notes))
+        features[method] = measured.features
+        on_row()
+    return Outcome(files, tuple(rows), features)
 
 
 def _methods(pair: Pair) -> Iterator[tuple[str, Pair]]:
