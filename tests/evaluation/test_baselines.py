@@ -72,10 +72,10 @@ def test_nearest_finds_the_frame_itself_in_a_longer_past(recording):
     np.testing.assert_array_equal(nearest(track, track.select(slice(20, 40))), np.arange(20, 40))
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [("head", 0), ("lips", 1)])
-def test_nearest_looks_at_the_head_and_at_the_lips(recording, wanted, expected):
+@pytest.mark.parametrize(("turn", "open_", "expected"), [(0.5, 0.3, 0), (0.01, 3.0, 1)])
+def test_nearest_weighs_the_head_against_the_lips(recording, turn, open_, expected):
+    # of two past frames the first has the wanted head and other lips, the second the wanted lips and another head
     pose, shape = np.zeros((3, 6), np.float32), np.zeros((3, N_EXPRESSION), np.float32)
-    pose[0, 1], shape[1, 0] = 0.2, 3.0
-    pose[2, 1], shape[2, 0] = (0.2, 0.0) if wanted == "head" else (0.0, 3.0)
+    shape[0, 0], pose[1, 1] = open_, turn
     track = recording(3, pose=pose, expression=shape).track
     assert nearest(track.select(slice(2)), track.select(slice(2, 3))) == expected
