@@ -86,23 +86,25 @@ def video(recording: Callable[..., Recording]) -> Callable[..., Recording]:
     return make
 
 
-@pytest.mark.parametrize("shift", [-7, -1, 0, 4, 11])
+@pytest.mark.parametrize("shift", [-7, 0, 4])
 def test_a_shifted_video_has_its_offset(shift, video, network):
-    level = wander(130, 0)
-    made = video(level[20 - shift : 110 - shift], level[20:110])  # the picture trails the sound by ``shift``
+    level = wander(100, 0)
+    made = video(level[20 - shift : 80 - shift], level[20:80])  # the picture trails the sound by ``shift``
     offset, confidence = (measured(name, made, network) for name in ("sync_offset", "sync_confidence"))
     assert offset.value == shift
-    assert offset.count == 85
+    assert offset.count == 55
     assert offset.model.startswith("sync (sha256 ")
     assert confidence.value > 0.08
 
 
 def test_confidence_tells_a_fit_from_none(video, network):
-    fitting, foreign = (video(wander(90, seed), wander(90, 0)) for seed in (0, 1))
-    assert (
-        measured("sync_confidence", foreign, network).value < 0.4 * measured("sync_confidence", fitting, network).value
+    names = ("sync_confidence", "sync_distance")
+    fitting, foreign = (
+        [measured(name, made, network).value for name in names]
+        for made in (video(wander(60, seed), wander(60, 0)) for seed in (0, 1))
     )
-    assert measured("sync_distance", foreign, network).value > 2 * measured("sync_distance", fitting, network).value
+    assert foreign[0] < 0.5 * fitting[0]
+    assert foreign[1] > 2 * fitting[1]
 
 
 def test_distances_by_hand():
