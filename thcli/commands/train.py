@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from thcli.commands import options
+from thcli.commands.failures import Failure, failure_of
 from thcli.commands.progress import show_progress
+
+if TYPE_CHECKING:
+    from thcli.pipeline import Progress as Display
+    from thcli.training.distributed import World
+    from thcli.training.loop import TrainResult
 
 STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
 """Those of ``thcli.training.stages``, which is not imported for a help text: it brings torch."""
@@ -25,11 +34,12 @@ STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; start anew where there is none.")
 @options.device
 @options.weights
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
 @options.progress
 @options.debug
 def command(
     stage: str, data: Path, out: Path, config: str | None, overrides: tuple[str, ...], resume: bool, device: str,
-    weights: Path | None, progress: str,
+    weights: Path | None, dry_run: bool, progress: str,
 ) -> None:  # fmt: skip
     """Train the networks on preprocessed clips.
 
@@ -37,22 +47,55 @@ def command(
     thgen train face-model --data store --out weights/face_model.safetensors
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
     thgen train motion --data store --out runs/motion --resume
+    torchrun --nproc-per-node 2 -m thcli train motion --data store --out runs/motion
     """
     from thcli.training import stages
+    from thcli.training.distributed import processes
 
-    with show_progress(progress, unit="steps") as display:
-        seen = 0
+    if dry_run and stage in stages.FITTED:
+        raise click.UsageError(f"train {stage}: has no steps to plan; leave out --dry-run.")
+    given: dict[str, Any] = {"config": config, "overrides": overrides, "device": device, "weights": weights}
+    with processes() as world, _one_voice(world):
+        if dry_run:
+            from thcli.training.plan import plan
 
-        def report(done: int, total: int, figures: Mapping[str, float]) -> None:
-            nonlocal seen
-            if not seen:
-                display.stage(stage, total)
-            display.advance(done - seen)
-            seen = done
+            planned = plan(stage, data, **given, world=world)
+            if world.rank == 0:
+                click.echo(str(planned))
+            return
+        with show_progress("none" if world.rank else progress, unit="steps") as display:
+            report = _report(stage, display)
+            result = stages.run(stage, data, out, **given, resume=resume, progress=report, world=world)
+        if world.rank == 0:
+            _echo(result, boards=stage not in stages.FITTED)
 
-        result = stages.run(
-            stage, data, out, config=config, overrides=overrides, resume=resume, device=device, weights=weights,
-            progress=report,
-        )  # fmt: skip
+
+def _report(stage: str, display: Display) -> Callable[[int, int, Mapping[str, float]], None]:
+    seen = 0
+
+    def report(done: int, total: int, figures: Mapping[str, float]) -> None:
+        nonlocal seen
+        if not seen:
+            display.stage(stage, total)
+        display.advance(done - seen)
+        seen = done
+
+    return report
+
+
+def _echo(result: TrainResult, boards: bool) -> None:
+    if boards and importlib.util.find_spec("tensorboard") is None:
+        click.echo("without TensorBoard the curves are in log.jsonl alone; pip install 'thgen[train]' has it", err=True)
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     click.echo(f"{result.checkpoint}: step {result.step}" + (f", {figures}" if figures else ""), err=True)
+
+
+@contextmanager
+def _one_voice(world: World) -> Iterator[None]:
+    """Of several processes the one that fails first says why; the others, which cannot go on, end quietly."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if world.fails_first():
+            raise
+        raise Failure("", failure_of(error).exit_code) from error

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header
+from thcli.checkpoints import MANIFEST, Header
 from thcli.config import Config, DetectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
 from thcli.training import export
+from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thcli.training.scenes import Pictures, SceneMaker, Scenes
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
@@ -34,13 +35,16 @@ def train_detection(
     *,
     device: str = "cpu",
     resume: bool = False,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
     section = config.detection
     stage = DetectionStage(load_faces(Store(data), "train", section.every), section, device)
-    export.begin(out, config)
-    result = train(stage, section.train, out, device=device, resume=resume, progress=progress)
-    export.finish(DetectionNetwork(stage.dims), stage.name, result, export_onnx)
+    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
+    result = train(
+        stage, section.train, out, device=device, resume=resume, progress=progress, config=config, world=world
+    )
+    world.first(lambda: export.finish(DetectionNetwork(stage.dims), stage.name, result, export_onnx))
     return result
 
 
@@ -69,7 +73,8 @@ class DetectionStage:
 
     def build(self) -> Networks:
         # nn.Module.to has no overload for a memory format alone
-        return Networks(DetectionNetwork(self.dims).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        network = DetectionNetwork(self.dims).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Networks(network, entry="cells")
 
     def batch(self, random: np.random.Generator) -> Scenes:
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))

@@ -11,18 +11,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import MANIFEST, load_checkpoint, load_weights, write_atomic, write_manifest
-from thcli.config import Config, to_yaml
+from thcli.checkpoints import load_checkpoint, load_weights, write_manifest
 from thcli.training.loop import TrainResult
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def begin(out: Path, config: Config) -> None:
-    """Note a run's configuration; its manifest, if it had one, holds no longer."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MANIFEST).unlink(missing_ok=True)
-    write_atomic(out / "config.yaml", to_yaml(config).encode())
 
 
 def finish(network: Network, stage: str, result: TrainResult, write: Callable[[Network, Path], None]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from thcli.checkpoints import Header, find_weights, load_checkpoint, load_weights, sha256, write_atomic
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
-from thcli.config import Config, ExpressionConfig, make_dims, to_yaml
+from thcli.config import Config, ExpressionConfig, make_dims
 from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
@@ -51,20 +51,29 @@ def train_expression(
     face_model_path = find_weights("face_model.safetensors", weights)
     model, digest = FaceModel.load(face_model_path), sha256(face_model_path)
     clips = load_clips(Store(data), "train", model)
-    shifts = world.first(lambda: _prepare(out, config, clips, model, device, resume))
+    shifts = world.first(lambda: _known_shifts(out, clips, section, model, device, resume))
     stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
-    return train(stage, section.train, out, device=device, resume=resume, init=init, progress=progress, world=world)
+    return train(
+        stage,
+        section.train,
+        out,
+        device=device,
+        resume=resume,
+        init=init,
+        progress=progress,
+        config=config,
+        world=world,
+    )
 
 
-def _prepare(
-    out: Path, config: Config, clips: Sequence[AudioMotion], model: FaceModel, device: str, resume: bool
+def _known_shifts(
+    out: Path, clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, device: str, resume: bool
 ) -> dict[str, int]:
-    """Note a run's configuration and the shifts of its clips, of which a resumed run has some already."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "config.yaml", to_yaml(config).encode())
+    """The shifts of a run's clips, noted in its folder, where a resumed run has them from."""
     path = out / "shifts.json"
     if not (resume and path.is_file()):
-        write_atomic(path, json.dumps(_shifts(clips, config.expression, model, device), indent=1).encode())
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(_shifts(clips, config, model, device), indent=1).encode())
     return dict(json.loads(path.read_text()))
 
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from thcli.checkpoints import Header
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
-from thcli.config import MotionConfig, make_dims
+from thcli.config import Config, MotionConfig, make_dims
 from thcli.data.store import Store
 from thcli.errors import MediaError
 from thcli.motion.head import (
@@ -45,6 +45,7 @@ from thcli.motion.head import (
 )
 from thcli.records import Float
 from thcli.rotations import placement
+from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 
@@ -111,13 +112,24 @@ def train_head_motion(
     device: str = "cpu",
     resume: bool = False,
     init: Path | None = None,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train Φ on a store's ``train`` clips into the folder ``out``; the ``val`` clips are not touched.
 
     Raises ``MediaError`` where the store holds too little, ``UsageError`` for sizes that the network does not have.
     """
-    stage = HeadMotionStage(load_motion(Store(data)), config)
-    return train(stage, config.train, out, device=device, resume=resume, init=init, progress=progress)
+    stage = HeadMotionStage(load_motion(Store(data)), config, device)
+    return train(
+        stage,
+        config.train,
+        out,
+        device=device,
+        resume=resume,
+        init=init,
+        progress=progress,
+        config=Config(motion=config),
+        world=world,
+    )
 
 
 def load_motion(store: Store, split: str = "train") -> list[MotionClip]:
@@ -143,8 +155,9 @@ class HeadMotionStage:
 
     name = STAGE
 
-    def __init__(self, clips: Sequence[MotionClip], config: MotionConfig) -> None:
-        self.config, self.dims = config, make_dims(HeadMotionDims, config.network, "motion.network")
+    def __init__(self, clips: Sequence[MotionClip], config: MotionConfig, device: str = "cpu") -> None:
+        self.config, self.device = config, device
+        self.dims = make_dims(HeadMotionDims, config.network, "motion.network")
         self.clips, self.held_out = _hold_out(clips, config.train.seed)
         subjects = len({clip.subject for clip in self.clips})
         data = {"clips": len(self.clips), "subjects": subjects, "frames": sum(map(len, self.clips))}
@@ -162,7 +175,7 @@ class HeadMotionStage:
         chosen = random.choice(len(fitting), self.config.train.batch_size, p=weight / weight.sum())
         rows = [self._example(fitting[index], length, random) for index in chosen]
         columns = (np.stack(column).astype(np.float32) for column in zip(*rows, strict=True))
-        return MotionBatch(*(torch.from_numpy(column) for column in columns))
+        return MotionBatch(*(torch.from_numpy(column).to(self.device) for column in columns))
 
     def _example(self, clip: MotionClip, length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
         first = int(random.integers(0, len(clip) - length - TARGET_FRAMES + 1))

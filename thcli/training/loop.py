@@ -4,28 +4,31 @@ All randomness of step k derives from (seed, k), so a run that is interrupted an
 held-out subjects follows the same loss curve without any generator's state being stored.
 
 A run's folder holds ``STAGE.safetensors`` (the best so far), ``state.safetensors`` (to resume from) and
-``log.jsonl`` (the loss curve).
+``log.jsonl`` (the loss curve). Of several processes (``training.distributed``) the first one writes them, and
+measures on the held-out subjects; all read them, so the folder must be one that every process sees.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import Checkpoint, Header, load_checkpoint, load_weights, save_checkpoint
-from thcli.config import TrainOptions
+from thcli.checkpoints import Checkpoint, Header, load_checkpoint, load_weights, save_checkpoint, write_atomic
+from thcli.config import Config, TrainOptions, to_yaml
 from thcli.errors import ThgenError, UsageError
+from thcli.records import Image
+from thcli.training.distributed import ALONE, World
+from thcli.training.journal import Journal
 
 Batch = TypeVar("Batch")
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -34,10 +37,14 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Networks:
-    """What is trained: the network of the checkpoint, and a critic beside it where a loss is adversarial."""
+    """What is trained: the network of the checkpoint, and a critic beside it where a loss is adversarial.
+
+    entry: the network's method that a stage's step calls; its inputs and outputs have a row for every example
+    """
 
     network: nn.Module
     critic: nn.Module | None = None
+    entry: str = "forward"
 
 
 class Stage(Protocol[Batch]):
@@ -53,10 +60,21 @@ class Stage(Protocol[Batch]):
         """One random batch, on the device."""
 
     def step(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name: ``total`` trains the network, ``critic`` the critic if there is one; others are logged."""
+        """Losses by name: ``total`` trains the network, ``critic`` the critic if there is one; others are logged.
+
+        All chance in a step is the networks' own, so that several processes agree on everything else.
+        """
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Figures on held-out subjects; the lower ``score``, the better."""
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A stage that has something to show at every look, for TensorBoard."""
+
+    def pictures(self, network: nn.Module) -> Mapping[str, Image]:
+        """Pictures [H, W, 3] uint8 by name, of what the network makes of held-out subjects."""
 
 
 @dataclass(frozen=True)
@@ -77,28 +95,42 @@ def train(
     resume: bool = False,
     init: Path | None = None,
     progress: Progress | None = None,
+    config: Config | None = None,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train ``stage`` into the folder ``out``; the best checkpoint on held-out subjects is kept.
 
     resume: go on from ``out``'s state; a folder without one starts anew
     init: a checkpoint of the same stage whose weights to start from
+    config: noted in the folder as ``config.yaml``
+    world: the processes to train with; their number may change when a run is resumed
     """
+    world.check_batch(options.batch_size)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(stage, options, out, torch.device(device))
+    run = _Run(stage, options, out, torch.device(device), world)
     if resume and run.state_path.is_file():
         run.load_state()
     elif init is not None:
         load_weights(run.networks.network, load_checkpoint(init, stage.name), init)
         run.average.load_state_dict(run.networks.network.state_dict())
-    run.log_path.touch() if run.done else run.log_path.write_text("")
-    with _tensorboard(out) as board:
+    if config is not None:
+        world.first(lambda: write_atomic(out / "config.yaml", to_yaml(config).encode()))
+    run.share()
+    journal = Journal(out, run.done) if world.rank == 0 else None
+    try:
         while run.done < options.steps and not run.stopped:
             figures = run.step()
             if run.done % options.val_every == 0 or run.done == options.steps:
                 figures |= run.look()
-            run.log(figures, board)
-            if progress is not None:
-                progress(run.done, options.steps, figures)
+                if journal is not None and journal.board is not None:
+                    journal.show(run.done, run.pictures())
+            if journal is not None:
+                journal.write(run.done, figures)
+                if progress is not None:
+                    progress(run.done, options.steps, figures)
+    finally:
+        if journal is not None:
+            journal.close()
     best = load_checkpoint(run.best_path, stage.name).header
     return TrainResult(run.best_path, best.step, best.metrics)
 
@@ -106,13 +138,15 @@ def train(
 class _Run(Generic[Batch]):
     """The moving parts of one training run."""
 
-    def __init__(self, stage: Stage[Batch], options: TrainOptions, out: Path, device: torch.device) -> None:
-        self.stage, self.options, self.device = stage, options, device
-        self.best_path = out / f"{stage.name}.safetensors"
-        self.state_path, self.log_path = out / "state.safetensors", out / "log.jsonl"
+    def __init__(
+        self, stage: Stage[Batch], options: TrainOptions, out: Path, device: torch.device, world: World
+    ) -> None:
+        self.stage, self.options, self.device, self.world = stage, options, device, world
+        self.best_path, self.state_path = out / f"{stage.name}.safetensors", out / "state.safetensors"
         torch.manual_seed(options.seed)
-        networks = stage.build()
-        self.networks = Networks(networks.network.to(device), networks.critic and networks.critic.to(device))
+        self.networks = stage.build()
+        for _, network in self._named():
+            network.to(device)
         self.average = copy.deepcopy(self.networks.network).requires_grad_(False)
         self.optimizers = {
             name: torch.optim.AdamW(
@@ -126,6 +160,12 @@ class _Run(Generic[Batch]):
         pairs = [("total", self.networks.network), ("critic", self.networks.critic)]
         return [(name, network) for name, network in pairs if network is not None]
 
+    def share(self) -> None:
+        """Share the work of the networks with other processes, from the same weights on."""
+        self.world.share(self.networks.network, self.networks.entry)
+        if self.networks.critic is not None:
+            self.world.share(self.networks.critic, "forward")
+
     @property
     def stopped(self) -> bool:
         return 0 < self.options.patience <= self.looks_since_best
@@ -137,7 +177,7 @@ class _Run(Generic[Batch]):
 
     def step(self) -> dict[str, float]:
         """One optimiser step of every network."""
-        torch.manual_seed(self.options.seed * 1_000_003 + self.done)
+        torch.manual_seed(self.options.seed * 1_000_003 + self.done + (self.world.rank << 40))
         batch = self.stage.batch(np.random.default_rng([self.options.seed, self.done]))
         for _, network in self._named():
             network.train()
@@ -150,6 +190,7 @@ class _Run(Generic[Batch]):
             # The total's gradient also runs through the critic, which must not learn from it.
             network.zero_grad(set_to_none=True)
             losses[name].backward()  # type: ignore[no-untyped-call]
+            self.world.add_gradients(network)
             nn.utils.clip_grad_norm_(network.parameters(), self.options.clip_norm)
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = self.learning_rate()
@@ -168,16 +209,32 @@ class _Run(Generic[Batch]):
 
     def look(self) -> dict[str, float]:
         """Evaluate on held-out subjects, keep the network if it is the best so far, and write the state."""
-        self.average.eval()
-        with torch.no_grad():
-            metrics = self.stage.evaluate(self.average)
-        self.looks_since_best += 1
-        if metrics["score"] < self.best:
-            self.best, self.looks_since_best = metrics["score"], 0
-            header = dataclasses.replace(self.stage.header, step=self.done, metrics=metrics)
+        metrics = self.world.first(self._evaluate)
+        better = metrics["score"] < self.best
+        self.best = min(metrics["score"], self.best)
+        self.looks_since_best = 0 if better else self.looks_since_best + 1
+        self.world.first(lambda: self._save(metrics if better else None))
+        return metrics
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, float]:
+        return self.stage.evaluate(self.average.eval())
+
+    @torch.no_grad()
+    def pictures(self) -> Mapping[str, Image]:
+        """What the stage has to show, if anything."""
+        return self.stage.pictures(self.average.eval()) if isinstance(self.stage, Illustrated) else {}
+
+    def _save(self, best: Mapping[str, float] | None) -> None:
+        if best is not None:
+            header = dataclasses.replace(self.stage.header, step=self.done, metrics=best)
             save_checkpoint(self.best_path, header, self.average.state_dict())
         self.save_state()
-        return metrics
+
+    def _settings(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the first, as it comes back from a file."""
+        settings = {"options": dataclasses.asdict(self.options), "stage": self.stage.header.config}
+        return dict(json.loads(json.dumps(settings)))
 
     def save_state(self) -> None:
         tensors = {f"average/{k}": v for k, v in self.average.state_dict().items()}
@@ -186,14 +243,16 @@ class _Run(Generic[Batch]):
             moments = self.optimizers[name].state_dict()["state"]
             tensors |= {f"{name}/adam/{i}/{k}": v for i, state in moments.items() for k, v in state.items()}
         progress = {"best": self.best, "looks_since_best": self.looks_since_best}
-        config = {"options": dataclasses.asdict(self.options), "progress": progress}
+        config = {**self._settings(), "progress": progress}
         header = dataclasses.replace(self.stage.header, stage=f"{self.stage.name}-state", step=self.done, config=config)
         save_checkpoint(self.state_path, header, {k: v.clone() for k, v in tensors.items()})
 
     def load_state(self) -> None:
         state = load_checkpoint(self.state_path, f"{self.stage.name}-state")
-        if state.header.config["options"] != dataclasses.asdict(self.options):
+        if {name: state.header.config.get(name) for name in self._settings()} != self._settings():
             raise UsageError(f"{self.state_path}: made with other options; resume with the same, or give another --out")
+        if state.header.data != json.loads(json.dumps(self.stage.header.data)):
+            raise UsageError(f"{self.state_path}: made from other clips; resume with the same, or give another --out")
         self.done = state.header.step
         self.best = state.header.config["progress"]["best"]
         self.looks_since_best = state.header.config["progress"]["looks_since_best"]
@@ -206,35 +265,10 @@ class _Run(Generic[Batch]):
                 moments.setdefault(int(index), {})[entry] = value
             groups = self.optimizers[name].state_dict()["param_groups"]
             self.optimizers[name].load_state_dict({"state": moments, "param_groups": groups})
-        lines = self.log_path.read_text().splitlines() if self.log_path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= self.done]
-        self.log_path.write_text("".join(line + "\n" for line in kept))
 
     def _restore(self, network: nn.Module, state: Checkpoint, prefix: str) -> None:
         load_weights(network, Checkpoint(state.header, _under(state, prefix)), self.state_path)
 
-    def log(self, figures: Mapping[str, float], board: Any) -> None:
-        with self.log_path.open("a") as file:
-            file.write(json.dumps({"step": self.done, **{k: round(v, 6) for k, v in figures.items()}}) + "\n")
-        if board is not None:
-            for name, value in figures.items():
-                board.add_scalar(name, value, self.done)
-
 
 def _under(state: Checkpoint, prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in state.tensors.items() if name.startswith(prefix)}
-
-
-@contextlib.contextmanager
-def _tensorboard(out: Path) -> Iterator[Any]:
-    """A TensorBoard writer where the extra ``train`` is installed, else None."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield None
-        return
-    writer = SummaryWriter(str(out))
-    try:
-        yield writer
-    finally:
-        writer.close()

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from thcli.config import Config, load_config
 from thcli.data.store import ClipMeta, Store
-from thcli.device import resolve_device
 from thcli.errors import MediaError, UsageError
+from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Progress, TrainResult
 
 LEAST_SUBJECTS = 5
 """A face model of fewer is theirs, not everybody's."""
+FITTED = ("face-model", "mouth-interior")
+"""Stages without steps, which write a file."""
 STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
 
 
@@ -28,21 +30,21 @@ def run(
     device: str = "auto",
     weights: Path | None = None,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train one stage on the store ``data`` into the folder ``out`` (``face-model``: into the file ``out``).
 
     config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
     weights: where to look first for weights that the stage builds on, such as the face model
+    world: the processes that share the work, see ``training.distributed``
     Raises UsageError, MediaError, WeightsError, DeviceError.
     """
     chosen = load_config(config, overrides)
-    if stage == "face-model":
-        return _face_model(data, out)
-    if stage == "mouth-interior":
-        return _mouth_interior(data, out)
+    if stage in FITTED:
+        return world.first(lambda: (_face_model if stage == "face-model" else _mouth_interior)(data, out))
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
-    return _network(stage, data, out, chosen, resume, resolve_device(device), weights, progress)
+    return _network(stage, data, out, chosen, resume, world.device(device), weights, progress, world)
 
 
 def _network(
@@ -54,22 +56,23 @@ def _network(
     device: str,
     weights: Path | None,
     progress: Progress | None,
+    world: World,
 ) -> TrainResult:
     if stage == "expression":
         from thcli.training.expression import train_expression
 
-        return train_expression(data, out, config, progress, device=device, resume=resume, weights=weights)
+        return train_expression(data, out, config, progress, device=device, resume=resume, weights=weights, world=world)
     if stage == "motion":
         from thcli.training.head_motion import train_head_motion
 
-        return train_head_motion(data, out, config.motion, progress, device=device, resume=resume)
+        return train_head_motion(data, out, config.motion, progress, device=device, resume=resume, world=world)
     if stage == "detection":
         from thcli.training.detection import train_detection
 
-        return train_detection(data, out, config, progress, device=device, resume=resume)
+        return train_detection(data, out, config, progress, device=device, resume=resume, world=world)
     from thcli.training.unprojection import train_unprojection
 
-    return train_unprojection(data, out, config, progress, device=device, resume=resume, weights=weights)
+    return train_unprojection(data, out, config, progress, device=device, resume=resume, weights=weights, world=world)
 
 
 def _face_model(data: Path, out: Path) -> TrainResult:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, find_weights
+from thcli.checkpoints import MANIFEST, Header, find_weights
 from thcli.config import Config, UnprojectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
@@ -29,6 +29,7 @@ from thcli.face_model import (
 from thcli.faces.track import MIN_CONFIDENCE
 from thcli.training import export
 from thcli.training.augment import Views, random_views, tracked_crops
+from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
@@ -46,15 +47,18 @@ def train_unprojection(
     device: str = "cpu",
     resume: bool = False,
     weights: Path | None = None,
+    world: World = ALONE,
 ) -> TrainResult:
     """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
     section = config.unprojection
     model = FaceModel.load(find_weights("face_model.safetensors", weights))
     samples = load_faces(Store(data), "train", section.every)
     stage = UnprojectionStage(samples, section, model.canonical, device)
-    export.begin(out, config)
-    result = train(stage, section.train, out, device=device, resume=resume, progress=progress)
-    export.finish(UnprojectionNetwork(stage.dims), stage.name, result, export_onnx)
+    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
+    result = train(
+        stage, section.train, out, device=device, resume=resume, progress=progress, config=config, world=world
+    )
+    world.first(lambda: export.finish(UnprojectionNetwork(stage.dims), stage.name, result, export_onnx))
     return result
 
 
@@ -87,7 +91,8 @@ class UnprojectionStage:
         network = build(self.dims, self.canonical, shapes)
         self.loss = UnprojectionLoss(network)
         # nn.Module.to has no overload for a memory format alone
-        return Networks(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Networks(network, entry="both_looks")
 
     def batch(self, random: np.random.Generator) -> Views:
         views = self._views(self.config.train.batch_size, torch.Generator().manual_seed(int(random.integers(2**62))))
