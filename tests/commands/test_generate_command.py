@@ -200,6 +200,37 @@ def test_photo_becomes_a_video(thgen, folder, photo, speech):
     assert (made["frames"], made["size"], made["device"], made["options"]["seed"]) == (25, [256, 256], "cpu", 0)
 
 
+def test_report_beside_the_video(thgen, folder, photo, speech):
+    given = ("--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4")
+    said = thgen("generate", *given, "--report", "out.html", "--progress", "json")
+    assert (said.code, said.out, said.new) == (0, "", ("out.html", "out.mp4", "out.mp4.json"))
+    stages = {json.loads(line)["stage"] for line in said.err.splitlines() if line.startswith("{")}
+    assert "report" in stages
+    assert said.err.splitlines()[-1] == "out.html: report, 1 warning"
+    assert (folder / "out.html").read_text().startswith("<!doctype html>")
+
+
+def test_report_of_another_kind(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--report", "report.pdf")
+    expected = "expected a name that ends in .html (a page) or .json (the same as data)"
+    one_line(said, 2, f"--report report.pdf: {expected}")
+
+
+def test_report_over_another_file(thgen, folder, photo, speech):
+    (folder / "report.html").write_text("mine")
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--report", "report.html")
+    one_line(said, 2, "report.html: exists already; add --overwrite, or choose another name")
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--report", photo, "--overwrite")
+    one_line(said, 2, "photo.png: is also an input; choose another output with --report")
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--report", "no/report.html")
+    one_line(said, 3, "no/report.html: no such folder no; make it first")
+
+
+def test_report_of_a_video_that_is_not_kept(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "-o", "-", "--report", "report.html")
+    one_line(said, 2, "--report: is made from the finished video, and -o - keeps none; give -o a file")
+
+
 def test_sound_as_reference(thgen, speech):
     said = thgen("generate", "--ref", speech, "--audio", speech)
     one_line(said, 3, "speech.wav: no picture in it; give a video or a photo")

@@ -26,6 +26,8 @@ from thcli.errors import MediaError
 from thcli.records import SAMPLE_RATE, Float, Speech
 
 MIN_SECONDS = 0.1
+FULL_SCALE = 0.999
+"""Level from which a sample counts as being at full scale."""
 _CHUNK = 1 << 20
 
 
@@ -67,6 +69,19 @@ def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = 
     _check(label(path), samples, log)
     peak = float(np.abs(samples).max())
     return Speech(samples / np.float32(peak) if peak > 1 else samples, Path(source))
+
+
+def clipped_share(source: Path) -> float:
+    """Share of a file's samples, at its own rate and in all its channels, that are at full scale or beyond."""
+    command = arguments(open_input(source)["a:0"].output("pipe:1", format="f32le"))
+    at_limit, count = 0, 0
+    block = memoryview(bytearray(_CHUNK))
+    with Reader(command) as reader:
+        while got := reader.fill(block):
+            samples = np.frombuffer(block[: got - got % 4], "<f4")
+            at_limit += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+            count += len(samples)
+    return at_limit / max(count, 1)
 
 
 def _decode(path: Path, start: float, seconds: float | None) -> tuple[Float, str]:

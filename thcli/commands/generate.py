@@ -46,6 +46,8 @@ SCALE = click.FloatRange(0, 3)
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion and expression.")
+@click.option("--report", type=options.PATH, metavar="REPORT.html|.json",
+              help="Also look at the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
 @options.overwrite
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
 @options.progress
@@ -69,6 +71,14 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
     click.echo(
         f"{target}: {result.frames} frames in {seconds:.1f} s ({result.frames / seconds:.1f} a second)", err=True
     )
+    if chosen.report is not None:
+        for warning in result.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{chosen.report}: report, {_counted(len(result.warnings), 'warning')}", err=True)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
 
 def _or_stream(path: Path) -> Path | Stream:

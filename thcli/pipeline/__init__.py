@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thcli import __version__
@@ -39,12 +39,14 @@ def generate(
 
     audio: any file with sound, or ``-`` for standard input; output: an MP4, or ``-`` for standard output
     Beside the output a sidecar ``OUT.mp4.json`` says how it was made. Nothing is left behind on any error:
-    UsageError, MediaError, NoFaceError, WeightsError, DeviceError.
+    UsageError, MediaError, NoFaceError, WeightsError, DeviceError. An error of the report, which looks at the finished
+    video, leaves that and its sidecar.
     """
     from thcli.motion.curves import write_curves
     from thcli.pipeline.driving import make_drive
     from thcli.pipeline.person import read_person
     from thcli.pipeline.picture import draw_frames
+    from thcli.pipeline.reporting import report_on
     from thcli.pipeline.sidecar import write_sidecar
     from thcli.pipeline.target import Driven
 
@@ -72,7 +74,12 @@ def generate(
             write_curves(options.save_curves, drive)
         result = Result(output, len(drive), size, clock.seconds, device)
         if target is not None:
-            write_sidecar(reference, sound, target, options, result)
+            record = write_sidecar(reference, sound, target, options, result)
+            if options.report is not None:
+                with clock.stage("report", len(drive)):
+                    driven = Driven(person, drive)
+                    said = report_on(target, options.report, driven, speech, sound, record, clock.progress)
+                result = replace(result, warnings=said)
     return result
 
 
@@ -148,7 +155,8 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
 def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
     """What can be known before any work: that outputs may be written, and are none of the inputs."""
     inputs = [reference, *(Path(p) for p in (audio, options.motion, options.expression) if p != "-")]
-    targets = [("-o", None if output == "-" else Path(output)), ("--save-curves", options.save_curves)]
+    video = None if output == "-" else Path(output)
+    targets = [("-o", video), ("--save-curves", options.save_curves), ("--report", options.report)]
     for option, target in targets:
         if target is None:
             continue
@@ -160,8 +168,35 @@ def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, o
             raise MediaError(f"{target}: no such folder {target.parent}; make it first")
         if target.exists() and not options.overwrite:
             raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
-    if options.save_curves is not None and output != "-" and options.save_curves.resolve() == Path(output).resolve():
-        raise UsageError(f"{output}: cannot hold both the video and its curves; choose another name for --save-curves")
+    _check_apart(video, options)
+    if options.report is not None:
+        _check_report(options.report, video)
+
+
+def _check_apart(video: Path | None, options: GenerateOptions) -> None:
+    """That no two of the files to be written have the same name."""
+    from thcli.pipeline.sidecar import sidecar_path
+
+    taken: dict[Path, str] = {}
+    for option, what, target in (
+        ("-o", "the video", video),
+        ("-o", "the video's sidecar", None if video is None else sidecar_path(video)),
+        ("--save-curves", "its curves", options.save_curves),
+        ("--report", "its report", options.report),
+    ):
+        if target is None:
+            continue
+        other = taken.setdefault(target.resolve(), what)
+        if other != what:
+            raise UsageError(f"{target}: cannot hold both {other} and {what}; choose another name for {option}")
+
+
+def _check_report(report: Path, video: Path | None) -> None:
+    from thcli.evaluation.report import check_suffix
+
+    check_suffix(report)
+    if video is None:
+        raise UsageError("--report: is made from the finished video, and -o - keeps none; give -o a file")
 
 
 def _check_sources(options: GenerateOptions) -> None:

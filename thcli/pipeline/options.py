@@ -23,6 +23,7 @@ class GenerateOptions:
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
     frame: ``crop``, 256² around head and shoulders, or ``full``, the clip's own
+    report: a page (.html) or its data (.json) on what came out
     """
 
     start: float = 0.0
@@ -40,6 +41,7 @@ class GenerateOptions:
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
+    report: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -107,6 +109,7 @@ class Result:
 
     output: the file, or ``-``; frames: its length at 25 fps; size: (width, height) in pixels
     seconds: by stage; device: where the networks ran
+    warnings: of the report, where one was asked for: what is so and what to do, a line each
     """
 
     output: Path | Stream
@@ -114,3 +117,4 @@ class Result:
     size: tuple[int, int]
     seconds: dict[str, float]
     device: str
+    warnings: tuple[str, ...] = ()

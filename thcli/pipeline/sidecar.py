@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,16 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def write_sidecar(reference: Path, audio: Path, output: Path, options: GenerateOptions, result: Result) -> None:
-    """Version, arguments, seed, hashes of inputs and weights, device, seconds by stage, frames a second."""
+def write_sidecar(
+    reference: Path, audio: Path, output: Path, options: GenerateOptions, result: Result
+) -> dict[str, Any]:
+    """Version, arguments, seed, hashes of inputs and weights, device, seconds by stage, frames a second; returned."""
     inputs = {"ref": reference, "audio": audio}
     for name in ("motion", "expression"):
         if Path(getattr(options, name)).is_file():
             inputs[name] = Path(getattr(options, name))
     total = sum(result.seconds.values())
-    record = {
+    record: dict[str, Any] = {
         "thgen": __version__,
         "synthetic": True,
         "digital_source_type": "trainedAlgorithmicMedia",
@@ -47,6 +50,12 @@ def write_sidecar(reference: Path, audio: Path, output: Path, options: GenerateO
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
         "frames_per_second": round(result.frames / total, 2) if total else None,
     }
+    rewrite_sidecar(output, record)
+    return record
+
+
+def rewrite_sidecar(output: Path, record: Mapping[str, Any]) -> None:
+    """The record as it stands in ``OUT.mp4.json``."""
     write_atomic(sidecar_path(output), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -1,0 +1,170 @@
+"""The report as one HTML page that needs nothing beside it: ``page.html``, filled in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thcli import __version__
+from thcli.evaluation.advice import AXES
+from thcli.evaluation.report.plots import Line, Panel, draw
+from thcli.evaluation.report.quality import Kind, Quality
+from thcli.records import FPS, Image
+
+if TYPE_CHECKING:
+    from thcli.evaluation.report.report import Report
+
+LARGEST_VIDEO = 100 << 20
+"""Bytes up to which the video is put into the page."""
+TILE, JPEG_QUALITY = 256, 82
+TURNS = {"nod": "down", "turn": "to the left of the picture", "tilt": "top to the left"}
+"""What is positive."""
+VERDICTS = {"ok": "✓ normal", "note": "▲ look", "none": "not computed"}
+
+
+def render(report: Report) -> str:
+    """The page as text."""
+    data, job = report.data(), report.job
+    template = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    curves = {"fps": FPS, "curves": data["curves"]}
+    made, name = job.record, job.video.name
+    page = template.substitute(
+        title=escape(name),
+        version=escape(__version__),
+        subtitle=escape(_subtitle(report)),
+        warnings=_warnings(report),
+        video=_video(report),
+        sheet=_sheet(report.seen.pictures),
+        panels=_panels(report, data["curves"]),
+        figures="".join(_figure(quality) for quality in report.figures),
+        details=_details(made),
+        data=json.dumps(curves, separators=(",", ":")).replace("<", "\\u003c"),
+        script_hash="",
+    )
+    return _allow_script(page)
+
+
+def _allow_script(page: str) -> str:
+    """The content security policy with the hash of the one script that may run."""
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    return page.replace("'sha256-'", f"'sha256-{digest}'", 1)
+
+
+def _subtitle(report: Report) -> str:
+    job = report.job
+    inputs = job.record["inputs"]
+    who, what = (inputs[key]["path"].rsplit("/", 1)[-1] for key in ("ref", "audio"))
+    width, height = job.record["size"]
+    return f"{who} says {what}: {len(job.asked) / FPS:.1f} s, {width}×{height}, made by thgen {__version__}"
+
+
+def _warnings(report: Report) -> str:
+    if not report.warnings:
+        return '<p class="fine">Nothing about the reference, the motion or the sound calls for a warning.</p>'
+    items = "".join(f"<li>{escape(advice.text[0].upper() + advice.text[1:])}.</li>" for advice in report.warnings)
+    return f"<ul>{items}</ul>"
+
+
+def _video(report: Report) -> str:
+    path = report.job.video
+    size = path.stat().st_size
+    if size > LARGEST_VIDEO:
+        return f'<p class="absent">The video, {size / 1e6:.0f} MB, is too large for this page: {escape(path.name)}</p>'
+    source = base64.b64encode(path.read_bytes()).decode()
+    return f'<video controls playsinline preload="auto" src="data:video/mp4;base64,{source}"></video>'
+
+
+def _sheet(pictures: Sequence[tuple[float, Image]]) -> str:
+    """One JPEG of all pictures, and a button for each that shows its part and leads to its moment."""
+    from PIL import Image as Pillow
+
+    height, width = pictures[0][1].shape[:2]
+    scale = min(1.0, TILE / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    tiles = [np.asarray(Pillow.fromarray(picture).resize(size)) for _, picture in pictures]
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.concatenate(tiles, axis=1)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    source = base64.b64encode(buffer.getvalue()).decode()
+    whole = f'width="{size[0] * len(tiles)}" height="{size[1]}"'
+    defined = f'<svg class="hidden"><image id="frames" {whole} href="data:image/jpeg;base64,{source}"/></svg>'
+    return defined + "".join(
+        f'<button type="button" data-time="{time:.2f}"><svg viewBox="{i * size[0]} 0 {size[0]} {size[1]}" role="img" '
+        f'aria-label="frame at {time:.2f} s"><use href="#frames"/></svg>{time:.2f} s</button>'
+        for i, (time, _) in enumerate(pictures)
+    )
+
+
+def _panels(report: Report, curves: dict[str, list[float | None]]) -> str:
+    look = report.job.look
+    ranges = [(float(v.min()), float(v.max())) if look.seconds else None for v in look.rotation.T]
+    panels = [
+        Panel(f"Head {axis}", f"degrees, positive {TURNS[axis]}", [Line(axis, "video", "a")], 1, 6.0, band)
+        for axis, band in zip(AXES, ranges, strict=True)
+    ]
+    openings = [Line("mouth", "seen in the video", "a"), Line("mouth_asked", "asked for", "b")]
+    panels += [
+        Panel("Mouth opening", "of the distance of the eyes", openings, 2, 0.1),
+        Panel("Eye opening", "of the eyes’ width", [Line("eyes", "video", "a")], 2, 0.1),
+        Panel(
+            "Sound", "loudness, dBFS", [Line("loudness", "loudness", "a")], 1, 20.0, fill=Line("speech", "speech", "c")
+        ),
+    ]
+    return "".join(draw(panel, curves, last=panel is panels[-1]) for panel in panels)
+
+
+def _figure(quality: Quality) -> str:
+    kind, figure, normal = quality.kind, quality.figure, quality.normal
+    value = "–" if figure.value is None else _shown(figure.value, kind)
+    own = "" if quality.reference is None else f"<br><small>reference {_shown(quality.reference, kind)}</small>"
+    remark = {"ok": "", "note": kind.remedy, "none": figure.why}[quality.verdict]
+    said = f'<span class="remark">{escape(remark)}</span>' if remark else ""
+    model = f'<span class="model">{escape(figure.model)}</span>' if figure.model else ""
+    return (
+        f'<tr class="{quality.verdict}"><th scope="row">{escape(kind.title)}</th>'
+        f'<td class="value">{value}{own}</td>'
+        f"<td>{_range(normal.low, normal.high, kind)}<br><small>{escape(normal.source)}</small></td>"
+        f'<td class="verdict">{VERDICTS[quality.verdict]}</td><td>{escape(kind.meaning)}{said}{model}</td></tr>'
+    )
+
+
+def _shown(value: float, kind: Kind) -> str:
+    return _number(value, kind) + _unit(kind)
+
+
+def _number(value: float, kind: Kind) -> str:
+    return f"{value * (100 if kind.unit == 'share' else 1):.{kind.digits}f}".replace("-", "−")
+
+
+def _unit(kind: Kind) -> str:
+    if kind.unit == "°":
+        return kind.unit
+    return f" {'%' if kind.unit == 'share' else escape(kind.unit)}".rstrip()
+
+
+def _range(low: float | None, high: float | None, kind: Kind) -> str:
+    if low is None or high is None:
+        word, end = ("at least", low) if high is None else ("at most", high)
+        return "" if end is None else f"{word} {_shown(end, kind)}"
+    return f"{_number(low, kind)} to {_shown(high, kind)}"
+
+
+def _details(record: Any) -> str:
+    """Nested mappings as nested lists of terms."""
+    if isinstance(record, dict):
+        rows = "".join(f"<dt>{escape(str(key))}</dt><dd>{_details(value)}</dd>" for key, value in record.items())
+        return f"<dl>{rows}</dl>"
+    if isinstance(record, (list, tuple)):
+        return escape(" × ".join(str(value) for value in record))
+    return escape("–" if record is None else str(record))
