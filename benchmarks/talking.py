@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from thcli.clips.decode import read_clip
-from thcli.face_model import LANDMARKS_68, mouth_opening
+from thcli.data.audio_motion import correlation
+from thcli.evaluation.curves import head_turn
+from thcli.evaluation.metrics.lmd import from_front, mouth_distances
+from thcli.face_model import mouth_opening
 from thcli.faces.backends import load_face_model, load_tracker
-from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip
 from thcli.pipeline import GenerateOptions, generate
 from thcli.records import FPS, Clip, FaceTrack, Float
-from thcli.rotations import placement
 
 PAST = 3 * FPS
-MOUTH = list(LANDMARKS_68[48:])
 MAX_LAG = 2
 
 
@@ -96,21 +96,18 @@ def track(path: Path, start: float, seconds: float | None) -> FaceTrack:
 
 def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
     """Correlation of the openings when the made video is moved by ``lag`` frames."""
-    x, y = mouth_opening(deposed(made)), mouth_opening(deposed(real))
-    length = min(len(x), len(y))
-    x, y = x[max(0, -lag) : length - max(0, lag)], y[max(0, lag) : length - max(0, -lag)]
-    return float(np.corrcoef(x, y)[0, 1])
+    length = min(len(made), len(real))
+    x, y = (mouth_opening(one.mesh)[:length] for one in (made, real))
+    return correlation(x[max(0, -lag) :], y[max(0, lag) :])
 
 
 def mouth_distance(made: FaceTrack, real: FaceTrack) -> float:
     length = min(len(made), len(real))
-    shapes = [deposed(one)[:length, MOUTH, :2] / one.scale for one in (made, real)]
-    first, second = (shape - shape.mean(axis=1, keepdims=True) for shape in shapes)
-    return float(np.linalg.norm(first - second, axis=-1).mean())
+    return float(mouth_distances(*(from_front(one)[:length] for one in (made, real))).mean())
 
 
 def rotation_spread(one: FaceTrack) -> Float:
-    return np.degrees(placement(one.pose)[:, :3].std(axis=0))
+    return head_turn(one, smooth=0).std(axis=0)
 
 
 if __name__ == "__main__":
