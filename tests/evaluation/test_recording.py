@@ -166,6 +166,8 @@ def test_large_frames_are_followed_small_and_cut_out_large(video, monkeypatch):
     difference = np.abs(full.predicted.frames.astype(float) - reduced.predicted.frames)
     assert difference.mean() < 4, "cut out of the reduced frames the pattern would be soft"
     np.testing.assert_allclose(full.predicted.track.landmarks, reduced.predicted.track.landmarks, atol=1.5)
+    crop = read_pair(video("crop.mp4", [picture((256, 256), (128, 130), 50)] * 3), wide)
+    np.testing.assert_allclose(crop.predicted.track.landmarks, crop.reference.track.landmarks, atol=1.5)
 
 
 def test_a_face_is_not_needed_in_the_predicted_video(square, video):
