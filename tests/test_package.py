@@ -38,6 +38,6 @@ def test_samples_travel_with_the_package():
         assert 9 < speech.getnframes() / 16_000 < 10
 
 
-@pytest.mark.parametrize("command", ["generate", "demo", "inspect", "preprocess", "train"])
+@pytest.mark.parametrize("command", ["generate", "demo", "inspect", "study", "preprocess", "train"])
 def test_readme_shows_every_command(command):
     assert f"thgen {command} " in (ROOT / "README.md").read_text()
