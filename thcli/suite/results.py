@@ -63,11 +63,11 @@ class Result:
 class Folder:
     """The results in DIR.
 
-    ingredients: by clip, what all its results depend on (``ingredients_of``)
+    common: what all results depend on (``common_ingredients``); ingredients: the same of every clip's alone, by clip
     """
 
-    def __init__(self, out: Path, ingredients: Mapping[str, Any]):
-        self.clips, self.ingredients = out / "clips", ingredients
+    def __init__(self, out: Path, common: Mapping[str, Any], ingredients: Mapping[str, Any]):
+        self.clips, self.common, self.ingredients = out / "clips", common, ingredients
 
     def load(self, unit: Unit) -> Result | None:
         """A result made before, from the same things; None where there is none that can be read."""
@@ -99,7 +99,7 @@ class Folder:
         return Result(unit, frames, measured.figures, path.with_suffix(".npz"))
 
     def _path(self, unit: Unit) -> Path:
-        made_of = [self.ingredients[unit.clip], unit.method.name, unit.references]
+        made_of = [self.common, self.ingredients[unit.clip], unit.method.name, unit.references]
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() else "-" for c in unit.method.name.lower()).strip("-")
         count = "" if unit.references is None else f"-{unit.references}"
@@ -112,18 +112,18 @@ def hashes_of_models(models: Models) -> dict[str, str]:
     return {role: sha256(path) for role, path in paths.items() if path.is_file()}
 
 
-def ingredients_of(
-    store: Store, meta: ClipMeta, other: ClipMeta, options: SuiteOptions, metrics: Sequence[Metric]
-) -> dict[str, Any]:
-    """Everything that the results of a clip depend on, beside row and K."""
-    files = [store.crop(meta.clip), store.speech(meta.clip), store.root / meta.clip / TRACK]
+def common_ingredients(options: SuiteOptions, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """What the results of all clips depend on."""
     return {
         "thgen": __version__,
         "weights": hashes_of_weights(options.weights),
         "models": hashes_of_models(options.models),
-        "clip": [sha256(path) for path in files],
-        "av_lag": meta.av_lag,
-        "other": [other.clip, sha256(store.speech(other.clip))],
         "metrics": [metric.name for metric in metrics],
         "options": [options.drive, options.seconds, options.seed, options.device, options.tracker],
     }
+
+
+def ingredients_of(store: Store, meta: ClipMeta, other: ClipMeta) -> list[Any]:
+    """What the results of one clip depend on beside that: its files, and those of the clip that lends its sound."""
+    files = [store.crop(meta.clip), store.speech(meta.clip), store.root / meta.clip / TRACK, store.speech(other.clip)]
+    return [meta.av_lag, other.clip, other.frames, *map(sha256, files)]

@@ -12,13 +12,12 @@ from thcli.evaluation.compare import choose_metrics, measure_to_pool, pool
 from thcli.evaluation.metric import Figure, Metric
 from thcli.evaluation.recording import Pair
 from thcli.pipeline.options import Progress, Quiet
-from thcli.pipeline.sidecar import hashes_of_weights
 from thcli.suite.case import Case, load_case
 from thcli.suite.choice import choose_clips
 from thcli.suite.methods import REAL, Method, choose_methods
 from thcli.suite.options import SuiteOptions
 from thcli.suite.report import TABLE, Report, write_report
-from thcli.suite.results import Folder, Result, Unit, hashes_of_models, ingredients_of
+from thcli.suite.results import Folder, Result, Unit, common_ingredients, ingredients_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ def run_suite(
     options = replace(options, device=resolve_device(options.device))
     store, metrics, methods = Store(data), choose_metrics(options.metrics), choose_methods(options)
     choice = choose_clips(store, options)
-    folder = Folder(out, {m.clip: ingredients_of(store, m, other, options, metrics) for m, other in choice.clips})
+    common = common_ingredients(options, metrics)
+    folder = Folder(out, common, {meta.clip: ingredients_of(store, meta, other) for meta, other in choice.clips})
     work = [(meta, other, units_of(meta.clip, methods, options)) for meta, other in choice.clips]
     out.mkdir(parents=True, exist_ok=True)
     suite = _Suite(store, options, metrics, folder, progress or Quiet())
@@ -57,8 +57,8 @@ def run_suite(
         results=results,
         pooled=_pooled(results, metrics),
         left_out=choice.left_out,
-        weights=hashes_of_weights(options.weights),
-        models=hashes_of_models(options.models),
+        weights=common["weights"],
+        models=common["models"],
     )
     write_report(out, report)
     return Done(out / TABLE, report, suite.resumed)
