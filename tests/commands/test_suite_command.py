@@ -21,13 +21,13 @@ def store(thgen, media, nodding) -> Path:
 
 def test_a_suite_is_drawn_measured_and_taken_up_again(thgen, store):
     call = ("evaluate", "--suite", store, "--drive", "landmarks", "--references", "1", "--seconds", "1",
-            "--metrics", "lmd,psnr", "--out", "tables", "--format", "csv", "--ablate", "warping")  # fmt: skip
+            "--metrics", "lmd,jitter", "--out", "tables", "--format", "csv", "--ablate", "warping")  # fmt: skip
     said = thgen(*call)
     assert said.code == 0, said.err
     assert {"tables/table.md", "tables/results.json", "tables/results.jsonl"} <= set(said.new)
     assert all(name.startswith("tables/") for name in said.new)
     lines = said.out.splitlines()
-    assert lines[0] == "clip,method,lmd,psnr"
+    assert lines[0] == "clip,method,lmd,jitter"
     names = {line.split(",")[1] for line in lines[1:]}
     assert names == {"real", "first frame", "nearest frame", "shuffled audio (K=1)", "warp (K=1)", "thgen (K=1)",
                      "w/o warping (K=1)"}  # fmt: skip
