@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip, stream_frames
-from thcli.clips.probe import probe
+from thcli.clips.probe import MediaInfo, probe
 from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
 from thcli.faces.crop import CropBox, crop_frame, head_crop
@@ -87,11 +87,14 @@ def read_pair(
     Raises MediaError, NoFaceError where the reference shows no face.
     """
     notes: list[str] = []
-    length = _seconds_to_compare(predicted, reference, reference_start, seconds, notes)
-    true = _follow(reference, reference_start, length, tracker, notes)
+    if reference_start < 0 or (seconds is not None and seconds <= 0):
+        raise UsageError(f"{reference}: cannot compare {seconds} s from {reference_start:g} s on; both must lie inside")
+    parts = _look(predicted, 0.0), _look(reference, reference_start)
+    length = _seconds_to_compare(*parts, seconds, notes)
+    true = _follow(parts[1], length, tracker, notes)
     if true.track is None:
         raise NoFaceError(f"{true.lost}; compare another part with --reference-start and --seconds")
-    made = _follow(predicted, 0.0, length, tracker, notes)
+    made = _follow(parts[0], length, tracker, notes)
     if made.track is None:
         notes.append(f"{made.lost}: what needs the face is not computed")
     made_box, true_box = _boxes(made, true, notes)
@@ -107,68 +110,81 @@ def align(predicted: Recording, reference: Recording, notes: Sequence[str] = ())
 
 
 @dataclass(frozen=True)
-class _Followed:
-    """A video whose face has been followed, to be read again, cropped.
-
-    frames: how many; size: (width, height) of the file's frames; track: in their pixels
-    lost: where no face could be followed, what the tracker said
-    """
+class _Part:
+    """A video from some second on."""
 
     path: Path
+    info: MediaInfo
     start: float
-    frames: int
-    size: tuple[int, int]
-    audio: bool
-    track: FaceTrack | None
-    lost: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.size[0]}x{self.size[1]}"
+    @property
+    def rest(self) -> float:
+        """Seconds from there to the end; infinite where the file does not say."""
+        return (self.info.duration or math.inf) - self.start
 
 
-def _seconds_to_compare(
-    predicted: Path, reference: Path, start: float, seconds: float | None, notes: list[str]
-) -> float:
-    """How much of both videos is read. Raises MediaError where there is nothing to measure."""
-    if start < 0 or (seconds is not None and seconds <= 0):
-        raise UsageError(f"{reference}: cannot compare {seconds} s from {start:g} s on; both must lie inside the video")
-    limits = []
-    for path, begin in ((predicted, 0.0), (reference, start)):
-        info = probe(path)
-        if info.image or not info.video:
-            raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
-        if info.duration and begin >= info.duration:
-            raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
-        limits.append((info.duration or math.inf) - begin)
-        notes += (
-            [f"{path}: {info.fps:g} frames a second, read at {FPS}"] if info.fps and abs(info.fps - FPS) > 0.01 else []
-        )
-    if abs(limits[0] - limits[1]) > 1 / FPS and min(limits) < (seconds or math.inf):
-        told = " and ".join("unknown" if math.isinf(limit) else f"{limit:.2f} s" for limit in limits)
+def _look(path: Path, start: float) -> _Part:
+    """A part of a file; MediaError where there is nothing to measure."""
+    info = probe(path)
+    if info.image or not info.video:
+        raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
+    part = _Part(path, info, start)
+    if part.rest <= 0:
+        raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
+    return part
+
+
+def _seconds_to_compare(made: _Part, true: _Part, seconds: float | None, notes: list[str]) -> float:
+    """How much of both videos is read."""
+    for part in (made, true):
+        if part.info.fps and abs(part.info.fps - FPS) > 0.01:
+            notes.append(f"{part.path}: {part.info.fps:g} frames a second, read at {FPS}")
+    wanted = min(made.rest, true.rest, math.inf if seconds is None else seconds)
+    if abs(made.rest - true.rest) > 1 / FPS and wanted != seconds:
+        told = " and ".join("unknown" if math.isinf(part.rest) else f"{part.rest:.2f} s" for part in (made, true))
         notes.append(f"lengths differ ({told}): the shorter is compared")
-    wanted = min(*limits, math.inf if seconds is None else seconds)
     if wanted > MAX_SECONDS:
         notes.append(f"only the first {MAX_SECONDS:.0f} s are compared, which is what is held in memory at a time")
     return min(wanted, MAX_SECONDS)
 
 
-def _follow(path: Path, start: float, seconds: float, tracker: str, notes: list[str]) -> _Followed:
+@dataclass(frozen=True)
+class _Followed:
+    """A video whose face has been followed, to be read again, cropped.
+
+    frames: how many; track: in pixels of the file's frames
+    lost: where no face could be followed, what the tracker said
+    """
+
+    part: _Part
+    frames: int
+    track: FaceTrack | None
+    lost: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the file's frames."""
+        return self.part.info.width, self.part.info.height
+
+    def __str__(self) -> str:
+        return f"{self.size[0]}x{self.size[1]}"
+
+
+def _follow(part: _Part, seconds: float, tracker: str, notes: list[str]) -> _Followed:
     from thcli.faces.backends import cached_tracker, load_face_model
 
-    info = probe(path)
-    reduced = min(1.0, LONGEST_SIDE / max(info.width, info.height))
-    limit = MAX_BYTES / (info.width * info.height * reduced**2 * 3 * FPS)
+    size = (part.info.width, part.info.height)
+    reduced = min(1.0, LONGEST_SIDE / max(size))
+    limit = MAX_BYTES / (size[0] * size[1] * reduced**2 * 3 * FPS)
     if limit < seconds:
-        notes.append(f"{path}: only {limit:.0f} s are read, which is what is held in memory at a time")
-    clip = read_clip(path, start, min(seconds, limit), LONGEST_SIDE)
-    track, lost = None, ""
+        notes.append(f"{part.path}: only {limit:.0f} s are read, which is what is held in memory at a time")
+    clip = read_clip(part.path, part.start, min(seconds, limit), LONGEST_SIDE)
     try:
         track = track_clip(clip, cached_tracker(tracker, None), load_face_model(None))
     except NoFaceError as error:
-        lost = str(error).split(";")[0]  # what follows names options of `generate`
-    if track is not None:
-        track = _enlarged(track, (info.width, info.height))
-    return _Followed(path, start, len(clip), (info.width, info.height), info.audio, track, lost)
+        # what follows the semicolon names options of `generate`
+        return _Followed(part, len(clip), None, str(error).split(";")[0])
+    return _Followed(part, len(clip), _enlarged(track, size))
 
 
 def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:
@@ -232,22 +248,22 @@ def _recording(video: _Followed, box: CropBox, notes: list[str]) -> Recording:
     from thcli.faces.backends import load_face_model
 
     frames = np.empty((video.frames, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    for t, frame in enumerate(stream_frames(video.path, video.start, video.frames / FPS)):
+    for t, frame in enumerate(stream_frames(video.part.path, video.part.start, video.frames / FPS)):
         frames[t] = crop_frame(frame, box)
     track = None if video.track is None else track_in_crop(video.track, box, load_face_model(None))
-    return Recording(str(video.path), frames, track, _speech(video, notes))
+    return Recording(str(video.part.path), frames, track, _speech(video.part, video.frames, notes))
 
 
-def _speech(video: _Followed, notes: list[str]) -> Speech | None:
-    """The sound of the frames, silent where the file's ends before them."""
-    if not video.audio:
+def _speech(part: _Part, frames: int, notes: list[str]) -> Speech | None:
+    """The sound of so many frames, silent where the file's ends before them."""
+    if not part.info.audio:
         return None
     try:
-        speech = read_speech(video.path, video.start, video.frames / FPS)
+        speech = read_speech(part.path, part.start, frames / FPS)
     except MediaError as error:
         notes.append(f"{str(error).split(';')[0]}: measured as if it had no sound")
         return None
-    lacking = video.frames * SAMPLES_PER_FRAME - len(speech.samples)
+    lacking = frames * SAMPLES_PER_FRAME - len(speech.samples)
     return replace(speech, samples=np.pad(speech.samples, (0, max(0, lacking))))
 
 
