@@ -40,7 +40,7 @@ def test_make_writes_the_page_and_its_key(thgen, films, folder):
     said = thgen("study", "make", *films, "-o", "page.html", "--title", "Which is real?")
     assert (said.code, said.out, said.new) == (0, "", ("page.html", "page.key.json"))
     assert said.err == (
-        "page.html: 4 videos (2 methods, 2 clips); for the viewers\n"
+        "page.html: for the viewers (methods: 2, clips: 2, videos: 4)\n"
         "page.key.json: keep it to yourself; 'thgen study score' needs it\n"
     )
     assert "<h1>Which is real?</h1>" in (folder / "page.html").read_text()
@@ -96,7 +96,7 @@ def test_score_prints_means_and_tests(thgen, answered):
     assert lines[3][-2:] == ["7", "13"]
     # All seven agree: 2 / 2^7, the only test that is possible.
     assert ["realism", "ours", "−", "theirs", "+6.00", "0.016", "0.016", "7"] in lines
-    assert "sync, ours and theirs: no test: 0 viewers rated them differently, it takes 6" in said.out
+    assert "sync, ours and theirs: no test: it takes 6 viewers who rate them differently, found 0" in said.out
 
 
 def test_score_writes_files_as_their_names_say(thgen, answered, folder):

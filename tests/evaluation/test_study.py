@@ -287,7 +287,7 @@ def test_too_few_viewers_give_no_p(viewers):
     result = score(key, answers)
     for one in result.comparisons:
         assert (one.p, one.holm, one.difference) == (None, None, 7.0)
-        assert one.why == f"no test: {viewers} viewers rated them differently, it takes 6"
+        assert one.why == f"no test: it takes 6 viewers who rate them differently, found {viewers}"
     assert (result.scores[0].low is None) == (viewers == 1)
 
 
@@ -295,7 +295,7 @@ def test_equal_methods_give_no_p():
     key = make_key()
     result = score(key, [rated(key, f"v{i}", lambda q, m, c: 5) for i in range(20)])
     assert {(one.p, one.difference) for one in result.comparisons} == {(None, 0.0)}
-    assert result.comparisons[0].why == "no test: 0 viewers rated them differently, it takes 6"
+    assert result.comparisons[0].why == "no test: it takes 6 viewers who rate them differently, found 0"
 
 
 def test_gaps_are_left_out_in_pairs():

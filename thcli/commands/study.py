@@ -64,8 +64,8 @@ def make(methods: tuple[str, ...], output: Path, title: str, seed: int | None, o
         made = make_study(folders, output, title, seed=seed, overwrite=overwrite, progress=report)
     for note in made.notes:
         click.echo(f"thgen: note: {note}", err=True)
-    count = made.methods * made.clips
-    click.echo(f"{made.page}: {count} videos ({made.methods} methods, {made.clips} clips); for the viewers", err=True)
+    counts = f"methods: {made.methods}, clips: {made.clips}, videos: {made.methods * made.clips}"
+    click.echo(f"{made.page}: for the viewers ({counts})", err=True)
     click.echo(f"{made.key}: keep it to yourself; 'thgen study score' needs it", err=True)
 
 

@@ -23,7 +23,7 @@ def sheets(result: Result) -> tuple[Sheet, Sheet]:
         ("question", "method", "mean", "of 1", "SD", "95 % interval", "viewers", "ratings"),
         tuple(_mean_cells(score) for score in result.scores),
         (
-            f"{result.viewers} viewers, {result.clips} clips; ratings from 0 (worst) to 10 (best), of 1: scaled to 1",
+            f"viewers: {result.viewers}; clips: {result.clips}; ratings from 0 (worst) to 10 (best), of 1: scaled to 1",
             "mean: over viewers of each viewer's mean; SD: of all ratings; interval: Student's t over viewers",
         ),
     )

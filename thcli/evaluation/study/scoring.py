@@ -132,7 +132,7 @@ def _compare(question: str, first: str, second: str, differences: Ratings) -> Co
     found = Comparison(question, first, second, len(means), difference, None)
     moved = means[means != 0]
     if len(moved) < MIN_VIEWERS:
-        why = f"no test: {len(moved)} viewers rated them differently, it takes {MIN_VIEWERS}"
+        why = f"no test: it takes {MIN_VIEWERS} viewers who rate them differently, found {len(moved)}"
         return replace(found, why=why)
     return replace(found, p=_signed_rank(moved))
 
