@@ -23,12 +23,19 @@ REACH = 10
 """Frames searched to either side."""
 SHORTEST = 2 * FPS
 """Frames below which the best of 21 lags says nothing."""
+LEAST_FIT = 0.25
+"""Correlation below which the lag is chance: mouths fit 8 s of other clips' sounds at 0.19 in the mean of the best lags."""
 
 
 def measure_lag(pair: Pair, models: Models) -> Figure:
     """Frames by which the mouth trails the sound."""
     found = _fit(pair.predicted)
-    return found if isinstance(found, Figure) else Figure(float(found[0]), len(pair))
+    if isinstance(found, Figure):
+        return found
+    lag, fit = found
+    if fit < LEAST_FIT:
+        return not_computed(f"mouth and sound of {pair.predicted.name} go together at no lag ({fit:.2f} at best)")
+    return Figure(float(lag), len(pair))
 
 
 def measure_correlation(pair: Pair, models: Models) -> Figure:
@@ -61,7 +68,8 @@ METRICS = (
     Metric(
         "loudness_lag",
         "sound lag",
-        "frames by which the mouth trails the sound (negative: leads) where the two correlate best within ±10 frames",
+        "frames by which the mouth trails the sound (negative: leads) where the two correlate best within ±10 frames, "
+        "at 0.25 or more",
         _SOURCE,
         _INPUTS,
         "real",
