@@ -22,13 +22,16 @@ from thcli.data.store import Store
 from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
 from thcli.faces.pose import deposed
 from thcli.motion.expression import SILENCE, equalised, predict
-from thcli.records import Float
+from thcli.records import Float, Image
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.pictures import draw_curves
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
+SHOWN_CLIPS, SHOWN_FRAMES = 4, 250
+"""Of the held-out clips, in TensorBoard."""
 CHIN = FACE_OVAL[12:25]
 REFERENCE_FRAMES = (1, 1, 4, 64)
 """Over how many frames of a clip the reference expression is taken in training: a photo has one, a clip many."""
@@ -179,6 +182,15 @@ class ExpressionStage:
         assert isinstance(network, ExpressionLearner)
         figures = measure(network, self.held_out, self.loss.gap.cpu().numpy())
         return {**figures, "score": 1 - figures["correlation"] + abs(1 - figures["deviation"]) / 4}
+
+    def pictures(self, network: nn.Module) -> dict[str, Image]:
+        """How far the mouths of some held-out clips open, and should."""
+        assert isinstance(network, ExpressionLearner)
+        gap, panels = self.loss.gap.cpu().numpy(), {}
+        for clip in self.held_out[:SHOWN_CLIPS]:
+            said = predict(network, clip.features[:SHOWN_FRAMES], np.median(clip.expression, axis=0))
+            panels[clip.clip] = {"true": clip.expression[:SHOWN_FRAMES] @ gap, "predicted": said @ gap}
+        return {"mouth opening": draw_curves(panels)}
 
 
 class ExpressionLoss(nn.Module):

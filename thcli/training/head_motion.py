@@ -43,13 +43,16 @@ from thcli.motion.head import (
     smooth_noise,
     windowed_deviation,
 )
-from thcli.records import Float
+from thcli.records import Float, Image
 from thcli.rotations import placement
 from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.pictures import draw_curves
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 
 HELD_OUT_SUBJECTS = 12
+SHOWN_CLIPS, SHOWN_FRAMES = 2, 250
+"""Of the held-out clips, in TensorBoard."""
 REFERENCE_FRAMES = (1, 25, 50, WINDOW, WINDOW, WINDOW, 100)
 """Lengths of reference clips to learn from, one a batch; 1 is a photo."""
 TARGET_FRAMES = 128
@@ -226,6 +229,18 @@ class HeadMotionStage:
             ratios.append([spread, speed])
         spread, speed = np.abs(ratios).mean((0, 2))
         return {"range": float(spread), "speed": float(speed), "score": float(spread + speed)}
+
+    def pictures(self, network: nn.Module) -> dict[str, Image]:
+        """Turns of the head that were made for some held-out clips, beside the true ones; in degrees."""
+        assert isinstance(network, HeadMotionLearner)
+        panels = {}
+        for clip in self.held_out[:SHOWN_CLIPS]:
+            person, heard = manner(clip.placed[:WINDOW]), clip.features[WINDOW : WINDOW + SHOWN_FRAMES]
+            made = person.mean + person.range * extrapolate(network, person, clip.features[:WINDOW], heard, seed=0)
+            for axis, name in enumerate(("pitch", "yaw", "roll")):
+                true = clip.smooth[WINDOW : WINDOW + SHOWN_FRAMES, axis]
+                panels[f"{clip.subject} {name}"] = {"true": np.degrees(true), "made": np.degrees(made[:, axis])}
+        return {"head motion": draw_curves(panels)}
 
 
 class _CountingCritic(MotionDiscriminator):

@@ -27,15 +27,19 @@ from thcli.face_model import (
     FaceModel,
 )
 from thcli.faces.track import MIN_CONFIDENCE
+from thcli.records import Image
 from thcli.training import export
 from thcli.training.augment import Views, random_views, tracked_crops
 from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.pictures import draw_meshes
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 MOUTH_CORNERS = (61, 291)
 LOOKED_AT = 384
 """Held-out faces at each look."""
+SHOWN = 8
+"""Of them, in TensorBoard."""
 
 
 def train_unprojection(
@@ -114,6 +118,18 @@ class UnprojectionStage:
         assert isinstance(network, UnprojectionNetwork)
         figures = measure(network, self.held_out, self.device)
         return {"score": figures["error"] + figures["lips"], **figures}
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> dict[str, Image]:
+        """The meshes of some held-out faces, on them."""
+        assert isinstance(network, UnprojectionNetwork)
+        chosen = np.zeros(len(self.held_out), bool)
+        chosen[np.linspace(0, len(chosen) - 1, min(SHOWN, len(chosen))).round().astype(int)] = True
+        faces = self.held_out.select(chosen)
+        images, truth = torch.from_numpy(faces.images).permute(0, 3, 1, 2), torch.from_numpy(faces.meshes)
+        crops, to_picture = tracked_crops(images, truth, network.dims.crop, torch.Generator().manual_seed(0))
+        mesh, _ = network(crops.to(self.device))
+        return {"meshes": draw_meshes(faces.images, to_picture(mesh[..., :2].cpu()).numpy())}
 
 
 @torch.no_grad()

@@ -1,0 +1,49 @@
+"""Pictures of what a network makes of held-out subjects, for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from thcli.records import Float, Image
+
+WIDTH, PANEL, MARGIN, LINE = 900, 120, 10, 16
+PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (215, 215, 215)
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115))
+"""Okabe and Ito's, which colour-blind people tell apart."""
+
+
+def draw_curves(panels: Mapping[str, Mapping[str, Float]]) -> Image:
+    """A picture [H, W, 3] uint8 of named panels, one below the other, each of named curves [T] over time."""
+    height = PANEL + LINE + 2 * MARGIN
+    sheet = Pillow.new("RGB", (WIDTH, height * len(panels)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (name, curves) in enumerate(panels.items()):
+        top = number * height + MARGIN + LINE
+        values = np.concatenate(list(curves.values()))
+        low, high = float(values.min()), float(values.max())
+        draw.text((MARGIN, top - LINE), f"{name}: {low:.3g} to {high:.3g}", INK)
+        draw.rectangle((MARGIN, top, WIDTH - MARGIN, top + PANEL), outline=FAINT)
+        for index, (label, curve) in enumerate(curves.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            draw.text((WIDTH // 2 + 100 * index, top - LINE), label, colour)
+            x = np.linspace(MARGIN, WIDTH - MARGIN, len(curve))
+            y = top + PANEL * (high - curve) / max(high - low, 1e-6)
+            draw.line(list(zip(x.tolist(), y.tolist(), strict=True)), fill=colour, width=2)
+    return np.asarray(sheet)
+
+
+def draw_meshes(images: Image, meshes: Float, columns: int = 4) -> Image:
+    """Images [N, S, S, 3] in rows, with the vertices of their meshes [N, V, 3], in pixels, as dots."""
+    rows, size = -(-len(images) // columns), images.shape[1]
+    sheet = np.zeros((rows * size, columns * size, 3), np.uint8)
+    for number, (image, mesh) in enumerate(zip(images, meshes, strict=True)):
+        dotted = image.copy()
+        x, y = np.rint(mesh[:, :2]).astype(int).clip(0, size - 1).T
+        dotted[y, x] = (90, 255, 120)
+        row, column = divmod(number, columns)
+        sheet[row * size : (row + 1) * size, column * size : (column + 1) * size] = dotted
+    return sheet
