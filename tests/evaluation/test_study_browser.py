@@ -51,7 +51,11 @@ class Browser:
         asked = {
             "capabilities": {"alwaysMatch": {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}}
         }
-        self.base += "/" + self._send("POST", "", asked)["sessionId"]
+        try:
+            self.base += "/" + self._send("POST", "", asked)["sessionId"]
+        except BaseException:
+            self.driver.kill()
+            raise
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = json.dumps(body or {}).encode() if method == "POST" else None
