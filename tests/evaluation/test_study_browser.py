@@ -33,7 +33,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 class Browser:
     """A headless Chromium with a profile of its own; downloads go to ``downloads``."""
 
-    def __init__(self, folder: Path, size: tuple[int, int] = (1280, 800), dark: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.downloads = folder / "downloads"
         self.downloads.mkdir()
         self.driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -42,7 +42,7 @@ class Browser:
         )
         self.base = f"http://127.0.0.1:{port}/session"
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", f"--user-data-dir={folder}/profile"]
-        flags += [f"--window-size={size[0]},{size[1]}", *(["--force-dark-mode"] if dark else [])]
+        flags += ["--window-size=1280,800"]
         chrome = {
             "binary": CHROMIUM,
             "args": flags,
@@ -102,10 +102,6 @@ class Browser:
     def messages(self) -> list[str]:
         """What the console said, such as breaches of the Content-Security-Policy."""
         return [entry["message"] for entry in self._send("POST", "/se/log", {"type": "browser"})]
-
-    def screenshot(self) -> str:
-        """PNG in base64."""
-        return self._send("GET", "/screenshot")
 
     def close(self) -> None:
         try:
