@@ -24,7 +24,7 @@ REACH = 10
 SHORTEST = 2 * FPS
 """Frames below which the best of 21 lags says nothing."""
 LEAST_FIT = 0.25
-"""Correlation below which the lag is chance: mouths fit 8 s of other clips' sounds at 0.19 in the mean of the best lags."""
+"""Correlation below which the lag is chance: a mouth fits 8 s of another clip's sound at 0.19, at the best of lags."""
 
 
 def measure_lag(pair: Pair, models: Models) -> Figure:
