@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -118,3 +119,15 @@ def test_a_person_is_made_of_the_first_frames_alone(store):
     np.testing.assert_array_equal(person.crops, case.past.frames[person.chosen])
     blind = replace(case, track=case.track.select(slice(0)), real=case.real.select(slice(0)))
     np.testing.assert_array_equal(blind.person(3).neutral, person.neutral)
+
+
+def test_a_wrong_sound_is_never_the_own_where_there_is_another(tmp_path):
+    index = [
+        {"clip": name, "subject": subject, "split": "val", "frames": frames, "av_lag": 0}
+        for name, subject, frames in (("a0", "a", 100), ("a1", "a", 100), ("b0", "b", 100), ("b1", "b", 70))
+    ]
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, index)))
+    lenders = {meta.clip: other.clip for meta, other in chosen(tmp_path).clips}
+    assert lenders == {"a0": "b0", "a1": "b0", "b0": "a0"}
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, index[:2])))
+    assert {meta.clip: other.clip for meta, other in chosen(tmp_path).clips} == {"a0": "a1", "a1": "a0"}
