@@ -13,27 +13,64 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from thcli.checkpoints import MANIFEST, sha256, verify
 from thcli.errors import WeightsError
+from thcli.records import Float
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Role = Literal["identity", "inception", "syncnet"]
 CONTRACTS: Mapping[Role, str] = {
-    "identity": "input [B, 3, 112, 112] float32, RGB, aligned to ArcFace's five points; output [B, D]",
+    "identity": "input [B, 3, 112, 112] float32, RGB in -1..1, aligned to ArcFace's five points; output [B, D]",
     "inception": "input [B, 3, 299, 299] float32, RGB in 0..1; output [B, 2048], the pooled features that FID compares",
     "syncnet": "inputs video [B, 3, 5, 224, 224] (BGR 0..255) and audio [B, 1, 13, 20] (MFCC); outputs two [B, D]",
 }
-"""What the ONNX file of each role takes and gives."""
+"""What the ONNX file of each role takes and gives; B is any or fixed."""
 SHAPES: Mapping[Role, tuple[tuple[int, ...], ...]] = {
     "identity": ((3, 112, 112),),
     "inception": ((3, 299, 299),),
     "syncnet": ((3, 5, 224, 224), (1, 13, 20)),
 }
 """Of their inputs, without the batch."""
-KNOWN = {
-    "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507": "MobileFaceNet (foamliu, ArcFace)",
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a network wants of RGB values in 0..1: the channels' mean subtracted, the rest divided."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def prepare(self, picture: Float) -> Float:
+        """A picture [3, H, W] as the network wants it."""
+        mean, deviation = (np.array(part, np.float32)[:, None, None] for part in (self.mean, self.deviation))
+        return (picture - mean) / deviation
+
+
+PIXELS: Mapping[Role, Pixels] = {
+    "identity": Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "inception": Pixels(),
+    "syncnet": Pixels(),
+}
+"""Of each role's file, where the file is not known to want something else."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A public file: its name, and what it wants of pixels."""
+
+    name: str
+    pixels: Pixels
+
+
+KNOWN: Mapping[str, Known] = {
+    "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507": Known(
+        "MobileFaceNet (foamliu, ArcFace)",
+        Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's, as in data_gen.py of the repository
+    ),
 }
 """Files that need no listing in the cache, by their SHA-256."""
 
@@ -43,10 +80,14 @@ class Model:
     """An external network, ready to run.
 
     name: what reports call it, with the beginning of its SHA-256
+    pixels: what it wants of its pictures
+    batch: the only size of a batch that it takes; None for any
     """
 
     name: str
     session: onnxruntime.InferenceSession
+    pixels: Pixels = Pixels()
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +109,11 @@ class Models:
         if given is None and not path.is_file():
             return f"no {role} network; give --{role} FILE.onnx or put it at {path}"
         return _load(path, role, given is not None)
+
+    def name(self, role: Role) -> str:
+        """What reports call the network of a role; empty where there is none."""
+        found = self.find(role)
+        return found.name if isinstance(found, Model) else ""
 
 
 def cache_folder() -> Path:
@@ -99,7 +145,9 @@ def _load(path: Path, role: Role, given: bool) -> Model:
     if len(session.get_outputs()) < len(SHAPES[role]) or not _fits(shapes, SHAPES[role]):
         found = " and ".join(str(shape) for shape in shapes)
         raise WeightsError(f"{path}: takes {found}, which is no network for --{role}; expected {CONTRACTS[role]}")
-    return Model(f"{KNOWN.get(digest, path.stem)} (sha256 {digest[:12]})", session)
+    known = KNOWN.get(digest, Known(path.stem, PIXELS[role]))
+    batch = shapes[0][0] if isinstance(shapes[0][0], int) else None
+    return Model(f"{known.name} (sha256 {digest[:12]})", session, known.pixels, batch)
 
 
 def _fits(found: Sequence[Sequence[int | str | None]], wanted: Sequence[Sequence[int]]) -> bool:

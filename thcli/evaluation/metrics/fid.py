@@ -1,0 +1,56 @@
+"""Fréchet Inception distance: how far the distribution of pictures is from that of the real ones.
+
+With fewer frames than the features have dimensions (2048) the covariances are of low rank and the distance depends on
+the number of frames: compare figures of equal counts only. Frames of one video resemble each other, so the figure over
+all pairs at once says more than that of one pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from thcli.errors import WeightsError
+from thcli.evaluation.embed import inception_features
+from thcli.evaluation.frechet import distance
+from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
+from thcli.evaluation.models import Models
+from thcli.evaluation.recording import Pair
+from thcli.records import Float
+
+DIMENSIONS = 2048
+"""Of Inception's pooled features; other layers give distances of another size."""
+
+
+def features(pair: Pair, models: Models) -> tuple[Float, Float] | Figure:
+    """Of the predicted and of the reference frames, [T, 2048] each."""
+    model = models.find("inception")
+    if isinstance(model, str):
+        return not_computed(model)
+    made, true = (inception_features(one, model) for one in (pair.predicted, pair.reference))
+    if made.shape[1] != DIMENSIONS:
+        raise WeightsError(
+            f"{model.name}: gives {made.shape[1]} features a frame; FID compares the {DIMENSIONS} of Inception's last "
+            "pooling, export that layer for --inception"
+        )
+    return made, true
+
+
+def measure(pair: Pair, models: Models) -> Figure:
+    """Between the pair's own frames."""
+    found = features(pair, models)
+    return found if isinstance(found, Figure) else replace(distance(*found), model=models.name("inception"))
+
+
+METRICS = (
+    Metric(
+        "fid",
+        "FID",
+        "Fréchet distance between the Inception features of all predicted and all reference frames; below 2048 frames "
+        "it depends on their number, so compare equal counts only",
+        "Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017",
+        "RGB 0..1, 256² resized to 299² (bilinear), to an external Inception network",
+        "lower",
+        measure,
+        Pooled(features, distance),
+    ),
+)
