@@ -18,6 +18,12 @@ from thcli.records import Float
 
 MODULES = (
     "lmd",
+    "mouth_l1",
+    "ssim",
+    "psnr",
+    "csim",
+    "fid",
+    "identity_fd",
     "opening",
     "sync",
     "loudness_sync",
@@ -25,6 +31,8 @@ MODULES = (
     "jitter",
     "beat_alignment",
     "blink_rate",
+    "warping_error",
+    "mouth_sharpness",
 )
 """Of ``thcli.evaluation.metrics``, in the order of the table's columns."""
 
