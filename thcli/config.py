@@ -29,12 +29,13 @@ class TrainOptions:
 
     steps: optimiser steps; the learning rate falls along a cosine to zero over them
     warmup: steps over which the learning rate first rises
-    batch_size: examples a step
+    batch_size: examples a step, of all processes together
     clip_norm: largest norm of the gradient
     val_every: steps between two looks at the held-out subjects
     patience: looks without a better score after which training stops early; 0 never
     ema: decay of the running mean of the weights which is evaluated and kept; 0 keeps the weights themselves
-    bf16: forward passes in bfloat16 where the machine has it
+    bf16: forward passes in bfloat16, on CUDA and on the CPU; weights, gradients and optimiser stay in float32. It has
+        float32's range, so no loss needs scaling, as it would in fp16, which is not offered
     """
 
     steps: int = 2000

@@ -1,9 +1,16 @@
 """``thgen train``: its errors, and what it reports of a run."""
 
+import json
+import re
+
 import pytest
 
 from thcli.training import stages
 from thcli.training.loop import TrainResult
+from thgen_models.detection import DetectionDims, DetectionNetwork
+from thgen_models.expression import ExpressionDims, ExpressionLearner
+from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
+from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 
 @pytest.mark.parametrize("stage", ["expression", "motion", "face-model"])
@@ -54,6 +61,93 @@ def test_unknown_device(thgen):
     said = thgen("train", "expression", "--data", "gone", "--out", "run", "--device", "cuda:99")
     assert (said.code, said.new) == (6, ())
     assert said.err == "thgen: error: --device cuda:99: no such device here; use --device cpu\n"
+
+
+def store(folder, name="store", clips=(("a", 0), ("b", None), ("c", 2))):
+    """An index, and the files it speaks of, empty."""
+    lines = [{"clip": c, "subject": c, "split": "train", "frames": 300, "av_lag": lag} for c, lag in clips]
+    for clip, _ in clips:
+        (folder / name / clip).mkdir(parents=True)
+        for file in ("speech.flac", "crop.mp4", "track.npz"):
+            (folder / name / clip / file).write_bytes(b"")
+    (folder / name / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+NETWORKS = {
+    "expression": (ExpressionLearner, ExpressionDims),
+    "motion": (HeadMotionLearner, HeadMotionDims),
+    "detection": (DetectionNetwork, DetectionDims),
+    "unprojection": (UnprojectionNetwork, UnprojectionDims),
+}
+
+
+@pytest.mark.parametrize(("stage", "clips", "steps"), [
+    ("expression", 2, 800), ("motion", 2, 2500), ("detection", 3, 2500), ("unprojection", 3, 5500),
+])  # fmt: skip
+def test_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
+    store(folder)
+    said = thgen("train", stage, "--data", "store", "--out", "run", "--device", "cpu", "--dry-run")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    assert list(lines) == ["stage", "data", "steps", "network", "memory", "device", "curves"]
+    assert lines["stage"] == stage and lines["device"] == "cpu"
+    assert lines["data"] == f"{clips} clips of {clips} subjects, {300 * clips} frames"
+    assert lines["steps"].startswith(f"{steps}, batches of ")
+    kind, dims = NETWORKS[stage]
+    own = sum(p.numel() for p in kind(dims()).parameters())
+    found = int(lines["network"].split()[0])
+    assert found == own if stage != "motion" else own < found < 2 * own  # and its discriminator
+    total, *parts = map(int, re.findall(r"(\d+) MB", lines["memory"]))
+    assert total == pytest.approx(sum(parts), abs=2) and parts[0] > 0 and parts[1] > 10
+
+
+def test_memory_of_a_step_goes_with_the_batch(thgen, folder):
+    store(folder)
+    sizes = []
+    for batch in (24, 48):
+        said = thgen("train", "unprojection", "--data", "store", "--out", "run", "--dry-run", "--device", "cpu",
+                     "--set", f"unprojection.train.batch_size={batch}")  # fmt: skip
+        sizes.append(int(re.findall(r"(\d+) MB a step", said.out)[0]))
+    assert sizes[1] == pytest.approx(2 * sizes[0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["expression", "--data", "gone"], 3, "gone: no index.jsonl there"),
+        (["expression", "--data", "deaf"], 3, "deaf: no training clips whose sound is known to fit the face (av_lag)"),
+        (["detection", "--data", "one"], 3, "one: training clips of one subject, expected two or more"),
+        (["motion", "--data", "store", "--set", "motion.network.breadth=3"], 2, "unknown key 'breadth'"),
+        (["expression", "--data", "store", "--weights", "gone"], 5, "gone: no such folder of weights"),
+        (["expression", "--data", "store", "--device", "cuda:99"], 6, "--device cuda:99: no such device here"),
+        (["face-model", "--data", "store"], 2, "train face-model: has no steps to plan; leave out --dry-run."),
+    ],
+)
+def test_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
+    store(folder)
+    store(folder, "deaf", [("a", None), ("b", None)])
+    store(folder, "one", [("a", 0)])
+    said = thgen("train", *arguments, "--out", "run", "--dry-run")
+    assert (said.code, said.out, said.new) == (code, "", ())
+    assert message in said.err and said.err.count("\n") == 1
+
+
+def test_dry_run_finds_lost_files(thgen, folder):
+    store(folder)
+    (folder / "store/c/speech.flac").unlink()
+    said = thgen("train", "motion", "--data", "store", "--out", "run", "--dry-run")
+    assert said.code == 3 and "store/c/speech.flac: no such file, though the index lists its clip" in said.err
+
+
+@pytest.mark.parametrize(("installed", "told"), [(True, 0), (False, 1)])
+def test_missing_tensorboard_is_said_once(thgen, monkeypatch, installed, told):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(stages, "run", lambda stage, data, out, **_: TrainResult(out / "x.safetensors", 1, {}))
+    said = thgen("train", "motion", "--data", "d", "--out", "r")
+    assert said.code == 0 and said.err.count("without TensorBoard") == told
+    assert "without TensorBoard" not in thgen("train", "face-model", "--data", "d", "--out", "r.safetensors").err
 
 
 def test_run_is_reported(thgen, folder, monkeypatch):

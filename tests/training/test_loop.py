@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header, load_checkpoint, read_header
-from thcli.config import TrainOptions
+from thcli.config import Config, TrainOptions, load_config
 from thcli.errors import ThgenError, UsageError, WeightsError
 from thcli.training.loop import Networks, train
+from thcli.training.pictures import COLOURS, PANEL, draw_curves, draw_meshes
 
 OPTIONS = TrainOptions(steps=40, warmup=4, lr=0.05, val_every=10, ema=0.9)
 
@@ -19,7 +22,7 @@ class Toy:
     """A linear map learns the identity, with dropout as a source of chance, beside a critic."""
 
     name = "toy"
-    header = Header("toy", {"width": 3}, data={"clips": 1})
+    header = Header("toy", {"width": 3}, config={"size": 3, "parts": [1, 2]}, data={"clips": 1})
 
     def __init__(self, score: float | None = None) -> None:
         self.score = score
@@ -86,6 +89,51 @@ def test_resume_with_other_options_is_refused(tmp_path: Path) -> None:
         train(Toy(), dataclasses.replace(OPTIONS, lr=0.1), tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"config": {"size": 4, "parts": [1, 2]}}, "made with other options"), ({"data": {"clips": 2}}, "other clips")],
+)
+def test_resume_of_another_stage_s_run_is_refused(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    train(Toy(), OPTIONS, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    stage = Toy()
+    stage.header = dataclasses.replace(Toy.header, **changed)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=message):
+        train(stage, OPTIONS, tmp_path, resume=True, config=Config())
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+class Scripted(Toy):
+    """Its looks at held-out subjects come out as written."""
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__()
+        self.scores = list(scores)
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        return {"score": self.scores.pop(0)}
+
+
+def test_best_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    result = train(Scripted(3, 1, 2, 4), OPTIONS, tmp_path)
+    assert (result.step, result.metrics) == (20, {"score": 1})
+    with pytest.raises(Interrupted):
+        train(Toy(), OPTIONS, tmp_path / "other", progress=interrupt_at(21))
+    best, then = (load_checkpoint(path / name, stage) for path, name, stage in (
+        (tmp_path, "toy.safetensors", "toy"), (tmp_path / "other", "state.safetensors", "toy-state"),
+    ))  # fmt: skip
+    assert all(torch.equal(best.tensors[name], then.tensors[f"average/{name}"]) for name in best.tensors)
+
+
+def test_best_and_patience_survive_a_resumed_run(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, patience=2)
+    with pytest.raises(Interrupted):
+        train(Scripted(3, 1, 2), options, tmp_path, progress=interrupt_at(32))
+    result = train(Scripted(1.5), options, tmp_path, resume=True)
+    assert (result.step, result.metrics, curve(tmp_path)[-1]["step"]) == (20, {"score": 1}, 40)
+    assert train(Scripted(), options, tmp_path, resume=True) == result
+
+
 def test_early_stop_after_patience(tmp_path: Path) -> None:
     result = train(Toy(score=1.0), dataclasses.replace(OPTIONS, patience=2), tmp_path)
     assert result.step == 10 and curve(tmp_path)[-1]["step"] == 30
@@ -126,6 +174,83 @@ def test_critic_is_not_moved_by_the_networks_loss(tmp_path: Path) -> None:
     initial = stage.build().critic
     assert initial is not None
     assert all(torch.equal(stage.critic[name], p) for name, p in initial.named_parameters())
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What a TensorBoard that is installed is told."""
+    said: list[tuple[object, ...]] = []
+
+    class SummaryWriter:
+        def __init__(self, out: str, purge_step: int | None) -> None:
+            said.append(("open", purge_step))
+
+        def __getattr__(self, name: str) -> object:
+            return lambda *given, **options: said.append((name, *given))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    return said
+
+
+class Illustrated(Toy):
+    def pictures(self, network: nn.Module) -> dict[str, np.ndarray]:
+        assert not network.training and not torch.is_grad_enabled()
+        return {"identity": np.zeros((2, 2, 3), np.uint8)}
+
+
+def test_tensorboard_gets_every_figure_and_a_picture_a_look(tmp_path: Path, board: list[tuple[object, ...]]) -> None:
+    train(Illustrated(), OPTIONS, tmp_path)
+    assert board[0] == ("open", None) and board[-1] == ("close",)
+    scalars = [(name, value, step) for what, name, value, step in (b for b in board if b[0] == "add_scalar")]
+    logged = [(name, value, line["step"]) for line in curve(tmp_path) for name, value in line.items() if name != "step"]
+    assert [(name, step) for name, _, step in scalars] == [(name, step) for name, _, step in logged]
+    assert [value for _, value, _ in scalars] == pytest.approx([value for _, value, _ in logged], abs=1e-6)
+    assert [b[1:4:2] for b in board if b[0] == "add_image"] == [("identity", step) for step in (10, 20, 30, 40)]
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path: Path, board: list[tuple[object, ...]]) -> None:
+    with pytest.raises(Interrupted):
+        train(Toy(), OPTIONS, tmp_path, progress=interrupt_at(27))
+    assert board[-1] == ("close",)
+    train(Toy(), OPTIONS, tmp_path, resume=True)
+    assert [b for b in board if b[0] == "open"] == [("open", None), ("open", 21)]
+
+
+def test_without_tensorboard_no_pictures_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Idle(Toy):
+        def pictures(self, network: nn.Module) -> dict[str, np.ndarray]:
+            raise AssertionError
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    train(Idle(), OPTIONS, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "state.safetensors", "toy.safetensors"}
+
+
+def test_curves_are_drawn_over_their_own_range() -> None:
+    rising, falling = np.linspace(-1, 1, 50, dtype=np.float32), np.linspace(5, 4, 50, dtype=np.float32)
+    picture = draw_curves({"one": {"rising": rising}, "two": {"falling": falling}})
+    top, bottom = np.split(picture, 2)
+    for panel, sign in ((top, -1), (bottom, 1)):
+        y, x = np.nonzero((panel[30:] == COLOURS[0]).all(-1))
+        assert np.corrcoef(x, y)[0, 1] * sign > 0.99 and np.ptp(y) > 0.9 * PANEL
+
+
+def test_meshes_are_drawn_where_they_are() -> None:
+    images = np.full((5, 32, 32, 3), 9, np.uint8)
+    meshes = np.full((5, 1, 3), 7, np.float32)
+    meshes[4] = [[3, 40, 0]]
+    picture = draw_meshes(images, meshes)
+    assert picture.shape == (64, 128, 3)
+    dots = np.argwhere((picture == (90, 255, 120)).all(-1))
+    assert sorted(map(tuple, dots.tolist())) == [(7, 7), (7, 39), (7, 71), (7, 103), (63, 3)]
+
+
+def test_configuration_is_noted(tmp_path: Path) -> None:
+    config = load_config("tiny", ["motion.train.steps=7"])
+    train(Toy(), OPTIONS, tmp_path, config=config)
+    assert load_config(tmp_path / "config.yaml") == config
 
 
 def test_bfloat16(tmp_path: Path) -> None:

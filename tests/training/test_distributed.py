@@ -1,0 +1,193 @@
+"""Two processes on the CPU, as torchrun starts them, beside one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from thcli.checkpoints import load_checkpoint, shipped_weights
+from thcli.clips.encode import VideoWriter
+from thcli.data.store import CROP, SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
+from thcli.errors import UsageError
+from thcli.face_model import FaceModel
+from thcli.records import FaceTrack
+from thcli.training import stages
+from thcli.training.distributed import ALONE, Processes
+
+FRAMES = 240
+SHARED = """
+import sys
+from pathlib import Path
+from thcli.training import stages
+from thcli.training.distributed import processes
+with processes() as world:
+    for run in sys.argv[3:]:
+        stage, out, *overrides = run.split()
+        stages.run(stage, Path(sys.argv[1]), Path(sys.argv[2]) / out, config="tiny", overrides=overrides,
+                   device="cpu", world=world)
+"""
+"""STORE OUT RUN…: train several stages, one after the other, in the same processes."""
+SAME = {
+    "expression": ("expression.network.dropout=0", "expression.train.batch_size=4", "expression.train.clip_norm=0.1"),
+    "motion": ("motion.train.batch_size=4",),
+    "detection": ("detection.train.batch_size=4",),
+    "unprojection": ("unprojection.train.batch_size=4",),
+}
+"""Options under which a stage is the same in one process as in two: without chance inside its network."""
+DROPOUT = ("expression.network.dropout=0.35", "expression.train.batch_size=4")
+OUT_OF_MEMORY = """
+import os
+from thcli.commands.main import main
+from thcli.training.head_motion import HeadMotionStage
+make, calls = HeadMotionStage.batch, []
+def batch(self, random):
+    calls.append(1)
+    if os.environ["RANK"] == "1" and len(calls) == 3:
+        raise MemoryError
+    return make(self, random)
+HeadMotionStage.batch = batch
+main()
+"""
+"""``thgen`` whose second process fails in the third step, after a first look."""
+CHECKPOINT = {"motion": "head_motion"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four subjects with a sound, a moving head and face, and pictures of a disc."""
+    root = tmp_path_factory.mktemp("data") / "store"
+    model = FaceModel.load(shipped_weights() / "face_model.safetensors")
+    for number, subject in enumerate("abcd"):
+        random = np.random.default_rng(number)
+        slow = np.cumsum(random.normal(size=(FRAMES, 26)), axis=0).astype(np.float32)
+        slow = slow - slow.mean(0)
+        mesh = (model.canonical + model.displacement(0.1 * slow[:, :20])) * 60 + 128
+        pose, zeros = 0.01 * slow[:, 20:], np.zeros((FRAMES, 4), np.float32)
+        mesh, ones = mesh.astype(np.float32), np.ones(FRAMES, np.float32)
+        track = FaceTrack(zeros, mesh, mesh[:, :68], pose, 60.0, ones, (256, 256), "made up")
+        with StoreWriter(root).clip(ClipMeta(subject, subject, "train", FRAMES, av_lag=0)) as folder:
+            save_track(folder / TRACK, track)
+            with wave.open(str(folder / SPEECH), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(random.integers(-9999, 9999, FRAMES * 640).astype("<i2").tobytes())
+            with VideoWriter(folder / CROP, (256, 256), None, 8) as video:
+                for _ in range(8):
+                    video.write(np.full((256, 256, 3), 40 * (number + 1), np.uint8))
+    write_index(root)
+    return root
+
+
+def two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """``torchrun --nproc-per-node 2`` with ``arguments``."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def both(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same runs by ``one`` process and by ``two``, and one with dropout."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("one", "two")}
+    script = folders["two"] / "shared.py"
+    script.write_text(SHARED)
+    runs = [(stage, stage, given) for stage, given in SAME.items()] + [("expression", "dropout", DROPOUT)]
+    done = two(script, store, folders["two"], *(" ".join((stage, out, *given)) for stage, out, given in runs))
+    assert done.returncode == 0, done.stderr
+    for stage, out, given in runs:
+        stages.run(stage, store, folders["one"] / out, config="tiny", overrides=given, device="cpu")
+    return folders
+
+
+def command(stage: str, store: Path, out: Path, *changes: str) -> list[str | Path]:
+    """Arguments of ``thgen``."""
+    given = [part for change in (*SAME[stage], *changes) for part in ("--set", change)]
+    return ["train", stage, "--data", store, "--out", out, "--config", "tiny", "--device", "cpu", *given]
+
+
+def curve(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def files(run: Path) -> set[str]:
+    return {path.name for path in run.iterdir() if not path.name.startswith("events.")}
+
+
+@pytest.mark.parametrize("stage", SAME)
+def test_two_processes_follow_the_curve_of_one(both: dict[str, Path], stage: str) -> None:
+    one, two = (curve(both[name] / stage) for name in ("one", "two"))
+    assert [line["step"] for line in one] == [1, 2, 3, 4]
+    for alone, shared in zip(one, two, strict=True):
+        assert shared == pytest.approx(alone, rel=1e-3, abs=1e-5)
+    assert files(both["one"] / stage) == files(both["two"] / stage)
+
+
+@pytest.mark.parametrize("stage", SAME)
+def test_two_processes_end_with_the_weights_of_one(both: dict[str, Path], stage: str) -> None:
+    name = CHECKPOINT.get(stage, stage)
+    alone, shared = (load_checkpoint(both[n] / stage / f"{name}.safetensors", name) for n in ("one", "two"))
+    assert alone.header.step == shared.header.step and alone.header.config == shared.header.config
+    # the tracker's second looks are misplaced at random, see ``both_looks``
+    keys = [key for key in alone.tensors if not key.startswith(("mouth.", "eye."))]
+    made, expected = (torch.cat([c.tensors[key].float().flatten() for key in keys]) for c in (shared, alone))
+    # Adam makes a step of any gradient, so a few weights whose gradient is hardly more than rounding go their own way
+    assert torch.isclose(made, expected, rtol=1e-3, atol=2e-4).float().mean() > 0.999
+
+
+def test_what_networks_draw_at_random_differs_a_little(both: dict[str, Path], store: Path, tmp_path: Path) -> None:
+    """Dropout masks are each process's own; the rest of a step is not touched."""
+    one, two = (curve(both[name] / "dropout")[0] for name in ("one", "two"))
+    assert two["position"] != one["position"] and two["position"] == pytest.approx(one["position"], rel=0.1)
+
+
+def test_the_first_process_speaks_for_all(both: dict[str, Path], store: Path, tmp_path: Path) -> None:
+    done = two("-m", "thcli", *command("motion", store, tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("head_motion.safetensors: step ") == 1 and done.stdout == ""
+    assert curve(tmp_path / "run") == curve(both["two"] / "motion")
+
+
+def test_one_process_out_of_memory_ends_both_and_one_resumes(
+    both: dict[str, Path], store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cut.py").write_text(OUT_OF_MEMORY)
+    done = two(tmp_path / "cut.py", *command("motion", store, tmp_path / "run"))
+    assert done.returncode != 0
+    assert re.findall("^thgen: .*$", done.stderr, re.MULTILINE) == [
+        "thgen: error: out of memory; use a shorter or smaller clip, or --device cpu"
+    ]
+    stages.run("motion", store, tmp_path / "run", config="tiny", overrides=SAME["motion"], device="cpu", resume=True)
+    resumed, whole = curve(tmp_path / "run"), curve(both["one"] / "motion")
+    assert [line["step"] for line in resumed] == [1, 2, 3, 4]
+    for line, expected in zip(resumed, whole, strict=True):
+        assert line == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_a_mistake_is_said_once(store: Path, tmp_path: Path) -> None:
+    done = two("-m", "thcli", *command("motion", store, tmp_path / "run", "motion.train.batch_size=3"))
+    assert done.returncode != 0
+    assert re.findall("^thgen: .*$", done.stderr, re.MULTILINE) == [
+        "thgen: error: batch_size 3: cannot be shared by 2 processes; give a multiple of it"
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_torchrun_there_is_nothing_to_share() -> None:
+    layer = torch.nn.BatchNorm1d(3)
+    before = dict(vars(layer))
+    ALONE.share(layer, "forward")
+    ALONE.check_batch(7)
+    assert vars(layer) == before and ALONE.first(lambda: 5) == 5 and ALONE.fails_first()
+
+
+def test_a_numbered_gpu_cannot_be_shared() -> None:
+    with pytest.raises(UsageError, match=r"--device cuda:1: 2 processes need a GPU each; give --device cuda"):
+        Processes(0, 2, None).device("cuda:1")  # type: ignore[arg-type]
