@@ -12,7 +12,8 @@ from thcli.data.store import Store
 from thcli.pipeline.picture import draw_frames, match
 from thcli.pipeline.target import Driven, Tracked
 from thcli.render.attachment import prior_attachment
-from thcli.suite.ablation import ABLATED, FlatRenderer, laid_on
+from thcli.rotations import to_matrix
+from thcli.suite.ablation import ABLATED, FlatRenderer, InPlace, laid_on, one_reference, one_reference_hard
 from thcli.suite.case import load_case
 from thcli.suite.choice import choose_clips
 from thcli.suite.methods import METHODS, choose_methods
@@ -132,6 +133,18 @@ def test_without_warping_only_mouth_and_eyes_are_drawn(cases, drawn):
     assert max(moving) > 0.4
 
 
+def test_in_place_is_where_the_reference_s_head_is(cases):
+    person = cases("nodding").person(3)
+    own = person.track.select(person.chosen)
+    away = np.float32([20, 5, 0])
+    moved = own.pose.copy()
+    moved[:, 3:] -= to_matrix(own.pose[:, :3]) @ (away * np.float32(own.scale))
+    elsewhere = Tracked(replace(own, mesh=own.mesh + away, pose=moved))
+    target = InPlace(person, elsewhere, np.arange(3))
+    np.testing.assert_array_equal(target.pose, own.pose)
+    np.testing.assert_allclose(target.meshes(slice(1, 3)), own.mesh[1:], atol=0.01)
+
+
 def test_one_reference_needs_no_attention(drawn):
     assert drawn("w/o Hybrid-Attention", 1).tobytes() == drawn("thgen", 1).tobytes()
 
@@ -174,8 +187,6 @@ def test_the_weights_of_ablations(cases):
     case = cases("nodding")
     person = case.person(3)
     base, mouth, _ = match(person, Tracked(case.track))
-    from thcli.suite.ablation import one_reference, one_reference_hard
-
     same = one_reference(person, Tracked(case.track))
     assert all(weights is same[0] for weights in same) and same[0].tobytes() == base.tobytes()
     assert mouth.tobytes() != base.tobytes()
