@@ -13,7 +13,7 @@ from PIL import Image
 from thcli.clips.encode import VideoWriter
 from thcli.errors import UsageError
 from thcli.evaluation.report import report as reporting
-from thcli.motion.curves import write_curves
+from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import GenerateOptions, generate, plan
 from thcli.records import N_EXPRESSION, Drive
 
@@ -51,14 +51,14 @@ def keys(data) -> set[str]:
 def plain(inputs, tmp_path_factory):
     """A report on the photo, with nothing unusual asked for; its sidecar; the folder with the video."""
     folder = tmp_path_factory.mktemp("plain")
-    return *report_of(inputs, folder), folder
+    return *report_of(inputs, folder, save_curves=folder / "curves.csv"), folder
 
 
 def test_the_report_does_not_change_the_video(inputs, plain, tmp_path):
     generate(inputs / "photo.png", inputs / "speech.wav", tmp_path / "out.mp4", GenerateOptions(device="cpu"))
     assert (tmp_path / "out.mp4").read_bytes() == (plain[2] / "out.mp4").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"out.mp4", "out.mp4.json"}
-    assert {path.name for path in plain[2].iterdir()} == {"out.mp4", "out.mp4.json", "report.json"}
+    assert {path.name for path in plain[2].iterdir()} == {"curves.csv", "out.mp4", "out.mp4.json", "report.json"}
     assert "report" not in json.loads((tmp_path / "out.mp4.json").read_text())
 
 
@@ -79,10 +79,10 @@ def test_what_was_asked_for_comes_out(plain):
     assert len(data["curves"]["mouth"]) == data["made"]["frames"] == FRAMES
 
 
-def test_motion_that_fits_is_in_range_and_three_times_as_much_is_not(inputs, tmp_path):
+def test_motion_that_fits_is_in_range_and_three_times_as_much_is_not(inputs, plain, tmp_path):
     curves = tmp_path / "curves.csv"
-    turning = np.zeros((25, 6), np.float32)
-    turning[:, 1] = np.radians(4) * np.sin(np.arange(25) / 5)
+    turning = read_curves(plain[2] / "curves.csv").pose[:1].repeat(25, 0)
+    turning[:, 1] += np.radians(4) * np.sin(np.arange(25) / 5)
     write_curves(curves, Drive(turning, np.zeros((25, N_EXPRESSION), np.float32), np.zeros(25, np.float32)))
     given = {"sound": "second.wav", "motion": str(curves)}
     data, _ = report_of(inputs, tmp_path, **given)

@@ -74,7 +74,7 @@ def _warnings(report: Report) -> str:
     if not report.warnings:
         return '<p class="fine">Nothing about the reference, the motion or the sound calls for a warning.</p>'
     items = "".join(f"<li>{escape(advice.text[0].upper() + advice.text[1:])}.</li>" for advice in report.warnings)
-    return f"<ul>{items}</ul>"
+    return f'<section class="warnings"><h2>Warnings</h2><ul>{items}</ul></section>'
 
 
 def _video(report: Report) -> str:
@@ -108,7 +108,7 @@ def _sheet(pictures: Sequence[tuple[float, Image]]) -> str:
 
 def _panels(report: Report, curves: dict[str, list[float | None]]) -> str:
     look = report.job.look
-    ranges = [(float(v.min()), float(v.max())) if look.seconds else None for v in look.rotation.T]
+    ranges = [(float(values.min()), float(values.max())) for values in look.rotation.T]
     panels = [
         Panel(f"Head {axis}", f"degrees, positive {TURNS[axis]}", [Line(axis, "video", "a")], 1, 6.0, band)
         for axis, band in zip(AXES, ranges, strict=True)
@@ -167,4 +167,6 @@ def _details(record: Any) -> str:
         return f"<dl>{rows}</dl>"
     if isinstance(record, (list, tuple)):
         return escape(" × ".join(str(value) for value in record))
-    return escape("–" if record is None else str(record))
+    if record is None:
+        return "–"
+    return ("yes" if record else "no") if isinstance(record, bool) else escape(str(record))

@@ -34,7 +34,7 @@ class Panel:
     """One plot.
 
     digits: of the values read out; least: span that the scale has at least
-    band: (low, high) of what is marked as the reference's range; fill: the curve that is shaded behind, 0..1
+    band: (low, high) of what is marked as the reference's; fill: the curve that is shaded behind, 0..1
     """
 
     title: str
@@ -60,7 +60,7 @@ def draw(panel: Panel, curves: dict[str, list[float | None]], last: bool) -> str
         parts.append(f'<path class="fill {panel.fill.style}" d="{_area(curves[panel.fill.key])}"/>')
     if panel.band is not None:
         top, bottom = y(panel.band[1]), y(panel.band[0])
-        parts.append(f'<rect class="band" x="0" width="{WIDTH}" y="{top:.2f}" height="{max(bottom - top, 0.5):.2f}"/>')
+        parts.append(f'<rect class="band" x="0" width="{WIDTH}" y="{top:.2f}" height="{max(bottom - top, 1.5):.2f}"/>')
     grid = "".join(f"M0 {y(value):.2f}H{WIDTH}" for value in up)
     grid += "".join(f"M{WIDTH * FPS * value / frames:.2f} 0V{HEIGHT}" for value in across)
     parts.append(f'<path class="grid" d="{grid}"/>')
@@ -89,7 +89,7 @@ def _legend(panel: Panel) -> str:
         for line in lines
     ]
     if panel.band is not None:
-        items.append('<span class="range"><i></i>reference’s range</span>')
+        items.append('<span class="range"><i></i>reference</span>')
     return "".join(items)
 
 

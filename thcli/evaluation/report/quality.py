@@ -46,7 +46,7 @@ KINDS = (
          "Distortion hides it: lower --motion-scale, or choose a more frontal reference."),
     Kind("opening_followed", "Mouth does what was asked", "", 2,
          "Correlation of the mouth opening seen in the video with the one that was asked for.",
-         "A mouth that hardly opens in the reference cannot open well: choose another part with --start."),
+         "It cannot where the reference hardly opens it: choose a reference in which the person speaks."),
     Kind("loudness_correlation", "Mouth follows the sound", "", 2,
          "Correlation of the mouth opening seen with how open it sounds, at the best lag.",
          "Clean or louder speech helps; music and other voices mislead the mouth."),
@@ -58,7 +58,8 @@ KINDS = (
     Kind("outside_range", "Turned beyond the references", "share", 1,
          "Frames whose head is turned further than the references support.",
          "Lower --motion-scale, or give a reference that moves more."),
-    Kind("jitter", "Jitter", "", 3, "Trembling of the face from frame to frame.", ""),
+    Kind("jitter", "Jitter", "°/frame³", 2, "Trembling of the head: mean third difference of its rotation.",
+         "A larger and sharper face in the reference trembles less."),
     Kind("blink_rate", "Blinks", "a minute", 0, "How often the eyes close.", "Set --blink SECONDS."),
     Kind("mouth_sharpness", "Sharpness of the mouth", "", 2,
          "Detail in the mouth region over that in the nearest reference frames.",
@@ -106,7 +107,6 @@ def qualities(job: Job, seen: Seen) -> list[Quality]:
     return [
         Quality(kind, figures[kind.name], normal_of(kind.name, beside.get(kind.name)), beside.get(kind.name))
         for kind in KINDS
-        if kind.name in figures
     ]
 
 

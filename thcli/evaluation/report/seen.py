@@ -11,8 +11,9 @@ import numpy as np
 from thcli.clips.decode import stream_frames
 from thcli.errors import NoFaceError, WeightsError
 from thcli.evaluation.baselines import nearest
-from thcli.evaluation.compare import all_metrics, measure
-from thcli.evaluation.metric import Figure, Metric, not_computed
+from thcli.evaluation.compare import measure
+from thcli.evaluation.metric import Figure, not_computed
+from thcli.evaluation.metrics import blink_rate, csim, jitter, loudness_sync, mouth_sharpness
 from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.report.job import Job
@@ -26,8 +27,8 @@ from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Fl
 
 PIECE = 10 * FPS
 """Frames that are held in memory and measured at a time; figures are means over such pieces."""
-METRICS = ("loudness_correlation", "loudness_lag", "jitter", "blink_rate", "mouth_sharpness")
-IDENTITY = ("csim",)
+METRICS = (*loudness_sync.METRICS, *jitter.METRICS, *blink_rate.METRICS, *mouth_sharpness.METRICS)
+IDENTITY = csim.METRICS
 IDENTITY_STEP = 10
 """Frames between those whose identity is looked at: it changes slowly, and its network takes longest."""
 PICTURES = 12
@@ -88,19 +89,15 @@ def pieces(frames: int) -> list[slice]:
 def measure_piece(piece: Recording, references: Recording) -> dict[str, Figure]:
     """Figures of a piece; those that compare do so with the reference frames nearest in pose and lips."""
     if piece.track is None or references.track is None:
-        return {metric.name: not_computed("no face found") for metric in _metrics(METRICS + IDENTITY)}
+        return {metric.name: not_computed("no face found") for metric in METRICS + IDENTITY}
     pair = Pair(piece, references.select(nearest(references.track, piece.track)))
     some = slice(0, len(pair), IDENTITY_STEP)
     few = Pair(pair.predicted.select(some), pair.reference.select(some))
     try:
-        identity = measure(few, _metrics(IDENTITY), Models())
+        identity = measure(few, IDENTITY, Models())
     except WeightsError as error:  # a wrong file in the user's cache does not spoil a report
-        identity = {metric.name: not_computed(str(error)) for metric in _metrics(IDENTITY)}
-    return measure(pair, _metrics(METRICS), Models()) | identity
-
-
-def _metrics(names: Sequence[str]) -> list[Metric]:
-    return [metric for metric in all_metrics() if metric.name in names]
+        identity = {metric.name: not_computed(str(error)) for metric in IDENTITY}
+    return measure(pair, METRICS, Models()) | identity
 
 
 def pooled(parts: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
