@@ -42,7 +42,7 @@ def portrait() -> Image:
     """NASA's portrait of Eileen Collins, in the public domain, as scikit-image carries it: [512, 512, 3] uint8."""
     from skimage import data
 
-    picture: Image = data.astronaut()  # type: ignore[no-untyped-call]
+    picture: Image = data.astronaut()
     return picture
 
 

@@ -118,3 +118,49 @@ def made_sound(loudness: Float) -> Speech:
     steps = (np.arange(len(noise)) + 0.5) / SAMPLES_PER_FRAME - 0.5
     envelope = np.interp(steps, np.arange(len(loudness)), loudness)
     return Speech((0.2 * noise * (0.02 + envelope)).clip(-1, 1).astype(np.float32), Path("made.wav"))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Callable[..., Path]:
+    """network(name, inputs, width): an ONNX file whose features are the picture's means, a pixel apart.
+
+    inputs: shapes without the batch; width: D. Feature d of [B, D] is the mean over channels of every D-th pixel
+    from d on, so that what it sees is known; batch: a fixed size, or any
+    """
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    def make(
+        name: str = "net.onnx",
+        inputs: tuple[tuple[int, ...], ...] = ((3, 112, 112),),
+        width: int = 16,
+        batch: int | str = "B",
+    ) -> Path:
+        takes = [
+            helper.make_tensor_value_info(f"in{i}", TensorProto.FLOAT, [batch, *shape])
+            for i, shape in enumerate(inputs)
+        ]
+        gives = [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, None) for i in range(len(inputs))]
+        nodes, constants = [], []
+        for i, shape in enumerate(inputs):
+            count = int(np.prod(shape))
+            kept = width * (count // width)
+            constants += [
+                helper.make_tensor(f"flat{i}", TensorProto.INT64, [2], [-1, count]),
+                helper.make_tensor(f"low{i}", TensorProto.INT64, [1], [0]),
+                helper.make_tensor(f"high{i}", TensorProto.INT64, [1], [kept]),
+                helper.make_tensor(f"axis{i}", TensorProto.INT64, [1], [1]),
+                helper.make_tensor(f"parts{i}", TensorProto.INT64, [3], [-1, kept // width, width]),
+            ]
+            nodes += [
+                helper.make_node("Reshape", [f"in{i}", f"flat{i}"], [f"a{i}"]),
+                helper.make_node("Slice", [f"a{i}", f"low{i}", f"high{i}", f"axis{i}"], [f"b{i}"]),
+                helper.make_node("Reshape", [f"b{i}", f"parts{i}"], [f"c{i}"]),
+                helper.make_node("ReduceMean", [f"c{i}"], [f"out{i}"], axes=[1], keepdims=0),
+            ]
+        graph = helper.make_graph(nodes, "net", takes, gives, constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    return make

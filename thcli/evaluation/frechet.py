@@ -30,4 +30,4 @@ def distance(made: Float, true: Float) -> Figure:
 def _root(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """A [min(N, D), D] with AᵀA the unbiased covariance of features [N, D]."""
     centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return np.linalg.qr(centred, mode="r")
+    return np.asarray(np.linalg.qr(centred, mode="r"))

@@ -31,7 +31,7 @@ METRICS = (
     Metric(
         "csim",
         "CSIM",
-        "cosine between the identity embeddings of both faces at the same time, mean over frames; 1 is the same picture",
+        "cosine of the identity embeddings of both faces at the same time, mean over frames; equal pictures have 1",
         "Zakharov et al., Few-Shot Adversarial Learning of Realistic Neural Talking Head Models, ICCV 2019; ArcFace: "
         "Deng et al., CVPR 2019",
         "RGB faces of 112², aligned to ArcFace's five points, to an external identity network: values in -1..1, or as "

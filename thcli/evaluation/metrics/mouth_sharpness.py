@@ -52,7 +52,7 @@ METRICS = (
     Metric(
         "mouth_sharpness",
         "mouth sharpness",
-        "variance of the luma's Laplacian around the mouth, mean over frames, over that of the reference; 1 is as sharp",
+        "variance of the luma's Laplacian around the mouth, mean over frames, over the reference's; 1 is as sharp",
         "variance of the Laplacian: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000",
         f"luma at 256² in a square of {SIDE} times the lips' longer side, each video's from its own track",
         "real",
