@@ -120,7 +120,8 @@ def test_memory_of_a_step_goes_with_the_batch(thgen, folder):
         (["motion", "--data", "store", "--set", "motion.network.breadth=3"], 2, "unknown key 'breadth'"),
         (["expression", "--data", "store", "--weights", "gone"], 5, "gone: no such folder of weights"),
         (["expression", "--data", "store", "--device", "cuda:99"], 6, "--device cuda:99: no such device here"),
-        (["face-model", "--data", "store"], 2, "train face-model: has no steps to plan; leave out --dry-run."),
+        (["face-model", "--data", "store"], 2, "train face-model: has no steps; leave out --dry-run."),
+        (["motion", "--data", "store", "--init", "gone"], 5, "gone: no such checkpoint"),
     ],
 )
 def test_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
@@ -153,13 +154,28 @@ def test_missing_tensorboard_is_said_once(thgen, monkeypatch, installed, told):
 def test_run_is_reported(thgen, folder, monkeypatch):
     def run(stage, data, out, *, progress, **options):
         assert (stage, str(data), options["resume"], options["overrides"]) == ("motion", "d", True, ("a=1", "b=2"))
+        assert str(options["init"]) == "i"
         progress(1, 2, {"total": 0.5})
         progress(2, 2, {"total": 0.25})
         return TrainResult(out / "head_motion.safetensors", 2, {"score": 0.25})
 
     monkeypatch.setattr(stages, "run", run)
     said = thgen(
-        "train", "motion", "--data", "d", "--out", "r", "--resume", "--set", "a=1", "--set", "b=2", "--progress", "json"
+        "train",
+        "motion",
+        "--data",
+        "d",
+        "--out",
+        "r",
+        "--resume",
+        "--init",
+        "i",
+        "--set",
+        "a=1",
+        "--set",
+        "b=2",
+        "--progress",
+        "json",
     )
     assert said.code == 0
     assert '"stage": "motion", "done": 2, "total": 2' in said.err

@@ -32,14 +32,15 @@ STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; start anew where there is none.")
+@click.option("--init", type=options.PATH, metavar="CHECKPOINT", help="Start from the weights of an earlier run.")
 @options.device
 @options.weights
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
 @options.progress
 @options.debug
 def command(
-    stage: str, data: Path, out: Path, config: str | None, overrides: tuple[str, ...], resume: bool, device: str,
-    weights: Path | None, dry_run: bool, progress: str,
+    stage: str, data: Path, out: Path, config: str | None, overrides: tuple[str, ...], resume: bool,
+    init: Path | None, device: str, weights: Path | None, dry_run: bool, progress: str,
 ) -> None:  # fmt: skip
     """Train the networks on preprocessed clips.
 
@@ -52,9 +53,11 @@ def command(
     from thcli.training import stages
     from thcli.training.distributed import processes
 
-    if dry_run and stage in stages.FITTED:
-        raise click.UsageError(f"train {stage}: has no steps to plan; leave out --dry-run.")
-    given: dict[str, Any] = {"config": config, "overrides": overrides, "device": device, "weights": weights}
+    if (dry_run or init) and stage in stages.FITTED:
+        raise click.UsageError(f"train {stage}: has no steps; leave out {'--dry-run' if dry_run else '--init'}.")
+    given: dict[str, Any] = {
+        "config": config, "overrides": overrides, "init": init, "device": device, "weights": weights,
+    }  # fmt: skip
     with processes() as world, _one_voice(world):
         if dry_run:
             from thcli.training.plan import plan

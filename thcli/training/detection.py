@@ -35,6 +35,7 @@ def train_detection(
     *,
     device: str = "cpu",
     resume: bool = False,
+    init: Path | None = None,
     world: World = ALONE,
 ) -> TrainResult:
     """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
@@ -42,7 +43,15 @@ def train_detection(
     stage = DetectionStage(load_faces(Store(data), "train", section.every), section, device)
     world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
     result = train(
-        stage, section.train, out, device=device, resume=resume, progress=progress, config=config, world=world
+        stage,
+        section.train,
+        out,
+        device=device,
+        resume=resume,
+        init=init,
+        progress=progress,
+        config=config,
+        world=world,
     )
     world.first(lambda: export.finish(DetectionNetwork(stage.dims), stage.name, result, export_onnx))
     return result

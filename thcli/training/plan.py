@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import find_weights
+from thcli.checkpoints import find_weights, load_checkpoint
 from thcli.config import Config, load_config, make_dims
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError
@@ -80,6 +80,7 @@ def plan(
     *,
     config: str | None = None,
     overrides: Sequence[str] = (),
+    init: Path | None = None,
     device: str = "auto",
     weights: Path | None = None,
     world: World = ALONE,
@@ -94,6 +95,8 @@ def plan(
     world.check_batch(section.train.batch_size)
     if stage in ("expression", "unprojection"):
         find_weights("face_model.safetensors", weights)
+    if init is not None:
+        load_checkpoint(init, "head_motion" if stage == "motion" else stage)
     store = Store(data)
     clips = _usable(stage, store)
     frames = sum(meta.frames for meta in clips)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from thcli.config import Config, load_config
 from thcli.data.store import ClipMeta, Store
@@ -27,6 +28,7 @@ def run(
     config: str | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
+    init: Path | None = None,
     device: str = "auto",
     weights: Path | None = None,
     progress: Progress | None = None,
@@ -35,6 +37,7 @@ def run(
     """Train one stage on the store ``data`` into the folder ``out`` (``face-model``: into the file ``out``).
 
     config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
+    init: a checkpoint of the same stage and sizes to start from, where nothing is resumed
     weights: where to look first for weights that the stage builds on, such as the face model
     world: the processes that share the work, see ``training.distributed``
     Raises UsageError, MediaError, WeightsError, DeviceError.
@@ -44,7 +47,17 @@ def run(
         return world.first(lambda: (_face_model if stage == "face-model" else _mouth_interior)(data, out))
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
-    return _network(stage, data, out, chosen, resume, world.device(device), weights, progress, world)
+    running = _Running(device=world.device(device), resume=resume, init=init, world=world)
+    return _network(stage, data, out, chosen, weights, progress, running)
+
+
+class _Running(TypedDict):
+    """What all stages with steps are told alike."""
+
+    device: str
+    resume: bool
+    init: Path | None
+    world: World
 
 
 def _network(
@@ -52,27 +65,25 @@ def _network(
     data: Path,
     out: Path,
     config: Config,
-    resume: bool,
-    device: str,
     weights: Path | None,
     progress: Progress | None,
-    world: World,
+    running: _Running,
 ) -> TrainResult:
     if stage == "expression":
         from thcli.training.expression import train_expression
 
-        return train_expression(data, out, config, progress, device=device, resume=resume, weights=weights, world=world)
+        return train_expression(data, out, config, progress, weights=weights, **running)
     if stage == "motion":
         from thcli.training.head_motion import train_head_motion
 
-        return train_head_motion(data, out, config.motion, progress, device=device, resume=resume, world=world)
+        return train_head_motion(data, out, config.motion, progress, **running)
     if stage == "detection":
         from thcli.training.detection import train_detection
 
-        return train_detection(data, out, config, progress, device=device, resume=resume, world=world)
+        return train_detection(data, out, config, progress, **running)
     from thcli.training.unprojection import train_unprojection
 
-    return train_unprojection(data, out, config, progress, device=device, resume=resume, weights=weights, world=world)
+    return train_unprojection(data, out, config, progress, weights=weights, **running)
 
 
 def _face_model(data: Path, out: Path) -> TrainResult:

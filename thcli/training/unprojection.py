@@ -50,6 +50,7 @@ def train_unprojection(
     *,
     device: str = "cpu",
     resume: bool = False,
+    init: Path | None = None,
     weights: Path | None = None,
     world: World = ALONE,
 ) -> TrainResult:
@@ -60,7 +61,15 @@ def train_unprojection(
     stage = UnprojectionStage(samples, section, model.canonical, device)
     world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
     result = train(
-        stage, section.train, out, device=device, resume=resume, progress=progress, config=config, world=world
+        stage,
+        section.train,
+        out,
+        device=device,
+        resume=resume,
+        init=init,
+        progress=progress,
+        config=config,
+        world=world,
     )
     world.first(lambda: export.finish(UnprojectionNetwork(stage.dims), stage.name, result, export_onnx))
     return result
