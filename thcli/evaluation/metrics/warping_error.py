@@ -3,7 +3,7 @@
 Lai et al. warp the following frame onto each frame by the optical flow between them and take the mean squared
 difference where nothing is hidden. Their flow is FlowNet 2's of the unprocessed video; here it is that of the measured
 video itself, because a video made from sound alone moves otherwise than the real one, and the estimator is
-scikit-image's iterative Lucas-Kanade. So figures compare within a table, not with published ones.
+scikit-image's iterative Lucas-Kanade, on luma without its slow changes. So figures compare within a table, not with published ones.
 
 Hidden is what the flow there and back does not bring home (Sundaram et al., ECCV 2010, as in Lai et al.), or what
 leaves the picture. A still picture has no error at all: best is what the real video has.
@@ -55,12 +55,14 @@ def warping_error(frame: Image, following: Image) -> float | None:
 
 
 def _reduced(frame: Image) -> Float:
-    """Luma [128, 128] in 0..1."""
+    """Luma [128, 128] less that of its surroundings: what the eye follows, and what a change of light leaves alone."""
+    from scipy.ndimage import gaussian_filter
     from skimage.color import rgb2gray
     from skimage.transform import downscale_local_mean
 
     scale = len(frame) // SIDE
-    return np.asarray(downscale_local_mean(rgb2gray(frame), (scale, scale)), np.float32)
+    luma = np.asarray(downscale_local_mean(rgb2gray(frame), (scale, scale)), np.float32)
+    return luma - gaussian_filter(luma, RADIUS)
 
 
 def _flow(first: Float, second: Float) -> NDArray[np.float64]:
