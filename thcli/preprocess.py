@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 import io
+import math
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import numpy as np
 
 from thcli.checkpoints import write_atomic
 from thcli.data.audio_motion import mouth_lag
-from thcli.data.sources import SOUNDS, VIDEOS, Source, find_sources
-from thcli.data.store import CROP, SPEECH, TRACK, StoreWriter, save_track, write_index
-from thcli.errors import MediaError, NoFaceError, ThgenError, UsageError
+from thcli.data.processes import spread
+from thcli.data.sources import FILES, SOUNDS, VIDEOS, Source, check_splits, find_sources
+from thcli.data.store import CROP, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
+from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
 from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
 
@@ -34,8 +35,16 @@ FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh":
 """What of a face track goes into the file of each kind, besides size, tracker and confidence."""
 MAX_BYTES = 4 << 30
 """Frames of a clip are held in memory; longer ones must be cut first."""
-MAX_LAG, LEAST_FIT, SHORTEST_SYNC = 8, 0.3, 2 * FPS
-"""Frames searched to either side for the lag between mouth and sound; the correlation, and frames, it takes."""
+LEAST_SIDE = 640
+"""Pixels of the longer side down to which a long clip's frames are reduced for a store, whose crops are smaller."""
+IN_SYNC = 3
+"""A mouth that leads or trails its sound by more frames is off sync."""
+REACH, SHORTEST_SYNC = 15, 2 * FPS
+"""Frames searched to either side for the lag between mouth and sound; frames it takes."""
+LEAST_FIT, NEAR_ERRORS, FAR_ERRORS, INDEPENDENT = 0.25, 1.5, 3.5, 4
+"""The correlation that it takes, and how many standard errors it must be in sync and, because few clips are that, off
+sync; so many frames make one independent sample. See ``av_lag``."""
+KILLED = "the process at work on it was killed, most likely for want of memory; cut it, or take fewer --workers"
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,14 @@ class PreprocessOptions:
     weights: folder in which to look for weights first
     workers: clips that are worked on at a time
     resume: leave alone what has been done
+    layout: how the files are named, see ``thcli.data.sources``
     """
 
     tracker: str = "builtin"
     weights: Path | None = None
     workers: int = 1
     resume: bool = False
+    layout: str = FILES
 
 
 @dataclass(frozen=True)
@@ -61,39 +72,54 @@ class Outcome:
     error: str = ""
 
 
-def preprocess(
-    kind: str, paths: Sequence[Path], out: Path, options: PreprocessOptions | None = None
-) -> tuple[int, Iterator[Outcome]]:
+@dataclass(frozen=True)
+class Run:
+    """Clips to preprocess: how many, what a user has to know about them, and their outcomes as they are done.
+
+    The work happens while the outcomes are consumed.
+    """
+
+    total: int
+    notes: tuple[str, ...]
+    outcomes: Iterator[Outcome]
+
+
+def preprocess(kind: str, paths: Sequence[Path], out: Path, options: PreprocessOptions | None = None) -> Run:
     """Preprocess files and folders into the folder ``out``.
 
-    Returns the number of clips, and their outcomes as they are done: the work happens while these are consumed.
     A bad clip never stops the others. Raises UsageError or MediaError at once where there is nothing to work on.
     """
     if kind not in KINDS:
         raise UsageError(f"preprocess {kind}: no such kind, expected one of {', '.join(KINDS)}")
-    sources = find_sources(paths, VIDEOS | SOUNDS if kind == "audio" else VIDEOS)
+    options = options or PreprocessOptions()
+    found = find_sources(paths, VIDEOS | SOUNDS if kind == "audio" else VIDEOS, options.layout, leave_out=out)
+    if kind == "all":
+        check_splits(found.clips)
     out.mkdir(parents=True, exist_ok=True)
-    return len(sources), _run(kind, sources, out, options or PreprocessOptions())
+    return Run(len(found.clips), found.notes, _run(kind, found.clips, out, options))
+
+
+def off_sync(out: Path) -> list[ClipMeta]:
+    """The clips of a store whose mouth leads or trails their sound by more than ``IN_SYNC`` frames."""
+    return [meta for meta in Store(out).clips if meta.av_lag is not None and abs(meta.av_lag) > IN_SYNC]
 
 
 def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOptions) -> Iterator[Outcome]:
+    if kind == "all":
+        StoreWriter(out).sweep()
     todo = []
     for source in sources:
         if options.resume and _is_done(kind, source, out):
             yield Outcome(source, "skipped")
         else:
             todo.append(source)
+    attempt = partial(_attempt, kind, out=out, options=options)
     try:
-        if options.workers > 1 and todo:
-            # Spawned, not forked: the threads of the libraries do not survive a fork.
-            with ProcessPoolExecutor(min(options.workers, len(todo)), get_context("spawn")) as pool:
-                jobs = [pool.submit(_attempt, kind, source, out, options) for source in todo]
-                try:
-                    yield from (job.result() for job in jobs)
-                finally:
-                    pool.shutdown(wait=True, cancel_futures=True)
+        if options.workers > 1 and len(todo) > 1:
+            for source, outcome in spread(attempt, todo, min(options.workers, len(todo))):
+                yield outcome or Outcome(source, "failed", f"{source.path}: {KILLED}")
         else:
-            yield from (_attempt(kind, source, out, options) for source in todo)
+            yield from map(attempt, todo)
     finally:
         if kind == "all":
             write_index(out)
@@ -109,7 +135,7 @@ def _target(kind: str, source: Source, out: Path) -> Path:
     return out / f"{source.meta.clip}.{kind}.npz"
 
 
-def _attempt(kind: str, source: Source, out: Path, options: PreprocessOptions) -> Outcome:
+def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions) -> Outcome:
     """One clip. What is wrong with this clip becomes its outcome; a full disk and missing weights concern all."""
     try:
         if kind == "all":
@@ -119,9 +145,11 @@ def _attempt(kind: str, source: Source, out: Path, options: PreprocessOptions) -
             buffer = io.BytesIO()
             np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
             write_atomic(_target(kind, source, out), buffer.getvalue())
-    except (MediaError, NoFaceError) as error:
+    except (MediaError, NoFaceError, DeviceError) as error:
         return Outcome(source, "failed", str(error))
-    except (ThgenError, OSError, MemoryError):
+    except MemoryError:
+        return Outcome(source, "failed", f"{source.path}: does not fit into memory; cut it, or take fewer --workers")
+    except (ThgenError, OSError):
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -148,32 +176,43 @@ def _track_fields(kind: str, source: Source, options: PreprocessOptions) -> dict
     return fields
 
 
-def track_file(path: Path, tracker: str = "builtin", weights: Path | None = None) -> tuple[Clip, FaceTrack]:
+def track_file(
+    path: Path, tracker: str = "builtin", weights: Path | None = None, least_side: int | None = None
+) -> tuple[Clip, FaceTrack]:
     """A whole clip, or a photo, in memory, and its largest face.
 
+    least_side: pixels of the longer side down to which the frames of a long clip may be reduced
     Raises MediaError for a clip that is too long to hold, NoFaceError, WeightsError.
     """
     from thcli.clips.decode import read_clip
     from thcli.faces.backends import cached_tracker, load_face_model
     from thcli.faces.track import track_clip
 
-    _check_length(path)
+    longest = _longest_side(path, least_side)
     model, backend = load_face_model(weights), cached_tracker(tracker, weights)
-    clip = read_clip(path)
+    clip = read_clip(path, longest=longest)
     return clip, track_clip(clip, backend, model)
 
 
-def _check_length(path: Path) -> None:
+def _longest_side(path: Path, least: int | None) -> int | None:
+    """Pixels to which the longer side of a clip's frames is to be reduced, None for as they are."""
     from thcli.clips.probe import probe
 
     info = probe(path)
-    if not info.video or info.duration is None:
-        return
-    limit = MAX_BYTES / (info.width * info.height * 3 * FPS)
-    if info.duration > limit:
+    if not info.video or not info.duration:
+        return None
+    seconds = MAX_BYTES / (3 * FPS * info.width * info.height)
+    side = max(info.width, info.height)
+    least = min(side, least or side)
+    longest = int(side * math.sqrt(seconds / info.duration))
+    if longest >= side:
+        return None
+    if longest < least:
+        limit = math.floor(seconds * (side / least) ** 2)
         raise MediaError(
-            f"{path}: {info.duration:.0f} s at {info.width}x{info.height}, expected at most {limit:.0f} s; cut it"
+            f"{path}: {info.duration:.0f} s at {info.width}x{info.height}, expected at most {limit} s; cut it"
         )
+    return longest
 
 
 def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
@@ -186,7 +225,7 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     from thcli.faces.track import track_in_crop
 
     speech = read_speech(source.path)
-    clip, track = track_file(source.path, options.tracker, options.weights)
+    clip, track = track_file(source.path, options.tracker, options.weights, LEAST_SIDE)
     box = head_crop(track.box, track.size)
     lag = source.meta.av_lag if source.meta.av_lag is not None else av_lag(track, speech)
     with StoreWriter(out).clip(replace(source.meta, frames=len(clip), av_lag=lag)) as folder:
@@ -198,13 +237,21 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:
-    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together."""
+    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together.
+
+    The lag at which they fit best, where that is better than chance: the correlation of curves that have nothing to do
+    with each other has a standard error that falls with the root of their length. Short clips (below about ten
+    seconds) are seldom long enough to tell that they are off sync.
+    """
     from thcli.clips.features import log_mel, openness
 
-    if min(speech.n_frames, len(track)) < SHORTEST_SYNC:
+    length = min(speech.n_frames, len(track))
+    if length < SHORTEST_SYNC:
         return None
-    lag, fit = mouth_lag(openness(log_mel(speech)), mouth_opening(track.mesh), MAX_LAG)
-    return lag if fit >= LEAST_FIT and abs(lag) < MAX_LAG else None
+    lag, fit = mouth_lag(openness(log_mel(speech)), mouth_opening(track.mesh), REACH)
+    errors = NEAR_ERRORS if abs(lag) <= IN_SYNC else FAR_ERRORS
+    fits = fit >= max(LEAST_FIT, errors * math.sqrt(INDEPENDENT / length))
+    return lag if fits and abs(lag) < REACH else None
 
 
 def _fitted(samples: Float, frames: int) -> Float:

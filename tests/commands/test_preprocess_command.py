@@ -87,6 +87,70 @@ def test_bad_clips_do_not_stop_the_others(thgen, videos, folder):
     assert not [name for name in said.new if "partial" in name or "bob_two" in name]
 
 
+@pytest.mark.usefixtures("nodding")
+def test_a_run_that_is_cut_off_is_taken_up(thgen, videos, folder, monkeypatch):
+    from thcli import preprocess
+
+    stored, cut_off = preprocess._store_clip, iter([False, True])
+
+    def store(*arguments):
+        if next(cut_off, False):
+            raise KeyboardInterrupt
+        stored(*arguments)
+
+    monkeypatch.setattr(preprocess, "_store_clip", store)
+    assert thgen("preprocess", "all", videos, "--out", "store").code == 130
+    assert [m.clip for m in Store(folder / "store").clips] == ["ada_one"]
+    stamp = (folder / "store/ada_one/track.npz").stat().st_mtime_ns
+    assert thgen("preprocess", "all", videos, "--out", "store", "--resume").code == 0
+    assert [m.clip for m in Store(folder / "store").clips] == ["ada_one", "ada_two", "bob_one"]
+    assert (folder / "store/ada_one/track.npz").stat().st_mtime_ns == stamp
+
+
+def test_several_workers_and_a_bad_clip(thgen, videos, folder):
+    (folder / "videos/val/bob/two.mp4").write_text("this is no video")
+    said = thgen("preprocess", "audio", videos, "--out", "sound", "--workers", 2)
+    assert said.code == 7
+    assert said.new == tuple(f"sound/{clip}.audio.npz" for clip in ("ada_one", "ada_two", "bob_one"))
+    assert said.err.startswith("thgen: videos/val/bob/two.mp4: not a video") and said.err.count("\n") == 3
+
+
+@pytest.mark.usefixtures("nodding")
+def test_clips_off_sync_are_named(thgen, videos, folder):
+    lags = {"one": 6, "two": -4, "three": 3, "four": None}
+    for place, clip in zip(sorted((folder / videos).rglob("*.mp4")), lags, strict=False):
+        place.rename(folder / videos / f"{clip}.mp4")
+    lines = [{"clip": c, "subject": "s", "split": "train", "av_lag": lag} for c, lag in list(lags.items())[:3]]
+    (folder / videos / "index.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    said = thgen("preprocess", "all", videos, "--out", "store")
+    named = ["off sync: one: mouth trails sound by 6 frames", "off sync: two: mouth leads sound by 4 frames"]
+    assert said.err.splitlines() == [*named, "store: 3 of 3 clips"]
+    assert {m.clip: m.av_lag for m in Store(folder / "store").clips} == {"one": 6, "three": 3, "two": -4}
+    # a resumed run names them again
+    assert thgen("preprocess", "all", videos, "--out", "store", "--resume").err.splitlines()[:2] == named
+
+
+@pytest.mark.usefixtures("nodding")
+def test_a_data_set_by_its_layout(thgen, videos, folder):
+    clip = (folder / "videos/val/bob/one.mp4").rename(folder / "1001_DFA_ANG_XX.mp4")
+    said = thgen("preprocess", "all", clip.name, "--layout", "crema-d", "--out", "store")
+    assert (said.code, said.err) == (0, "store: 1 of 1 clips\n")
+    (meta,) = Store(folder / "store").clips
+    assert (meta.clip, meta.subject) == ("1001_DFA_ANG_XX", "1001")
+    said = thgen("preprocess", "all", videos, "--layout", "lrw", "--out", "store")
+    assert (said.code, said.err) == (3, (
+        "thgen: error: videos: no file named as in lrw, expected such as ABOUT/train/ABOUT_00001.mp4, "
+        "found train/ada/one.mp4; choose another --layout, or 'files'\n"
+    ))  # fmt: skip
+
+
+def test_a_subject_in_both_splits_is_refused(thgen, videos, folder):
+    (folder / "videos/val/bob/one.mp4").rename(folder / "videos/val/bob/three.mp4")
+    (folder / "videos/val/bob").rename(folder / "videos/val/ada")
+    said = thgen("preprocess", "all", videos, "--out", "store")
+    assert (said.code, said.new) == (2, ()) and "both show 'ada'" in said.err
+
+
 def test_nothing_to_work_on(thgen, folder):
     (folder / "empty").mkdir()
     said = thgen("preprocess", "all", "empty", "--out", "store")

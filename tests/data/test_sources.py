@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from thcli.data.sources import VIDEOS, find_sources
+from thcli.data.sources import VIDEOS, check_splits, find_sources
 from thcli.errors import MediaError, UsageError
 
 
@@ -15,7 +15,7 @@ def touch(root, *names):
 
 
 def known(root, paths=None):
-    found = find_sources(paths or [root], VIDEOS)
+    found = find_sources(paths or [root], VIDEOS).clips
     return [(s.path.relative_to(root).as_posix(), s.meta.clip, s.meta.subject, s.meta.split) for s in found]
 
 
@@ -44,7 +44,7 @@ def test_index_says_what_is_known(tmp_path):
     ]
     (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     assert known(tmp_path) == [("val/one.mp4", "one", "s1", "val"), ("two.mp4", "two", "s2", "train")]
-    first = find_sources([tmp_path], VIDEOS)[0].meta
+    first = find_sources([tmp_path], VIDEOS).clips[0].meta
     assert (first.av_lag, first.license, first.frames) == (-2, "CC0", 0)
 
 
@@ -67,6 +67,32 @@ def test_index_that_cannot_be_true(tmp_path, record, message):
 def test_two_clips_of_one_name_are_refused(tmp_path):
     touch(tmp_path, "a/clip.mp4", "b/clip.mp4")
     paths = [tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4"]
-    with pytest.raises(UsageError, match="would both become 'clip'; rename one of them"):
+    with pytest.raises(UsageError, match="would both become 'clip'; rename one of them, or name one"):
         find_sources(paths, VIDEOS)
-    assert len(find_sources([paths[0], paths[0]], VIDEOS)) == 1
+    assert len(find_sources([paths[0], paths[0]], VIDEOS).clips) == 1
+
+
+def test_results_and_hidden_files_are_no_sources(tmp_path):
+    touch(tmp_path, "ada/a.mp4", "ada/._a.mp4", ".cache/b.mp4", "store/ada_a/crop.mp4")
+    found = find_sources([tmp_path], VIDEOS, leave_out=tmp_path / "store")
+    assert [source.meta.clip for source in found.clips] == ["ada_a"]
+
+
+def test_a_subject_is_in_one_split(tmp_path):
+    touch(tmp_path, "train/ada/a.mp4", "train/bob/a.mp4", "val/ada/b.mp4")
+    clips = find_sources([tmp_path], VIDEOS).clips
+    check_splits(clips[:2])
+    with pytest.raises(UsageError, match=r"a.mp4 is for train and .*b.mp4 for val, but both show 'ada'"):
+        check_splits(clips)
+
+
+def test_many_listed_clips_take_no_longer_each(tmp_path, monkeypatch):
+    """An index is read with a few listings of folders, however many clips it names."""
+    touch(tmp_path, *(f"train/c{number}.mp4" for number in range(50)))
+    records = [{"clip": f"c{number}", "subject": "s", "split": "train"} for number in range(50)]
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, records)))
+    listings, listed = [], type(tmp_path).iterdir
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda path: listings.append(path) or listed(path))
+    monkeypatch.setattr(type(tmp_path), "glob", lambda path, pattern: pytest.fail("a listing a clip"))
+    assert len(find_sources([tmp_path], VIDEOS).clips) == 50
+    assert len(listings) <= 3

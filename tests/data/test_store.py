@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,16 @@ def test_a_clip_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not writer.has("a_00") and list(tmp_path.iterdir()) == []
     write(tmp_path, META)
     assert writer.has("a_00")
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for clip, process in (("a_00", ended.pid), ("b_00", os.getpid())):
+        (tmp_path / f".{clip}.{process}.partial").mkdir(parents=True)
+    write(tmp_path, META)
+    StoreWriter(tmp_path).sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {"a_00", f".b_00.{os.getpid()}.partial"}
 
 
 def test_a_clip_written_again_replaces_the_old_one(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 A folder is searched for media files. Where it holds an ``index.jsonl`` (one line a clip: ``clip``, ``subject``,
 ``split``, and as known ``av_lag``, ``source``, ``license``), the files it lists, ``CLIP.*`` or ``SPLIT/CLIP.*``,
-are taken and no others. Elsewhere folders called ``train`` and ``val`` on the way to a file say its split, the first
-other folder its subject; without them a file is its own subject, and about one subject in ten is for ``val``.
+are taken and no others. Elsewhere the layout says what a file's place means: a data set's (``thcli.data.layouts``), or
+``files``: folders called ``train`` and ``val`` on the way to a file say its split, the first other folder its subject;
+without them a file is its own subject. Where nothing says the split, about one subject in ten is for ``val``.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from thcli.data.layouts import LAYOUTS, Layout, Place
 from thcli.data.store import INDEX, ClipMeta
 from thcli.errors import MediaError, UsageError
 
 SPLITS = ("train", "val")
+FILES = "files"
+LAYOUT_NAMES = (FILES, *LAYOUTS)
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp"})
 SOUNDS = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus"})
 VAL_SHARE = 10
 """One subject in so many is held out where nothing else says which."""
+FOLDERS_ABOVE = 4
+"""Depth of the deepest layout."""
+LOOKED_AT = 100
+"""Files that are looked at to tell whether they are a known data set's."""
 
 
 @dataclass(frozen=True)
@@ -33,43 +42,130 @@ class Source:
     meta: ClipMeta
 
 
-def find_sources(paths: Sequence[Path], suffixes: Collection[str]) -> list[Source]:
+@dataclass(frozen=True)
+class Sources:
+    """Clips in order of their paths, and what a user has to know about how they were found."""
+
+    clips: tuple[Source, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_sources(
+    paths: Sequence[Path], suffixes: Collection[str], layout: str = FILES, leave_out: Path | None = None
+) -> Sources:
     """The clips behind ``paths`` in order: files as they are, folders searched for files of these suffixes.
 
-    Raises MediaError for a path that is missing and a folder without media, UsageError for two clips of one name.
+    layout: ``files``, or the data set whose names the files have; of a data set, the videos alone are taken
+    leave_out: a folder that is not searched, because it takes the results
+    Raises MediaError for a path that is missing, a folder without media and one that is not laid out as said,
+    UsageError for two clips of one name.
     """
+    if layout not in LAYOUT_NAMES:
+        raise UsageError(f"--layout {layout}: no such layout, expected one of {', '.join(LAYOUT_NAMES)}")
+    chosen = LAYOUTS.get(layout)
+    suffixes = frozenset(suffixes) & VIDEOS if chosen else suffixes
     found: dict[str, Source] = {}
+    notes = [chosen.note] if chosen and chosen.note else []
     for path in paths:
-        for source in _expand(path, suffixes):
+        clips, said = _expand(path, suffixes, layout, leave_out)
+        notes += said
+        for source in clips:
             twin = found.setdefault(source.meta.clip, source)
             if twin.path != source.path:
                 raise UsageError(
-                    f"{twin.path} and {source.path} would both become '{source.meta.clip}'; rename one of them"
+                    f"{twin.path} and {source.path} would both become '{source.meta.clip}'; "
+                    "rename one of them, or name one of their folders"
                 )
-    return list(found.values())
+    return Sources(tuple(found.values()), tuple(notes))
 
 
-def _expand(path: Path, suffixes: Collection[str]) -> Iterator[Source]:
-    if path.is_file():
-        yield _source(path, path.parent)
-    elif not path.is_dir():
+def check_splits(clips: Sequence[Source]) -> None:
+    """UsageError for a subject of whom there are clips in both splits."""
+    first: dict[str, Source] = {}
+    for source in clips:
+        other = first.setdefault(source.meta.subject, source)
+        if other.meta.split != source.meta.split:
+            raise UsageError(
+                f"{other.path} is for {other.meta.split} and {source.path} for {source.meta.split}, but both show "
+                f"'{source.meta.subject}'; move all clips of a subject to one split"
+            )
+
+
+def _expand(
+    path: Path, suffixes: Collection[str], layout: str, leave_out: Path | None
+) -> tuple[list[Source], list[str]]:
+    if not path.is_file() and not path.is_dir():
         raise MediaError(f"{path}: no such file or folder; check the name")
-    elif (path / INDEX).is_file():
-        yield from _listed(path, suffixes)
-    else:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-        if not files:
-            raise MediaError(f"{path}: no media files there, expected such as {', '.join(sorted(suffixes)[:4])}")
-        yield from (_source(file, path) for file in files)
+    if (path / INDEX).is_file() and layout == FILES:
+        return list(_listed(path, suffixes)), []
+    files = [path] if path.is_file() else list(_media(path, suffixes, leave_out))
+    if not files:
+        raise MediaError(f"{path}: no media files there, expected such as {', '.join(sorted(suffixes)[:4])}")
+    root = path.parent if path.is_file() else path
+    if layout != FILES:
+        return _laid_out(files, root, layout)
+    return [_source(file, _read_files(file, root)) for file in files], _hint(files, root)
 
 
-def _source(file: Path, root: Path) -> Source:
+def _media(root: Path, suffixes: Collection[str], leave_out: Path | None) -> Iterator[Path]:
+    """Files of these suffixes below a folder, folder by folder, in order of their names; hidden ones are left out."""
+    results = leave_out and leave_out.absolute()
+    for folder, inner, names in os.walk(root):
+        seen = (name for name in sorted(inner) if not name.startswith("."))
+        inner[:] = [name for name in seen if Path(folder, name).absolute() != results]
+        files = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if file.suffix.lower() in suffixes)
+
+
+def _laid_out(files: Sequence[Path], root: Path, name: str) -> tuple[list[Source], list[str]]:
+    layout = LAYOUTS[name]
+    clips, others = [], []
+    for file in files:
+        place = layout.read(_named(file, root))
+        if place:
+            clips.append(_source(file, place))
+        else:
+            others.append(file)
+    if not clips:
+        raise MediaError(
+            f"{root}: no file named as in {name}, expected such as {layout.expected}, "
+            f"found {others[0].relative_to(root)}; choose another --layout, or '{FILES}'"
+        )
+    if not others:
+        return clips, []
+    count = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+    return clips, [f"{root}: {count} not named as in {name} and left out, such as {others[0].relative_to(root)}"]
+
+
+def _named(file: Path, root: Path) -> str:
+    """What a layout reads: folders above the searched one count, for a user may name any folder of a data set."""
+    return Path(*root.absolute().parts[-FOLDERS_ABOVE:], file.relative_to(root)).with_suffix("").as_posix()
+
+
+def _hint(files: Sequence[Path], root: Path) -> list[str]:
+    """A word to who has a known data set and does not say so."""
+    some = [_named(file, root) for file in files[:: -(-len(files) // LOOKED_AT)]]
+
+    def all_named_as_in(layout: Layout) -> bool:
+        return all(layout.read(path) for path in some)
+
+    return [
+        f"{root}: files are named as in {name}; '--layout {name}' takes who speaks and the splits from the names"
+        for name, layout in LAYOUTS.items()
+        if all_named_as_in(layout)
+    ]
+
+
+def _read_files(file: Path, root: Path) -> Place:
     folders = file.relative_to(root).parent.parts
     people = [name for name in folders if name not in SPLITS]
     clip = "_".join([*people, file.stem])
-    subject = people[0] if people else clip
-    split = next((name for name in folders if name in SPLITS), None) or _drawn_split(subject)
-    return Source(file, ClipMeta(clip, subject, split, frames=0))
+    return Place(clip, people[0] if people else clip, next((name for name in folders if name in SPLITS), None))
+
+
+def _source(file: Path, place: Place) -> Source:
+    split = place.split or _drawn_split(place.subject)
+    return Source(file, ClipMeta(place.clip, place.subject, split, frames=0))
 
 
 def _drawn_split(subject: str) -> str:
@@ -79,6 +175,7 @@ def _drawn_split(subject: str) -> str:
 
 def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
     known = {field.name for field in dataclasses.fields(ClipMeta)}
+    folders = {split: _by_stem(root / split if split else root, suffixes) for split in (*SPLITS, "")}
     for number, line in enumerate((root / INDEX).read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -89,15 +186,20 @@ def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
             raise MediaError(
                 f"{root / INDEX}: line {number} is no record of a clip ({error}), expected clip, subject, split"
             ) from error
-        yield Source(_file_of(meta, root, suffixes), meta)
+        # Names in an index are names, never paths that lead out of the folder.
+        if {"/", "\\"} & set(meta.clip + meta.split) or meta.split not in SPLITS:
+            raise MediaError(
+                f"{root / INDEX}: clip '{meta.clip}', split '{meta.split}': expected a name, and train or val"
+            )
+        file = folders[meta.split].get(meta.clip) or folders[""].get(meta.clip)
+        if file is None:
+            raise MediaError(
+                f"{root / INDEX}: lists '{meta.clip}', but there is no such file in {root / meta.split} or {root}"
+            )
+        yield Source(file, meta)
 
 
-def _file_of(meta: ClipMeta, root: Path, suffixes: Collection[str]) -> Path:
-    # Names in an index are names, never paths that lead out of the folder.
-    if {"/", "\\"} & set(meta.clip + meta.split) or meta.split not in SPLITS:
-        raise MediaError(f"{root / INDEX}: clip '{meta.clip}', split '{meta.split}': expected a name, and train or val")
-    for folder in (root / meta.split, root):
-        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
-            if file.stem == meta.clip and file.suffix.lower() in suffixes:
-                return file
-    raise MediaError(f"{root / INDEX}: lists '{meta.clip}', but there is no such file in {root / meta.split} or {root}")
+def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The media files that lie in a folder, by their names without suffix."""
+    files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+    return {file.stem: file for file in files if file.suffix.lower() in suffixes}

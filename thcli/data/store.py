@@ -29,6 +29,7 @@ from thcli.errors import MediaError
 from thcli.records import FPS, FaceTrack
 
 INDEX, META, CROP, SPEECH, TRACK = "index.jsonl", "meta.json", "crop.mp4", "speech.flac", "track.npz"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,13 @@ class StoreWriter:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
 
+    def sweep(self) -> None:
+        """Remove what processes of this machine left half-filled when they were killed."""
+        for partial in self.root.glob(f".*.*{PARTIAL}"):
+            process = partial.name.removesuffix(PARTIAL).rpartition(".")[2]
+            if process.isdecimal() and not _is_running(int(process)):
+                shutil.rmtree(partial, ignore_errors=True)
+
     def has(self, clip: str) -> bool:
         """Whether the clip is in the store, complete."""
         return (self.root / clip / META).is_file()
@@ -105,7 +113,7 @@ class StoreWriter:
     @contextmanager
     def clip(self, meta: ClipMeta) -> Iterator[Path]:
         """A folder to fill; becomes the clip's, in place of an older one, when the block ends without an error."""
-        partial = self.root / f".{meta.clip}.{os.getpid()}.partial"
+        partial = self.root / f".{meta.clip}.{os.getpid()}{PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
@@ -115,6 +123,18 @@ class StoreWriter:
             os.replace(partial, self.root / meta.clip)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # there, signal 0 would not be a question
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_index(root: Path) -> None:

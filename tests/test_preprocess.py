@@ -1,0 +1,79 @@
+"""Whether sound and mouth of a clip go together, and how large the frames of a long clip may be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thcli import preprocess
+from thcli.checkpoints import shipped_weights
+from thcli.clips.probe import MediaInfo
+from thcli.errors import MediaError
+from thcli.face_model import LIP_GAP, FaceModel
+from thcli.records import FaceTrack, Speech
+
+
+def syllables(frames: int, seed: int) -> np.ndarray:
+    """A curve [frames] that rises and falls a few times a second, 0 to 1."""
+    from scipy.ndimage import gaussian_filter1d
+
+    curve = gaussian_filter1d(np.random.default_rng(seed).normal(size=frames), 2.0, mode="wrap")
+    return (curve - curve.min()) / np.ptp(curve)
+
+
+def clip(frames: int, lag: int, seed: int = 0, other_sound: int | None = None) -> tuple[FaceTrack, Speech]:
+    """A mouth that opens with the loudness of a hiss, two frames before it where the lag is 0."""
+    opening = np.roll(syllables(frames, seed), lag - 2)
+    model = FaceModel.load(shipped_weights() / "face_model.safetensors")
+    mesh = np.repeat(model.canonical[None], frames, axis=0).astype(np.float32)
+    mesh[:, LIP_GAP[1], 1] += 0.3 * opening.astype(np.float32)
+    loud = np.repeat(10 ** (2 * syllables(frames, seed if other_sound is None else other_sound) - 3), 640)
+    hiss = np.random.default_rng(1).normal(size=len(loud)) * loud
+    empty = np.zeros((frames, 6), np.float32)
+    track = FaceTrack(
+        empty[:, :4], mesh, mesh[:, :68], empty, 1.0, np.ones(frames, np.float32), (256, 256), "none"
+    )  # fmt: skip
+    return track, Speech(hiss.astype(np.float32), Path("hiss.wav"))
+
+
+@pytest.mark.parametrize("lag", [-12, -4, 0, 3, 6, 13])
+def test_lag_of_the_mouth_is_found(lag):
+    found = preprocess.av_lag(*clip(400, lag))
+    assert found is not None and abs(found - lag) <= 1
+
+
+@pytest.mark.parametrize("sound", range(1, 9))
+def test_another_sound_is_not_said_to_be_off_sync(sound):
+    found = preprocess.av_lag(*clip(400, 0, other_sound=sound))
+    assert found is None or abs(found) <= preprocess.IN_SYNC
+
+
+def test_no_lag_without_enough_to_tell():
+    assert preprocess.av_lag(*clip(49, 0)) is None
+    track, speech = clip(400, 0)
+    assert preprocess.av_lag(track, Speech(np.zeros_like(speech.samples), speech.path)) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "side"),
+    [((1920, 1080), 20, None), ((1080, 1920), 60, 1302), ((640, 360), 240, None), ((3840, 2160), 100, 1008)],
+)
+def test_frames_of_a_long_clip_are_reduced(monkeypatch, size, seconds, side):
+    show(monkeypatch, size, seconds)
+    assert preprocess._longest_side(Path("clip.mp4"), 640) == side
+
+
+@pytest.mark.parametrize(
+    ("least", "size", "limit"), [(None, (1920, 1080), 27), (640, (1920, 1080), 248), (640, (320, 240), 745)]
+)
+def test_a_clip_that_does_not_fit_is_refused(monkeypatch, least, size, limit):
+    show(monkeypatch, size, limit + 1)
+    with pytest.raises(MediaError, match=f"clip.mp4: {limit + 1} s at .*, expected at most {limit} s; cut it"):
+        preprocess._longest_side(Path("clip.mp4"), least)
+    show(monkeypatch, size, limit)
+    preprocess._longest_side(Path("clip.mp4"), least)
+
+
+def show(monkeypatch, size, seconds):
+    info = MediaInfo(*size, 25.0, float(seconds), video=True, audio=True, image=False, format="mp4")
+    monkeypatch.setattr("thcli.clips.probe.probe", lambda path: info)
