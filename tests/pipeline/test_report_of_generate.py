@@ -82,7 +82,7 @@ def test_what_was_asked_for_comes_out(plain):
 def test_motion_that_fits_is_in_range_and_three_times_as_much_is_not(inputs, plain, tmp_path):
     curves = tmp_path / "curves.csv"
     turning = read_curves(plain[2] / "curves.csv").pose[:1].repeat(25, 0)
-    turning[:, 1] += np.radians(4) * np.sin(np.arange(25) / 5)
+    turning[:, 1] += np.radians(6) * np.sin(np.arange(25) / 5)
     write_curves(curves, Drive(turning, np.zeros((25, N_EXPRESSION), np.float32), np.zeros(25, np.float32)))
     given = {"sound": "second.wav", "motion": str(curves)}
     data, _ = report_of(inputs, tmp_path, **given)

@@ -60,7 +60,7 @@ def draw(panel: Panel, curves: dict[str, list[float | None]], last: bool) -> str
         parts.append(f'<path class="fill {panel.fill.style}" d="{_area(curves[panel.fill.key])}"/>')
     if panel.band is not None:
         top, bottom = y(panel.band[1]), y(panel.band[0])
-        parts.append(f'<rect class="band" x="0" width="{WIDTH}" y="{top:.2f}" height="{max(bottom - top, 1.5):.2f}"/>')
+        parts.append(f'<rect class="band" x="0" width="{WIDTH}" y="{top:.2f}" height="{max(bottom - top, 3):.2f}"/>')
     grid = "".join(f"M0 {y(value):.2f}H{WIDTH}" for value in up)
     grid += "".join(f"M{WIDTH * FPS * value / frames:.2f} 0V{HEIGHT}" for value in across)
     parts.append(f'<path class="grid" d="{grid}"/>')

@@ -18,7 +18,7 @@ from thcli.records import Float
 from thcli.rotations import placement
 
 FEW_REFERENCES = 4
-BEYOND = 0.05
+BEYOND = NORMAL["outside_range"].high or 0.0
 """Share of frames turned beyond what the references support from which that is a warning."""
 LEAST_OPENING = 0.005
 """Standard deviation of a mouth's opening below which it does not move and correlates with nothing."""
