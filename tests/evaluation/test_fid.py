@@ -7,6 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from thcli.errors import WeightsError
+from thcli.evaluation.compare import measure_to_pool
 from thcli.evaluation.embed import enlarged
 from thcli.evaluation.frechet import distance
 from thcli.evaluation.metrics import fid, identity_fd
@@ -84,6 +85,7 @@ def test_fid_compares_what_the_network_gives(pair, recording, network):
     assert figure.count == 6
     assert figure.model == models.find("inception").name
     assert metric.measure(pair(true, true), models).value == pytest.approx(0, abs=1e-4)
+    assert measure_to_pool(pair(made, true), [metric], models).figures["fid"] == figure
 
 
 def test_inception_sees_the_whole_picture_in_0_to_1(recording):
@@ -109,6 +111,7 @@ def test_identity_distance_is_never_called_fid(pair, recording, network):
     assert (figure.count, figure.model) == (8, models.find("identity").name)
     assert "FID" not in metric.title
     assert metric.measure(pair(true, true), models).value == pytest.approx(0, abs=1e-6)
+    assert measure_to_pool(pair(made, true), [metric], models).figures["identity_fd"] == figure
 
 
 def test_without_a_network_there_is_no_number(pair, recording, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 
@@ -82,8 +82,11 @@ def measure_to_pool(pair: Pair, metrics: Iterable[Metric], models: Models) -> Me
             figure = metric.measure(pair, models)
         else:
             found = metric.pooled.features(pair, models)
-            figure = found if isinstance(found, Figure) else metric.pooled.distance(*found)
-            if not isinstance(found, Figure):
+            if isinstance(found, Figure):
+                figure = found
+            else:
+                role = metric.pooled.role
+                figure = replace(metric.pooled.distance(*found), model=models.name(role) if role else "")
                 measured.features[metric.name] = found
         measured.figures[metric.name] = _a_number(figure)
     return measured

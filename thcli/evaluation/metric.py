@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from thcli.evaluation.models import Models
+from thcli.evaluation.models import Models, Role
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
@@ -37,10 +37,12 @@ class Pooled:
 
     features: [N, D] of the predicted and of the reference frames of a pair, or why there are none
     distance: of all predicted features [N, D] and all reference features [M, D]
+    role: of the external network that the features are of
     """
 
     features: Callable[[Pair, Models], tuple[Float, Float] | Figure]
     distance: Callable[[Float, Float], Figure]
+    role: Role | None = None
 
 
 @dataclass(frozen=True)

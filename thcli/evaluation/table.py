@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -74,7 +74,8 @@ def _mean(rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, F
         known = [figure for figure in own if figure.value is not None]
         values = [figure.value for figure in known if figure.value is not None]
         if metric.name in pooled:
-            figures[metric.name] = pooled[metric.name]
+            model = next((figure.model for figure in (pooled[metric.name], *known) if figure.model), "")
+            figures[metric.name] = replace(pooled[metric.name], model=model)
         elif metric.pooled is not None and len(values) > 1:
             figures[metric.name] = not_computed("is computed over all clips at once")
         elif not known:

@@ -51,6 +51,6 @@ METRICS = (
         "RGB 0..1, 256² resized to 299² (bilinear), to an external Inception network",
         "lower",
         measure,
-        Pooled(features, distance),
+        Pooled(features, distance, "inception"),
     ),
 )

@@ -47,6 +47,6 @@ METRICS = (
         "faces as for CSIM",
         "lower",
         measure,
-        Pooled(features, distance),
+        Pooled(features, distance, "identity"),
     ),
 )

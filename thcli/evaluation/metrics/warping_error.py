@@ -3,7 +3,8 @@
 Lai et al. warp the following frame onto each frame by the optical flow between them and take the mean squared
 difference where nothing is hidden. Their flow is FlowNet 2's of the unprocessed video; here it is that of the measured
 video itself, because a video made from sound alone moves otherwise than the real one, and the estimator is
-scikit-image's iterative Lucas-Kanade, on luma without its slow changes. So figures compare within a table, not with published ones.
+scikit-image's iterative Lucas-Kanade, on luma without its slow changes, so that a change of light is no movement. So
+figures compare within a table, not with published ones.
 
 Hidden is what the flow there and back does not bring home (Sundaram et al., ECCV 2010, as in Lai et al.), or what
 leaves the picture. A still picture has no error at all: best is what the real video has.
