@@ -12,6 +12,7 @@ import pytest
 from thcli.suite.case import load_case
 from thcli.suite.methods import METHODS, REAL, Method
 from thcli.suite.options import SuiteOptions
+from thcli.suite.results import hash_of_code
 from thcli.suite.run import run_suite
 
 OPTIONS = SuiteOptions("landmarks", references=(2, 1), seconds=1.0, device="cpu", clips=("still", "nodding"))
@@ -51,8 +52,9 @@ def read():
 
 @pytest.fixture
 def drawn(monkeypatch, metrics, read) -> Drawn:
-    """Rows that cost nothing: the real video, and two that are darker."""
+    """Rows that cost nothing: the real video, and two that are darker; nobody works on the code meanwhile."""
     drawn = Drawn()
+    monkeypatch.setattr("thcli.suite.results.hash_of_code", lambda: "0")
     monkeypatch.setattr("thcli.suite.run.load_case", read)
     rows = (REAL, drawn.method("first frame", False, 0.25), drawn.method("half", True, 0.5))
     monkeypatch.setattr("thcli.suite.run.choose_methods", lambda options: rows)
@@ -128,10 +130,10 @@ def test_other_options_make_everything_anew(store, tmp_path, drawn, change):
     assert run_suite(store, tmp_path, OPTIONS).resumed == 8  # and the first are still there
 
 
-@pytest.mark.parametrize("name", ["hashes_of_weights", "hashes_of_models", "__version__"])
+@pytest.mark.parametrize("name", ["hashes_of_weights", "hashes_of_models", "hash_of_code", "__version__"])
 def test_other_weights_networks_and_versions_make_everything_anew(store, tmp_path, drawn, monkeypatch, name):
     run_suite(store, tmp_path, OPTIONS)
-    other = "9.9" if name == "__version__" else lambda given: {"expression.safetensors": "0" * 64}
+    other = "9.9" if name == "__version__" else lambda *given: {"expression.safetensors": "0" * 64}
     monkeypatch.setattr(f"thcli.suite.results.{name}", other)
     assert run_suite(store, tmp_path, OPTIONS).resumed == 0
 
@@ -186,3 +188,13 @@ def test_the_rows_that_are_shipped_run_to_the_end(store, tmp_path, metrics):
     assert "Left out: unknown" in table and "Left out: short: 80 frames" in table
     for method in METHODS:
         assert f"**{method.name}**: {method.meaning}" in table
+
+
+def test_the_code_is_known_by_its_text(monkeypatch, tmp_path):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "one.py").write_text("a = 1\n")
+    monkeypatch.setattr("thcli.suite.results.resources.files", lambda package: tmp_path)
+    before = hash_of_code()
+    assert before == hash_of_code()
+    (tmp_path / "part" / "one.py").write_text("a = 2\n")
+    assert before != hash_of_code()

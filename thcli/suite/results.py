@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,16 @@ class Folder:
         return self.clips / unit.clip / f"{name}{count}.{key}.json"
 
 
+def hash_of_code() -> str:
+    """Of all of thgen's Python files: while it is worked on, its version says too little."""
+    digest = hashlib.sha256()
+    for package in ("thcli", "thgen_models"):
+        root = Path(str(resources.files(package)))
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def hashes_of_models(models: Models) -> dict[str, str]:
     """SHA-256 of the networks that metrics find, by role."""
     paths = {role: getattr(models, role) or cache_folder() / f"{role}.onnx" for role in CONTRACTS}
@@ -115,7 +126,7 @@ def hashes_of_models(models: Models) -> dict[str, str]:
 def common_ingredients(options: SuiteOptions, metrics: Sequence[Metric]) -> dict[str, Any]:
     """What the results of all clips depend on."""
     return {
-        "thgen": __version__,
+        "thgen": [__version__, hash_of_code()],
         "weights": hashes_of_weights(options.weights),
         "models": hashes_of_models(options.models),
         "metrics": [metric.name for metric in metrics],
