@@ -1,44 +1,67 @@
 """Made head motion beside the real one on unseen people: ``python benchmarks/head_motion.py STORE [--plot FILE.png]``.
 
-The first three seconds of every ``val`` clip are the reference, the rest is the future, of which the audio is known.
-Beside Φ stand two baselines: the last pose held, and the reference played forwards and backwards. Columns:
+The first three seconds of every ``val`` clip are the reference, the rest is the future, of which the sound is known.
+Rows: the real future; Φ; the last pose held; the reference forwards and backwards; another subject's real future.
 
-    range/ref    deviation per axis (pitch, yaw, roll) in 3 s windows over the reference's; 1 is the person's own
-    full/ref     the same over the whole future at once
-    worst        the largest factor between any rotation axis' 3 s deviation and the reference's
-    speed, jitter  mean absolute first and third difference of the rotations over the real future's; in brackets
-                 over the real future's without the tracker's noise
-    beat         correlation of turning speed with speech onsets; in brackets to the sound of another time
-    drift        distance of the last fifth's mean from the person's mean, in their ranges
+    spread     standard deviation of nod, turn and tilt in windows of three seconds over the real future's (mean ratio)
+    whole      the same over the whole future at once
+    jitter     mean absolute third difference of the rotation over the real future's; beside it over the real future's
+               without the tracker's noise, which Φ does not make
+    beat       beat alignment less its chance level (``thcli.evaluation.metrics.beat_alignment``); beside it to the
+               sound of another time
+    beyond     share of frames turned beyond what the reference supports
+    rank       nearest-reference test: the motion is compared in distribution (energy distance) with the real
+               futures of all subjects; rank of the subject's own, 1 is nearest, chance is (subjects + 1) / 2.
+               ``manner``: how far and how fast each axis moves in a second; ``centred``: where the head is, and how
+               it moves, about its mean; ``pose``: the same with the mean
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.distance import cdist
 
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
 from thcli.data.store import Store
+from thcli.evaluation.metrics.beat_alignment import alignment, speech_onsets
+from thcli.evaluation.report.quality import outside_range
 from thcli.motion.head import (
     TRACKER_NOISE,
     WINDOW,
     load_head_motion_learner,
-    manner,
     predict_head_motion,
     windowed_deviation,
 )
-from thcli.records import Float
+from thcli.records import FPS, SAMPLES_PER_FRAME, Float, Speech
 from thcli.rotations import placement
-from thcli.training.head_motion import rhythm
+
+SEEDS = (0, 1, 2)
+SHORTEST = 3 * FPS
+"""Frames of future below which a clip says nothing of a manner of moving."""
+VIEWS = ("manner", "centred", "pose")
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Person:
+    """A clip cut in two; past, future: [T, 6] poses; heard: the past's features; speech: the future's sound."""
+
+    clip: str
+    past: Float
+    future: Float
+    heard: Float
+    speech: Speech
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--weights", type=Path, help="folder to look in for the network first")
@@ -48,89 +71,150 @@ def main() -> None:
     torch.set_num_threads(1)
     network = load_head_motion_learner(options.weights)
     store = Store(options.store)
-    figures: dict[str, list[np.ndarray]] = {name: [] for name in ("real", "made", "still", "replay")}
-    curves = []
-    for meta in store.select(options.split):
-        pose, features = store.track(meta.clip).pose, log_mel(read_speech(store.speech(meta.clip)))
-        length = min(len(pose), len(features))
-        past, future, heard = pose[:WINDOW], pose[WINDOW:length], features[WINDOW:length]
-        made = predict_head_motion(network, past, features[:WINDOW], heard, seed=0)
-        ways = {"real": future, "made": made, "still": held(past, len(future)), "replay": replayed(past, len(future))}
-        for name, motion in ways.items():
-            figures[name].append(measure(past, future, motion, heard))
-        curves.append((meta.clip, past, future, made))
-        print(f"{meta.clip}  range/ref {figures['made'][-1][:3].round(2)}  real {figures['real'][-1][:3].round(2)}")
-    report(figures)
+    people = [person for meta in store.select(options.split) if (person := load(store, meta.clip))]
+
+    def made(person: Person, seed: int) -> Float:
+        return predict_head_motion(network, person.past, person.heard, log_mel(person.speech), seed=seed)
+
+    ways: dict[str, list[Float]] = {
+        "real": [person.future for person in people],
+        **{f"Φ, seed {seed}": [made(person, seed) for person in people] for seed in SEEDS},
+        "held": [np.repeat(person.past[-1:], len(person.future), axis=0) for person in people],
+        "replayed": [replayed(person) for person in people],
+        "another's": [
+            np.resize(other.future, person.future.shape)
+            for person, other in zip(people, people[1:] + people[:1], strict=True)
+        ],
+    }
+    print(f"{len(people)} people of split {options.split}: {', '.join(person.clip for person in people)}")
+    print(f"{'':13} spread (nod turn tilt)   whole (nod turn tilt)   jitter, clean     beat, other   beyond", end="")
+    print(f"          rank: {'  '.join(VIEWS)}")
+    for name, motions in ways.items():
+        report(name, people, motions)
     if options.plot:
-        plot(curves, options.plot)
+        plot(people, ways["Φ, seed 0"], options.plot)
 
 
-def held(past: Float, frames: int) -> Float:
-    """The last pose."""
-    return np.repeat(past[-1:], frames, axis=0)
+def load(store: Store, clip: str) -> Person | None:
+    pose, speech = store.track(clip).pose, read_speech(store.speech(clip))
+    length = min(len(pose), speech.n_frames)
+    if length < WINDOW + SHORTEST:
+        return None
+    cut = WINDOW * SAMPLES_PER_FRAME
+    later = Speech(speech.samples[cut : length * SAMPLES_PER_FRAME], speech.path)
+    return Person(clip, pose[:WINDOW], pose[WINDOW:length], log_mel(speech)[:WINDOW], later)
 
 
-def replayed(past: Float, frames: int) -> Float:
-    """The reference backwards, forwards, backwards …"""
-    loop = np.concatenate([past[-2::-1], past[1:]])
-    return np.resize(loop, (frames, 6))
+def replayed(person: Person) -> Float:
+    loop = np.concatenate([person.past[-2::-1], person.past[1:]])
+    return np.resize(loop, person.future.shape)
 
 
-def measure(past: Float, future: Float, motion: Float, features: Float) -> np.ndarray:
-    """[14]: range and full range per axis, worst factor, speed and jitter (2 each), beat and to other sound, drift."""
-    reference, true, moved = (placement(x.astype(np.float64)) for x in (past, future, motion))
-    smooth = gaussian_filter1d(moved, TRACKER_NOISE, axis=0, mode="nearest")
-    person = manner(reference)
-    own = gaussian_filter1d(reference, TRACKER_NOISE, axis=0, mode="nearest").std(0)[:3]
-    spread = windowed_deviation(smooth)[:3] / own
-    worst = np.exp(np.abs(np.log(np.maximum(spread, 1e-9))).max())
-
-    def difference(x: np.ndarray, order: int) -> float:
-        return float(np.abs(np.diff(x[:, :3], n=order, axis=0)).mean())
-
-    turns = torch.from_numpy(smooth)[None]
-    beats = [
-        float(rhythm(turns, torch.from_numpy(np.roll(features, shift, axis=0).astype(np.float64))[None]))
-        for shift in (0, *range(25, len(features) - 25, 25))
-    ]
-    drift = np.abs(smooth[-max(len(smooth) // 5, 1) :].mean(0) - person.mean)[:3] / person.range[:3]
-    clean = gaussian_filter1d(true, TRACKER_NOISE, axis=0, mode="nearest")
-    ratios = [difference(moved, order) / difference(other, order) for order in (1, 3) for other in (true, clean)]
-    full = smooth.std(0)[:3] / own
-    return np.array([*spread, *full, worst, *ratios, beats[0], np.mean(beats[1:] or [0]), drift.mean()])
+def report(name: str, people: list[Person], motions: list[Float]) -> None:
+    rows = np.array([measure(person, motion) for person, motion in zip(people, motions, strict=True)])
+    mean = rows.mean(axis=0)
+    ranks = [np.mean(ranking(people, motions, view)) for view in VIEWS]
+    parts = [numbers(mean[:3]), numbers(mean[3:6]), numbers(mean[6:8]), numbers(mean[8:10], "+5.2f")]
+    print(f"{name:12}  {'      '.join(parts)}   {mean[10]:5.1%}         {numbers(np.array(ranks))}")
 
 
-def report(figures: dict[str, list[np.ndarray]]) -> None:
-    """One line a way of moving: means over the subjects, of ratios the geometric ones."""
-    heads = (("", 8), ("range/ref", 20), ("full/ref", 20), ("|log|", 7), ("worst", 7), ("speed", 14), ("jitter", 14))
-    print("\n" + "".join(f"{text:>{width}}" for text, width in (*heads, ("beat", 16), ("drift", 7))))
-    for name, rows in figures.items():
-        table = np.array(rows)
-        ratio = np.exp(np.log(np.maximum(table[:, :11], 1e-9)).mean(0))
-        off = np.exp(np.abs(np.log(np.maximum(table[:, :3], 1e-9))).mean())
-        beat, strange, drift = table[:, 11:].mean(0)
-        cells = ["/".join(f"{value:.2f}" for value in ratio[part]) for part in (slice(0, 3), slice(3, 6))]
-        print(
-            f"{name:8}{cells[0]:>20}{cells[1]:>20}{min(off, 99):7.2f}{min(table[:, 6].max(), 99):7.2f}"
-            f"{ratio[7]:7.2f} ({ratio[8]:.2f}){ratio[9]:7.2f} ({ratio[10]:.2f}){beat:8.3f} ({strange:.3f}){drift:7.2f}"
-        )
+def numbers(values: Array, form: str = "5.2f") -> str:
+    return "  ".join(f"{value:{form}}" for value in values)
 
 
-def plot(curves: list[tuple[str, Float, Float, Float]], path: Path) -> None:
+def measure(person: Person, motion: Float) -> Array:
+    """[11]: the columns of the table but for the ranks."""
+    true, moved = turned(person.future, 0), turned(motion, 0)
+    clean, smooth = turned(person.future), turned(motion)
+    spread = windowed_deviation(smooth)[:3] / windowed_deviation(clean)[:3]
+    jitter = [third_difference(moved) / third_difference(other) for other in (true, clean)]
+    onsets = speech_onsets(person.speech)
+    chance = alignment(np.arange(1.0, len(motion)), onsets).mean()
+    length = len(motion)
+    shifted = [(onsets + shift) % length for shift in range(2 * FPS, length - 2 * FPS, FPS)] or [onsets]
+    beats = peaks(smooth)
+    own = alignment(beats, onsets).mean() - chance if len(beats) else 0.0
+    other = np.mean([alignment(beats, moment).mean() for moment in shifted]) - chance if len(beats) else 0.0
+    beyond = outside_range(person.past, motion).value or 0.0
+    return np.array([*spread, *smooth.std(0) / clean.std(0), *jitter, own, other, beyond])
+
+
+def turned(pose: Float, smooth: float = TRACKER_NOISE) -> Array:
+    """Rotation of the head [T, 3] in degrees."""
+    turns = np.degrees(placement(pose.astype(np.float64))[:, :3])
+    return gaussian_filter1d(turns, smooth, axis=0, mode="nearest") if smooth else turns
+
+
+def third_difference(turns: Array) -> float:
+    return float(np.abs(np.diff(turns, n=3, axis=0)).mean())
+
+
+def peaks(turns: Array) -> Array:
+    """Moments at which the head turns fastest, as ``beat_alignment.head_beats`` finds them."""
+    from scipy.signal import find_peaks
+
+    speed = np.linalg.norm(np.diff(turns, axis=0), axis=1)
+    found, _ = find_peaks(speed, prominence=max(0.5 * float(speed.std()), 0.01))
+    return np.asarray(found + 1.0)
+
+
+def ranking(people: list[Person], motions: list[Float], view: str) -> list[int]:
+    """Rank of each subject's own future among all, by nearness to the motion made for that subject."""
+    see = VIEW_OF[view]
+    futures = [see(person.future) for person in people]
+    ranks = []
+    for i, motion in enumerate(motions):
+        distances = [energy_distance(see(motion), future) for future in futures]
+        ranks.append(1 + sum(distance < distances[i] for distance in distances))
+    return ranks
+
+
+def energy_distance(x: Array, y: Array) -> float:
+    return float(2 * cdist(x, y).mean() - cdist(x, x).mean() - cdist(y, y).mean())
+
+
+def placed(pose: Float) -> Array:
+    """[T, 6]: degrees, and positions such that 1 is about as much to see as a degree."""
+    steady = gaussian_filter1d(placement(pose.astype(np.float64)), TRACKER_NOISE, axis=0, mode="nearest")
+    return np.concatenate([np.degrees(steady[:, :3]), 30 * steady[:, 3:]], axis=1)
+
+
+def with_velocity(x: Array) -> Array:
+    step = max(1, len(x) // 300)
+    return np.concatenate([x, 5 * np.gradient(x, axis=0)], axis=1)[::step]
+
+
+def seconds(pose: Float) -> Array:
+    """Logarithms of spread and speed of each of the six, in windows of a second: [windows, 12]."""
+    x = placed(pose)
+    windows = [x[first : first + FPS] for first in range(0, len(x) - FPS + 1, 5)]
+    spread = np.array([window.std(0) for window in windows])
+    speed = np.array([np.abs(np.diff(window, axis=0)).mean(0) for window in windows])
+    return np.concatenate([np.log(spread + 0.05), np.log(speed + 0.01)], axis=1)
+
+
+VIEW_OF: dict[str, Callable[[Float], Array]] = {
+    "manner": seconds,
+    "centred": lambda pose: with_velocity(placed(pose) - placed(pose).mean(axis=0)),
+    "pose": lambda pose: with_velocity(placed(pose)),
+}
+
+
+def plot(people: list[Person], motions: list[Float], path: Path) -> None:
     """Reference and future, real on the left and made on the right, of every subject."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(curves), 2, figsize=(18, 2.2 * len(curves)), sharey="row", squeeze=False)
-    for row, (name, past, future, made) in zip(axes, curves, strict=True):
-        for axis, motion in zip(row, (future, made), strict=True):
-            whole = np.degrees(placement(np.concatenate([past, motion])[:500])[:, :3])
-            for values, label in zip(whole.T, ("pitch", "yaw", "roll"), strict=True):
-                axis.plot(np.arange(len(whole)) / 25, values, label=label, linewidth=1)
-            axis.axvline(WINDOW / 25, color="black", linewidth=0.5)
-        row[0].set_ylabel(f"{name}, degrees")
+    figure, axes = plt.subplots(len(people), 2, figsize=(18, 2.2 * len(people)), sharey="row", squeeze=False)
+    for row, person, made in zip(axes, people, motions, strict=True):
+        for axis, motion in zip(row, (person.future, made), strict=True):
+            whole = turned(np.concatenate([person.past, motion])[:500], 0)
+            for values, label in zip(whole.T, ("nod", "turn", "tilt"), strict=True):
+                axis.plot(np.arange(len(whole)) / FPS, values, label=label, linewidth=1)
+            axis.axvline(WINDOW / FPS, color="black", linewidth=0.5)
+        row[0].set_ylabel(f"{person.clip}, degrees")
     axes[0, 0].legend(loc="upper right")
     figure.tight_layout()
     figure.savefig(path, dpi=60)
