@@ -58,8 +58,9 @@ class SpeechAugment:
     noise: chance of noise, at 6 to 30 dB (§3.2): another speaker's sound or coloured noise
     gain_db: largest change of the level
     tilt_db: largest tilt of the spectrum, from end to end
-    warp: largest stretch of the mel axis, as longer and shorter vocal tracts make it
-    mask: chance of one band, and of one stretch of time, being silenced
+    warp: largest stretch of the mel axis, as longer and shorter vocal tracts make it; log-mel features only
+    mask: chance of one stretch of time, and of one band of log-mel features, being silenced
+    reverberation: chance of a room's sound; raw samples only
     """
 
     noise: float = 0.4
@@ -67,6 +68,7 @@ class SpeechAugment:
     tilt_db: float = 6.0
     warp: float = 0.1
     mask: float = 0.2
+    reverberation: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,10 @@ def _convert(value: Any, hint: Any, name: str, source: str) -> Any:
         elif typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
             item = typing.get_args(kind)[0]
             return tuple(_convert(part, item, name, source) for part in value)
+        elif typing.get_origin(kind) is typing.Literal:
+            kinds = typing.get_args(kind)
+            if value in kinds:
+                return value
         elif isinstance(kind, type) and type(value) is kind:
             return value
     expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)

@@ -6,10 +6,11 @@ import torch
 
 from thcli.checkpoints import Header, save_checkpoint
 from thcli.errors import WeightsError
-from thcli.motion.expression import equalised, load_expression_learner, predict, predict_expression
+from thcli.motion.expression import Sound, equalised, load_expression_learner, predict, predict_expression
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 DIMS = {"width": 16, "reference": 8, "dilations": [1, 2]}
+SILENCE = np.zeros((61, 640), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_weights_of_the_user_come_first(tmp_path: Path, network: ExpressionLearn
     save_checkpoint(tmp_path / "expression.safetensors", Header("expression", DIMS), network.state_dict())
     reference = np.zeros(20, np.float32)
     np.testing.assert_array_equal(
-        predict_expression(features, reference, tmp_path), predict(network, features, reference)
+        predict_expression(Sound(features, SILENCE), reference, tmp_path), predict(network, features, reference)
     )
 
 
@@ -81,6 +82,6 @@ def test_checkpoint_of_other_dims_is_refused(tmp_path: Path, network: Expression
 def test_shipped_weights_move_the_mouth_with_the_speech() -> None:
     loud = np.full((40, 4, 80), -12, np.float32)
     loud[15:25, :, 5:40] = 1
-    predicted = predict_expression(loud, np.zeros(20, np.float32))
+    predicted = predict_expression(Sound(loud, SILENCE[:40]), np.zeros(20, np.float32))
     assert np.isfinite(predicted).all()
     assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3

@@ -55,7 +55,7 @@ def moving(model: FaceModel, seed: int, size: float = 1.0, frames: int = FRAMES)
 def person(model: FaceModel) -> Person:
     """Who is driven: another face than those of the sources, with movements of its own."""
     clip = Clip(np.zeros((FRAMES, 256, 256, 3), np.uint8), Path("made up"))
-    return person_of(clip, moving(model, 0), CropBox(0, 0, 256), np.zeros((0, 4, 80), np.float32), GenerateOptions())
+    return person_of(clip, moving(model, 0), CropBox(0, 0, 256), None, GenerateOptions())
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_a_clip_is_cut_at_frame_64(store):
 def test_nothing_is_said_of_sound_that_may_not_fit(store):
     case = case_of(store, "unknown")
     assert case.real.speech is None and case.past_sound is None
-    assert case.person(2).features.shape == (0, 4, 80)
+    assert case.person(2).sound.features.shape == (0, 4, 80)
 
 
 def test_seconds_limit_what_is_drawn(store):

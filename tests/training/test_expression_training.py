@@ -14,7 +14,8 @@ from thcli.face_model import FaceModel
 from thcli.motion.expression import equalised
 from thcli.records import FaceTrack
 from thcli.training.augment_speech import FLOOR, augment_speech
-from thcli.training.expression import ExpressionLoss, ExpressionStage, measure_clip, train_expression
+from thcli.training.expression import ExpressionStage, measure_clip, train_expression
+from thcli.training.expression_loss import ExpressionLoss
 from thcli.training.loop import Networks, train
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)

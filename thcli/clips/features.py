@@ -60,6 +60,13 @@ def log_mel(speech: Speech, chunk_steps: int = CHUNK_STEPS) -> Float:
     return features
 
 
+def framed(speech: Speech) -> Float:
+    """The samples frame by frame: [T, 640] float32 at 16 kHz; after the end there is silence."""
+    missing = speech.n_frames * SAMPLES_PER_FRAME - len(speech.samples)
+    samples = np.pad(speech.samples, (0, missing)) if missing else speech.samples
+    return np.asarray(samples, np.float32).reshape(-1, SAMPLES_PER_FRAME)
+
+
 def speech_activity(speech: Speech) -> Float:
     """How much of each frame is speech: [T] float32 in 0..1, multiples of a quarter.
 

@@ -26,7 +26,7 @@ _QUICK, _SLOW = 1.0, FPS / 2
 class AudioMotion:
     """One clip, mouth and sound in step.
 
-    features: [T, 4, 80] float32, log-mel
+    features: [T, 4, 80] float32, log-mel; or [T, 640] float32, samples at 16 kHz
     expression: [T, 20] float32, coefficients of the face model
     pose: [T, 6] float32, rotation vector (rad) and translation (canonical face units)
     opening: [T] float32, gap between the lips over the distance of the outer eye corners, as tracked
@@ -55,7 +55,7 @@ def load_audio_motion(
 ) -> list[AudioMotion]:
     """The clips of a split whose sound is known to fit the mouth (``av_lag``), at least ``shortest`` frames each.
 
-    features: log-mel features [T, 4, 80] of a sound file
+    features: log-mel features [T, 4, 80], or samples [T, 640], of a sound file
     deposed: meshes [T, V, 3] of a track on the canonical face
     Stages must not be imported here, so training passes these two in.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,13 @@ import torch
 
 from thcli.checkpoints import find_weights, load_checkpoint, load_weights
 from thcli.config import make_dims
+from thcli.motion.raw_sound import resampled, speech_level
 from thcli.records import Float
-from thgen_models.expression import ExpressionDims, ExpressionLearner
+from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 
 WEIGHTS = "expression.safetensors"
-CHUNK = 1000
-"""Frames predicted at a time."""
+CHUNK = {"log_mel": 1000, "raw": 100}
+"""Frames predicted at a time, by front end."""
 SILENCE = -12.0
 """Log-mel of silence, the lowest feature there is; before and after the recording there is silence."""
 SPEAKING = -6.0
@@ -25,25 +28,41 @@ TRUST = 100
 """So many steps of speech (a second) say as much about a recording as is known beforehand."""
 
 
-def load_expression_learner(weights: Path | None = None, device: str = "cpu") -> ExpressionLearner:
+@dataclass(frozen=True)
+class Sound:
+    """A recording as Psi may hear it.
+
+    features: [T, 4, 80] log-mel, ``clips.features.log_mel``
+    samples: [T, 640] at 16 kHz, ``clips.features.framed``
+    """
+
+    features: Float
+    samples: Float
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def load_expression_learner(weights: Path | None = None, device: str = "cpu") -> ExpressionNetwork:
     """Psi with its weights from the folder ``weights``, else those shipped; ``WeightsError`` where that fails."""
     path = find_weights(WEIGHTS, weights)
     checkpoint = load_checkpoint(path, "expression")
-    network = ExpressionLearner(make_dims(ExpressionDims, checkpoint.header.dims, str(path)))
+    network = make_expression_learner(make_dims(ExpressionDims, checkpoint.header.dims, str(path)))
     load_weights(network, checkpoint, path)
     return network.to(device).eval()
 
 
 def predict_expression(
-    features: Float, reference: Float, weights: Path | None = None, device: str = "cpu", chunk: int = CHUNK
+    sound: Sound, reference: Float, weights: Path | None = None, device: str = "cpu", chunk: int | None = None
 ) -> Float:
     """The expression [T, 20] of every frame of a speech.
 
-    features: [T, 4, 80] log-mel, ``clips.features``
     reference: [20] expression of the reference face, best the median over the reference clip
-    weights: folder in which to look first for Psi's weights
+    weights: folder in which to look first for Psi's weights, whose front end takes the features or the samples
     """
-    return predict(load_expression_learner(weights, device), features, reference, chunk)
+    network = load_expression_learner(weights, device)
+    heard = sound.samples if network.dims.front_end == "raw" else sound.features
+    return predict(network, heard, reference, chunk)
 
 
 def equalised(features: Float) -> Float:
@@ -64,18 +83,38 @@ def equalised(features: Float) -> Float:
     return np.clip(equal, SILENCE, -SILENCE).astype(np.float32)
 
 
-def predict(network: ExpressionLearner, features: Float, reference: Float, chunk: int = CHUNK) -> Float:
-    """``predict_expression`` with a network at hand, on its device; ``chunk`` changes nothing in the result."""
-    features = equalised(features)
-    reach = network.dims.reach
+def predict(network: ExpressionNetwork, sound: Float, reference: Float, chunk: int | None = None) -> Float:
+    """``predict_expression`` with a network at hand, on its device; ``chunk`` changes nothing in the result.
+
+    sound: what the network's front end takes of a ``Sound``, log-mel features or samples
+    """
+    dims = network.dims
+    hear = _hear_samples(sound) if dims.front_end == "raw" else _hear_features(sound)
+    chunk = chunk or CHUNK[dims.front_end]
     device = next(network.parameters()).device
     origin = torch.from_numpy(np.asarray(reference, np.float32)).to(device)[None]
     parts = []
     with torch.no_grad():
-        for first in range(0, len(features), chunk):
-            last = min(first + chunk, len(features))
-            piece = features[max(first - reach, 0) : last + reach]
-            margins = (max(reach - first, 0), max(last + reach - len(features), 0))
-            piece = np.pad(piece, (margins, (0, 0), (0, 0)), constant_values=SILENCE)
+        for first in range(0, len(sound), chunk):
+            piece = hear(first - dims.reach, min(first + chunk, len(sound)) + dims.reach)
             parts.append(network(torch.from_numpy(piece).to(device)[None], origin)[0].cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, network.dims.coefficients), np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, dims.coefficients), np.float32)
+
+
+def _hear_features(features: Float) -> Callable[[int, int], Float]:
+    """What gives the features of some frames, which may lie beyond the ends."""
+    features = equalised(features)
+    return lambda first, last: _cut(features, first, last, SILENCE)
+
+
+def _hear_samples(samples: Float) -> Callable[[int, int], Float]:
+    """What gives the samples of some frames at 50 kHz, [N, 2000], which may lie beyond the ends."""
+    gain = np.float32(1 / speech_level(samples))
+    return lambda first, last: resampled(_cut(samples, first - 1, last + 1, 0.0) * gain)
+
+
+def _cut(frames: Float, first: int, last: int, silence: float) -> Float:
+    """frames[first:last], with silence beyond the ends."""
+    margins = (max(-first, 0), max(last - len(frames), 0))
+    piece = frames[max(first, 0) : last]
+    return np.pad(piece, (margins, *((0, 0),) * (frames.ndim - 1)), constant_values=silence)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from thcli.clips.features import log_mel, speech_activity
+from thcli.clips.features import speech_activity
 from thcli.face_model import eye_opening
 from thcli.faces.backends import load_face_model
 from thcli.faces.pose import deposed
 from thcli.motion import articulation, blink, curves, drive, expression, head, silence
 from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.person import Person, read_face
+from thcli.pipeline.person import Person, hear, read_face
 from thcli.records import FPS, Drive, FaceTrack, Float, Speech
 
 Tracked = Callable[[str], FaceTrack]
@@ -23,29 +23,29 @@ Tracked = Callable[[str], FaceTrack]
 
 def make_drive(person: Person, speech: Speech, options: GenerateOptions, device: str) -> Drive:
     """How the face moves in every frame of the speech."""
-    features = log_mel(speech)
+    sound = hear(speech)
     # motion and expression may come from the same video, which is tracked once
-    track = cache(lambda source: _track(source, options, len(features)))
-    expressions, given_blinks = _expression(person, speech, features, options, device, track)
+    track = cache(lambda source: _track(source, options, len(sound)))
+    expressions, given_blinks = _expression(person, speech, sound, options, device, track)
     return drive.assemble(
-        _pose(person, features, options, device, track),
+        _pose(person, sound.features, options, device, track),
         expressions,
-        given_blinks if given_blinks is not None else _blink(person, len(features), options),
+        given_blinks if given_blinks is not None else _blink(person, len(sound), options),
         past_pose=person.track.pose,
         rest=person.rest,
-        frames=len(features),
+        frames=len(sound),
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
 
 
 def _expression(
-    person: Person, speech: Speech, features: Float, options: GenerateOptions, device: str, track: Tracked
+    person: Person, speech: Speech, sound: expression.Sound, options: GenerateOptions, device: str, track: Tracked
 ) -> tuple[Float, Float | None]:
     """Coefficients, and the blinks that come with them where their source has any."""
     source = options.expression
     if source == "audio":
-        said = _say(person, features, options, device)
+        said = _say(person, sound, options, device)
         if options.silence == "close":
             said = silence.close_in_silence(said, speech_activity(speech), person.rest)
         return said, None
@@ -55,16 +55,16 @@ def _expression(
     faces = deposed(track(source))
     other = load_face_model(options.weights).expression(faces)
     moved = person.usual + (other - np.median(other, axis=0))
-    shown = blink.blinks_of_video(eye_opening(faces), len(features))
+    shown = blink.blinks_of_video(eye_opening(faces), len(sound))
     return moved.astype(np.float32), _unless_chosen(shown, options)
 
 
-def _say(person: Person, features: Float, options: GenerateOptions, device: str) -> Float:
+def _say(person: Person, sound: expression.Sound, options: GenerateOptions, device: str) -> Float:
     """What Psi hears, [T, 20], moved as this person moves when the clip's own sound shows how that is."""
     still = np.zeros_like(person.usual)
-    moved = expression.predict_expression(features, still, options.weights, device)
-    if len(person.features):
-        heard = expression.predict_expression(person.features, still, options.weights, device)
+    moved = expression.predict_expression(sound, still, options.weights, device)
+    if len(person.sound):
+        heard = expression.predict_expression(person.sound, still, options.weights, device)
         shown = person.model.expression(person.faces) - person.usual
         own = articulation.learn_articulation(heard, shown, person.model.lip_gap)
         moved = moved if own is None else own.apply(moved)
@@ -82,7 +82,7 @@ def _pose(person: Person, features: Float, options: GenerateOptions, device: str
         return head.still_head_motion(past, frames)
     if options.motion == "audio":
         learner = head.load_head_motion_learner(options.weights, device)
-        return head.predict_head_motion(learner, past, person.features, features, options.seed)
+        return head.predict_head_motion(learner, past, person.sound.features, features, options.seed)
     if options.motion.lower().endswith(".csv"):
         return curves.read_curves(Path(options.motion)).pose
     return head.rebase_head_motion(past, track(options.motion).pose, frames)

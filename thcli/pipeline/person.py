@@ -10,7 +10,7 @@ import numpy as np
 from thcli.checkpoints import find_weights
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
-from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
+from thcli.clips.features import N_MELS, STEPS_PER_FRAME, framed, log_mel
 from thcli.clips.probe import probe
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
@@ -19,10 +19,11 @@ from thcli.faces.crop import CropBox, crop_frame, head_crop
 from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
+from thcli.motion.expression import Sound
 from thcli.motion.silence import rest_expression
 from thcli.mouth_interior import MouthInterior
 from thcli.pipeline.options import FaceChoice, GenerateOptions
-from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack, Float, Image
+from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Image, Speech
 from thcli.synthesis.references import choose_references
 
 REFERENCE_SECONDS = 4.0
@@ -41,7 +42,7 @@ class Person:
     track: in pixels of the crop; faces: [T, V, 3], the same meshes de-posed, canonical units
     usual: [20], the median expression; rest: [20], lips closed
     neutral: [V, 3], the face at the usual expression with open eyes, canonical units
-    features: [τ, 4, 80] log-mel of the clip's own sound, τ = 0 where it has none
+    sound: the clip's own, τ frames, τ = 0 where it has none
     chosen: [K] the references' frames; crops: [K, S, S, 3]; frames: [K, H, W, 3] whole frames, box: where the crop lies
     """
 
@@ -52,7 +53,7 @@ class Person:
     usual: Float
     rest: Float
     neutral: Float
-    features: Float
+    sound: Sound
     chosen: np.ndarray
     crops: Image
     frames: Image
@@ -65,8 +66,8 @@ def read_person(path: Path, options: GenerateOptions) -> Person:
     return person_of(clip, track, box, _own_sound(path, options.start, len(clip)), options)
 
 
-def person_of(clip: Clip, track: FaceTrack, box: CropBox, features: Float, options: GenerateOptions) -> Person:
-    """The person of a clip, from its track in pixels of the crop at ``box`` and the ``features`` of its sound."""
+def person_of(clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None, options: GenerateOptions) -> Person:
+    """The person of a clip, from its track in pixels of the crop at ``box`` and the clip's own sound, if any."""
     model = load_face_model(options.weights)
     faces = deposed(track)
     expression = model.expression(faces)
@@ -82,7 +83,7 @@ def person_of(clip: Clip, track: FaceTrack, box: CropBox, features: Float, optio
         usual=usual,
         rest=rest_expression(faces, model, neutral),
         neutral=neutral,
-        features=features,
+        sound=hear(speech, len(clip)),
         chosen=chosen,
         crops=np.stack([crop_frame(clip.frames[i], box, side) for i in chosen]),
         frames=clip.frames[chosen],
@@ -114,12 +115,18 @@ def _neutral(faces: Float, change: Float, model: FaceModel) -> Float:
     return np.asarray((faces[awake] - model.displacement(change[awake])).mean(axis=0), np.float32)
 
 
-def _own_sound(path: Path, start: float, frames: int) -> Float:
-    """Features of the clip's own sound; none where it has none that can be used."""
-    nothing = np.zeros((0, STEPS_PER_FRAME, N_MELS), np.float32)
+def hear(speech: Speech | None, frames: int | None = None) -> Sound:
+    """A recording as the networks hear it, its first ``frames`` if so many are given; of nothing, no frames."""
+    if speech is None:
+        return Sound(np.zeros((0, STEPS_PER_FRAME, N_MELS), np.float32), np.zeros((0, SAMPLES_PER_FRAME), np.float32))
+    return Sound(log_mel(speech)[:frames], framed(speech)[:frames])
+
+
+def _own_sound(path: Path, start: float, frames: int) -> Speech | None:
+    """The clip's own sound; none where it has none that can be used."""
     if frames < 2 or not probe(path).audio:
-        return nothing
+        return None
     try:
-        return log_mel(read_speech(path, start, frames / FPS))[:frames]
+        return read_speech(path, start, frames / FPS)
     except MediaError:  # silent or broken sound does not spoil a picture
-        return nothing
+        return None

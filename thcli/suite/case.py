@@ -9,7 +9,6 @@ import numpy as np
 
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
-from thcli.clips.features import N_MELS, STEPS_PER_FRAME, log_mel
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import NoFaceError
 from thcli.evaluation.baselines import PAST
@@ -55,9 +54,7 @@ class Case:
 
     def person(self, references: int) -> Person:
         """The person with K references; face, voice and manner of moving are those of all 64 frames."""
-        nothing = np.zeros((0, STEPS_PER_FRAME, N_MELS), np.float32)
-        features = nothing if self.past_sound is None else log_mel(self.past_sound)
-        return person_of(self.past, self.past_track, WHOLE, features, self._generating(references))
+        return person_of(self.past, self.past_track, WHOLE, self.past_sound, self._generating(references))
 
     def target(self, person: Person) -> Target:
         """What the drive asks for: the tracked face, or what the clip's own sound makes of the person."""

@@ -1,0 +1,55 @@
+"""What Psi is trained by (§3.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thcli.config import ExpressionConfig
+from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
+
+CHIN = FACE_OVAL[12:25]
+
+
+class ExpressionLoss(nn.Module):
+    """Errors in space rather than in coefficients: lips and chin weigh most, the gap between the lips besides.
+
+    MSE alone makes mouths that hardly move, as the mean of all that would fit the speech does; the concordance
+    correlation of the gap over a window is 1 only where movement and its size both are right. On unseen voices the
+    network is less sure and moves less, so in training it is asked for somewhat more movement than there is.
+    """
+
+    root: Tensor
+    gap: Tensor
+
+    def __init__(self, model: FaceModel, config: ExpressionConfig) -> None:
+        super().__init__()
+        weight = np.full(len(model.canonical), config.face_weight, np.float32)
+        weight[list(CHIN)] = 1
+        weight[list(OUTER_LIPS + INNER_LIPS)] = config.lip_weight
+        moves = model.basis.reshape(len(model.basis), -1) * np.sqrt(np.repeat(weight, 3))
+        gram = moves @ moves.T
+        gram *= len(gram) / np.trace(gram)
+        self.register_buffer("root", torch.from_numpy(np.linalg.cholesky(gram + 1e-6 * np.eye(len(gram)))).float())
+        self.register_buffer("gap", torch.from_numpy(model.lip_gap).float())
+        self.config = config
+
+    def forward(self, predicted: Tensor, target: Tensor, tracked: Tensor) -> dict[str, Tensor]:
+        """predicted, target: [B, T, 20]; tracked: [B, T]."""
+        error = ((predicted - target) * tracked[..., None]) @ self.root
+        position = error.square().mean()
+        velocity = (error[:, 1:] - error[:, :-1]).square().mean()
+        concordance = 1 - _concordance(predicted @ self.gap, target @ self.gap * self.config.movement, tracked)
+        total = position + self.config.velocity_weight * velocity + self.config.concordance_weight * concordance
+        return {"total": total, "position": position, "velocity": velocity, "concordance": concordance}
+
+
+def _concordance(x: Tensor, y: Tensor, tracked: Tensor) -> Tensor:
+    """Lin's concordance correlation of x and y [B, T] over time, pooled over the batch; means do not count."""
+    weight = tracked / tracked.sum(dim=1, keepdim=True).clamp_min(1)
+    x, y = x - (weight * x).sum(dim=1, keepdim=True), y - (weight * y).sum(dim=1, keepdim=True)
+    scale = (weight * y * y).sum(dim=1) + 1e-4
+    together = 2 * (weight * x * y).sum(dim=1) / scale
+    apart = ((weight * x * x).sum(dim=1) + (weight * y * y).sum(dim=1)) / scale
+    return together.mean() / apart.mean()
