@@ -3,7 +3,8 @@
 For each clip: correlation of predicted with tracked mouth opening and ratio of their standard deviations, first with
 sound and mouth in step as the store's ``av_lag`` has them, then moved by the fraction of a frame at which they fit
 best (an upper bound: the lag is chosen by the prediction itself), and beside it the correlation that the sound of
-another clip gets. The reference expression is the median over the clip's first 64 frames.
+another clip gets. The reference expression is the median over the clip's first 64 frames. Of the weights, the header
+says whether they hear log-mel features or raw samples.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ def main() -> None:
     torch.set_num_threads(1)
     model = FaceModel.load(find_weights("face_model.safetensors", arguments.weights))
     network = load_expression_learner(arguments.weights)
+    raw = network.dims.front_end == "raw"
     gap = model.basis[:, LIP_GAP[1], 1] - model.basis[:, LIP_GAP[0], 1]
 
-    def opening(clip: AudioMotion, features: Float) -> Float:
-        return predict(network, features, np.median(clip.expression[:REFERENCE], axis=0)) @ gap
+    def opening(clip: AudioMotion, sound: Float) -> Float:
+        return predict(network, sound, np.median(clip.expression[:REFERENCE], axis=0)) @ gap
 
-    clips = load_clips(Store(arguments.store), arguments.split, model)
+    clips = load_clips(Store(arguments.store), arguments.split, model, raw)
     rows = []
     print(f"{'clip':10} frames  correlation  deviation  in step: lag  correlation  other's sound")
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):

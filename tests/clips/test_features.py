@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.clips.features import FLOOR, log_mel, openness, speech_activity
+from thcli.clips.features import FLOOR, framed, log_mel, openness, speech_activity
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, Speech
 
 
@@ -125,3 +125,12 @@ def test_an_open_mouth_sounds_open_and_a_hum_does_not():
     closed, opened, quiet, hummed = (part[2:-2].mean() for part in heard.reshape(4, 25))
     assert opened > quiet > closed + 1
     assert opened > hummed + 0.2
+
+
+@pytest.mark.parametrize("length", [640 * 3, 640 * 3 + 1])
+def test_samples_frame_by_frame(length: int) -> None:
+    sound = speech(np.arange(length) / length)
+    frames = framed(sound)
+    assert frames.shape == (sound.n_frames, 640) and frames.dtype == np.float32
+    np.testing.assert_array_equal(frames.ravel()[:length], sound.samples)
+    assert not frames.ravel()[length:].any()
