@@ -14,11 +14,12 @@ from thcli.data.audio_motion import AudioMotion, shifted
 from thcli.data.store import SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.errors import UsageError
 from thcli.face_model import FaceModel
-from thcli.motion.expression import Sound, predict_expression
+from thcli.motion.expression import Sound, load_expression_learner, predict_expression
 from thcli.records import FaceTrack
 from thcli.training.augment_waveform import LONGEST_MASK, augment_waveform
 from thcli.training.expression import ExpressionStage, train_expression
 from thcli.training.loop import train
+from thcli.training.plan import plan
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0, reverberation=0)
 RAW = "expression.network.front_end=raw"
@@ -124,6 +125,9 @@ def test_thgen_train_with_the_raw_front_end(model: FaceModel, tmp_path: Path) ->
                 file.writeframes(random.integers(-9999, 9999, 60 * 640).astype("<i2").tobytes())
     write_index(tmp_path / "data")
     result = train_expression(tmp_path / "data", tmp_path / "run", load_config("tiny", [RAW]))
+    planned = plan("expression", tmp_path / "data", config="tiny", overrides=[RAW], device="cpu")
+    network = load_expression_learner(result.checkpoint.parent)
+    assert planned.weights == sum(p.numel() for p in network.parameters())
     header = read_header(result.checkpoint)
     assert header.dims["front_end"] == "raw" and header.dims["convolutions"] == [4] * 7
     sound = Sound(np.zeros((30, 4, 80), np.float32), random.normal(0, 0.1, (30, 640)).astype(np.float32))

@@ -18,8 +18,9 @@ from thcli.errors import MediaError
 from thcli.records import CROP_SIZE
 from thcli.training.distributed import ALONE, World
 from thgen_models.detection import DetectionDims, DetectionNetwork
-from thgen_models.expression import ExpressionDims, ExpressionLearner
+from thgen_models.expression import ExpressionDims, make_expression_learner
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
+from thgen_models.raw_front_end import FRAME_SAMPLES
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 MEGABYTE = 1 << 20
@@ -159,8 +160,9 @@ Sketch = tuple[list[nn.Module], Callable[[], Any]]
 
 def _expression(config: Config, batch: int) -> Sketch:
     dims = make_dims(ExpressionDims, config.expression.network, "expression.network")
-    network = ExpressionLearner(dims)
-    heard = torch.empty(batch, config.expression.frames + 2 * dims.reach, dims.steps, dims.mels)
+    network = make_expression_learner(dims)
+    frame = (FRAME_SAMPLES,) if dims.front_end == "raw" else (dims.steps, dims.mels)
+    heard = torch.empty(batch, config.expression.frames + 2 * dims.reach, *frame)
     return [network], lambda: network(heard, torch.empty(batch, dims.coefficients))
 
 
