@@ -11,15 +11,14 @@ import click
 from thcli.commands import options, suite
 from thcli.commands.failures import SOME_FAILED, Failure
 from thcli.commands.progress import show_progress
+from thcli.commands.tables import check_output, deliver, note, table
 
 if TYPE_CHECKING:
     from thcli.evaluation.files import EvaluateOptions, Outcome
     from thcli.evaluation.metric import Metric
-    from thcli.evaluation.table import Row, Sheet
+    from thcli.evaluation.table import Row
 
 FORMATS = ("table", "markdown", "csv", "jsonl")
-GAP = 2
-"""Spaces between two columns."""
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
 
 
@@ -74,7 +73,7 @@ def command(
         report = suite.run(measuring.models, names).report
         show(report.rows, report.means, chosen, kind, None)
         return
-    _check_output(output, overwrite)
+    check_output(output, SUFFIXES, overwrite)
     _evaluate_files(predicted, reference, chosen, measuring, kind, output, progress)
 
 
@@ -101,9 +100,9 @@ def _evaluate_files(
     if predicted is None or reference is None:
         raise click.UsageError("Name two videos or two folders: PREDICTED REFERENCE.")
     folders = predicted.is_dir()
-    pairs, note = files.find_pairs(predicted, reference)
-    if note:
-        _note(note)
+    pairs, unpaired = files.find_pairs(predicted, reference)
+    if unpaired:
+        note(unpaired)
     outcomes = []
     with show_progress(progress, unit="rows") as display:
         display.stage("measure", len(pairs) * files.ROWS)
@@ -124,26 +123,8 @@ def _tell(outcome: Outcome, folders: bool) -> None:
     """What was noted on a pair, and why it could not be measured."""
     if outcome.error:
         click.echo(f"thgen: {outcome.files.clip}: {outcome.error}", err=True)
-    for note in outcome.rows[0].notes if outcome.rows else ():
-        _note(f"{outcome.files.clip}: {note}" if folders else note)
-
-
-def _note(text: str) -> None:
-    click.echo(f"thgen: note: {text}", err=True)
-
-
-def _check_output(output: Path | None, overwrite: bool) -> None:
-    """What is wrong with the file to write is said before the work."""
-    from thcli.errors import MediaError, UsageError
-
-    if output is None:
-        return
-    if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}, which says what to write")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output}: exists already; add --overwrite, or name another file with -o")
-    if not output.parent.is_dir():
-        raise MediaError(f"{output.parent}: no such folder to write {output.name} to; make it first")
+    for text in outcome.rows[0].notes if outcome.rows else ():
+        note(f"{outcome.files.clip}: {text}" if folders else text)
 
 
 def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], kind: str, output: Path | None) -> None:
@@ -151,67 +132,18 @@ def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], k
 
     Tables hold ``means``, which are the rows themselves where there is one clip; data hold all ``rows`` and the means.
     """
-    from thcli.checkpoints import write_atomic
     from thcli.evaluation.table import markdown, sheet, to_csv, to_json_lines
 
     everything = list(rows) if means is rows else [*rows, *means]
     clips = list(dict.fromkeys(row.clip for row in rows))
     heading = clips[0] if means is rows else f"mean of {len(clips)} clip{'s' if len(clips) > 1 else ''}"
     written: dict[str, Callable[[], str]] = {
-        "table": lambda: _table(sheet(means, metrics, heading)),
+        "table": lambda: table(sheet(means, metrics, heading)),
         "markdown": lambda: markdown(means, metrics, heading),
         "csv": lambda: to_csv(everything, metrics),
         "jsonl": lambda: to_json_lines(everything, metrics),
     }
-    # rich has decided on styles already; click would take them from where they are wanted in a pipe
-    click.echo(written[kind](), nl=False, color=True)
-    if output is not None:
-        write_atomic(output, written[SUFFIXES[output.suffix.lower()]]().encode())
-        click.echo(f"{output}: written", err=True)
-
-
-def _table(sheet: Sheet) -> str:
-    """For a terminal in blocks as wide as it is, elsewhere in one, without colours and lines."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    plain = not console.is_terminal
-    if plain:
-        console = Console(highlight=False, width=10_000)
-    widths = _widths(sheet)
-    with console.capture() as captured:
-        for columns in [range(len(widths))] if plain else _blocks(widths, console.width):
-            # with lines, one character between columns comes by itself
-            rule, gap = (None, GAP) if plain else (box.SIMPLE_HEAD, GAP - 1)
-            table = Table(box=rule, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
-            for i in columns:
-                heading = Text(sheet.headings[i], style="bold")
-                table.add_column(heading, justify="right" if i else "left", min_width=widths[i], no_wrap=plain)
-            for cells in sheet.cells:
-                table.add_row(*(Text(cells[i]) for i in columns))
-            console.print(table, "" if columns[-1] + 1 == len(widths) else "\n")
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*lines, *sheet.remarks, ""])
-
-
-def _widths(sheet: Sheet) -> list[int]:
-    """Of the columns at the least, whose headings may be broken between words; the first is never broken."""
-    columns = list(zip(*sheet.cells, strict=True))
-    words = [[sheet.headings[0]], *(heading.split() for heading in sheet.headings[1:])]
-    return [max(len(text) for text in (*heading, *cells)) for heading, cells in zip(words, columns, strict=True)]
-
-
-def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit beside one another into so many characters, each block with the first column."""
-    blocks = [[0]]
-    for i in range(1, len(widths)):
-        if len(blocks[-1]) > 1 and sum(widths[j] + GAP for j in [*blocks[-1], i]) > width:
-            blocks.append([0])
-        blocks[-1].append(i)
-    return blocks
+    deliver(written, kind, output, SUFFIXES)
 
 
 def _definitions(metrics: Sequence[Metric], kind: str) -> str:

@@ -10,6 +10,7 @@ import click
 
 from thcli.commands import options
 from thcli.commands.progress import show_progress
+from thcli.commands.tables import check_output, deliver, note, table
 
 if TYPE_CHECKING:
     from thcli.evaluation.study.scoring import Result
@@ -62,8 +63,8 @@ def make(methods: tuple[str, ...], output: Path, title: str, seed: int | None, o
             display.advance(1)
 
         made = make_study(folders, output, title, seed=seed, overwrite=overwrite, progress=report)
-    for note in made.notes:
-        click.echo(f"thgen: note: {note}", err=True)
+    for text in made.notes:
+        note(text)
     counts = f"methods: {made.methods}, clips: {made.clips}, videos: {made.methods * made.clips}"
     click.echo(f"{made.page}: for the viewers ({counts})", err=True)
     click.echo(f"{made.key}: keep it to yourself; 'thgen study score' needs it", err=True)
@@ -103,67 +104,22 @@ def score_answers(key: Path, answers: tuple[Path, ...], kind: str, output: Path 
     from thcli.evaluation.study.key import read_key
     from thcli.evaluation.study.scoring import score
 
-    _check_output(output, overwrite)
+    check_output(output, SUFFIXES, overwrite)
     study = read_key(key)
     read = read_answers(answers, study)
     result = score(study, read, missing(read, study))
-    for note in result.notes:
-        click.echo(f"thgen: note: {note}", err=True)
+    for text in result.notes:
+        note(text)
     _show(result, kind, output)
 
 
-def _check_output(output: Path | None, overwrite: bool) -> None:
-    """What is wrong with the file to write is said before anything is read."""
-    from thcli.errors import MediaError, UsageError
-
-    if output is None:
-        return
-    if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}, which says what to write")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output}: exists already; add --overwrite, or name another file with -o")
-    if not output.parent.is_dir():
-        raise MediaError(f"{output.parent}: no such folder to write {output.name} to; make it first")
-
-
 def _show(result: Result, kind: str, output: Path | None) -> None:
-    from thcli.checkpoints import write_atomic
-    from thcli.evaluation.study.report import markdown, to_csv, to_json
+    from thcli.evaluation.study.report import markdown, sheets, to_csv, to_json
 
     written: dict[str, Callable[[], str]] = {
-        "table": lambda: _table(result),
+        "table": lambda: "\n".join(table(sheet, names=2) for sheet in sheets(result) if sheet.cells),
         "markdown": lambda: markdown(result),
         "json": lambda: to_json(result),
         "csv": lambda: to_csv(result),
     }
-    click.echo(written[kind](), nl=False)
-    if output is not None:
-        write_atomic(output, written[SUFFIXES[output.suffix.lower()]]().encode())
-        click.echo(f"{output}: written", err=True)
-
-
-def _table(result: Result) -> str:
-    """Both tables with their remarks; plain text without a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from thcli.evaluation.study.report import sheets
-
-    console = Console(highlight=False)
-    plain = not console.is_terminal
-    if plain:
-        console = Console(highlight=False, width=10_000)
-    with console.capture() as captured:
-        for sheet in sheets(result):
-            if not sheet.cells:
-                continue
-            table = Table(box=None if plain else box.SIMPLE, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-            for place, heading in enumerate(sheet.headings):
-                table.add_column(Text(heading), justify="left" if place < 2 else "right", no_wrap=plain)
-            for cells in sheet.cells:
-                table.add_row(*(Text(cell) for cell in cells))
-            console.print(table)
-            console.print(Text("\n".join(["", *sheet.remarks, ""])))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip() + "\n"
+    deliver(written, kind, output, SUFFIXES)

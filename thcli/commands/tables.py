@@ -1,0 +1,94 @@
+"""What commands print as a table, or as data, and write to a file besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from thcli.evaluation.table import Sheet
+
+GAP = 2
+"""Spaces between two columns."""
+
+
+def check_output(output: Path | None, suffixes: Mapping[str, str], overwrite: bool) -> None:
+    """What is wrong with the file to write is said before the work; ``suffixes`` are those that may be asked for."""
+    from thcli.errors import MediaError, UsageError
+
+    if output is None:
+        return
+    if output.suffix.lower() not in suffixes:
+        raise UsageError(f"{output}: expected a name that ends in {', '.join(suffixes)}, which says what to write")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output}: exists already; add --overwrite, or name another file with -o")
+    if not output.parent.is_dir():
+        raise MediaError(f"{output.parent}: no such folder to write {output.name} to; make it first")
+
+
+def deliver(
+    written: Mapping[str, Callable[[], str]], kind: str, output: Path | None, suffixes: Mapping[str, str]
+) -> None:
+    """Print the text of a kind, and write the one that the file's suffix names."""
+    from thcli.checkpoints import write_atomic
+
+    # rich has decided on styles already; click would take them from where they are wanted in a pipe
+    click.echo(written[kind](), nl=False, color=True)
+    if output is not None:
+        write_atomic(output, written[suffixes[output.suffix.lower()]]().encode())
+        click.echo(f"{output}: written", err=True)
+
+
+def note(text: str) -> None:
+    """Something a reader of the figures should know, on standard error."""
+    click.echo(f"thgen: note: {text}", err=True)
+
+
+def table(sheet: Sheet, names: int = 1) -> str:
+    """For a terminal in blocks as wide as it is, elsewhere in one, without colours and lines.
+
+    names: how many columns, from the left, name a row
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    plain = not console.is_terminal
+    if plain:
+        console = Console(highlight=False, width=10_000)
+    widths = _widths(sheet)
+    with console.capture() as captured:
+        for columns in [range(len(widths))] if plain else _blocks(widths, console.width):
+            # with lines, one character between columns comes by itself
+            rule, gap = (None, GAP) if plain else (box.SIMPLE_HEAD, GAP - 1)
+            table = Table(box=rule, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
+            for i in columns:
+                heading = Text(sheet.headings[i], style="bold")
+                table.add_column(heading, justify="left" if i < names else "right", min_width=widths[i], no_wrap=plain)
+            for cells in sheet.cells:
+                table.add_row(*(Text(cells[i]) for i in columns))
+            console.print(table, "" if columns[-1] + 1 == len(widths) else "\n")
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*lines, *sheet.remarks, ""])
+
+
+def _widths(sheet: Sheet) -> list[int]:
+    """Of the columns at the least, whose headings may be broken between words; the first is never broken."""
+    columns = list(zip(*sheet.cells, strict=True))
+    words = [[sheet.headings[0]], *(heading.split() for heading in sheet.headings[1:])]
+    return [max(len(text) for text in (*heading, *cells)) for heading, cells in zip(words, columns, strict=True)]
+
+
+def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns that fit beside one another into so many characters, each block with the first column."""
+    blocks = [[0]]
+    for i in range(1, len(widths)):
+        if len(blocks[-1]) > 1 and sum(widths[j] + GAP for j in [*blocks[-1], i]) > width:
+            blocks.append([0])
+        blocks[-1].append(i)
+    return blocks
