@@ -12,6 +12,10 @@ from thcli.pyramid import blur, fill
 
 LARGEST_CORRECTION = 0.12
 """Colour difference (0..1) that is evened out between a part and its surroundings; more is no matter of light."""
+LIGHT = 8
+"""The difference is averaged over this part of the window: light changes slowly from place to place, and what changes
+faster is lips that lie a little apart. With a 48th the mouth's error on val was 4 % larger.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def compose(base: Tensor, parts: Sequence[Part]) -> Tensor:
 def _relit(part: Part, window: Tensor) -> Tensor:
     """The part's image with what it differs from the picture along its border, spread over it, added."""
     border = (4 * part.mask * (1 - part.mask)).clamp(0, 1)
-    sigma = max(1.0, window.shape[-1] / 48)
+    sigma = max(1.0, window.shape[-1] / LIGHT)
     weighted = blur(torch.cat([(window - part.image) * border, border], 1), sigma)
     known = weighted[:, 3:]
     difference = weighted[:, :3] / known.clamp(min=1e-3)
