@@ -1,0 +1,64 @@
+"""Networks whose features the perceptual loss of Eq. 8 compares; in training only.
+
+VGG19 is the paper's. Any network of ``PerceptualFeatures`` serves, such as an identity network's layers. Their
+weights come from elsewhere, and are not trained here.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+"""Channels and convolutions of VGG19 between its poolings."""
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's pictures, in 0..1."""
+
+
+class PerceptualFeatures(Protocol):
+    """What the perceptual loss needs: layers' features of pictures, and what a difference in each counts for."""
+
+    weights: tuple[float, ...]
+    """One for each layer."""
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Features [B, C, h, w], one for each of ``weights``, of pictures [B, 3, H, W] float32 in -1..1."""
+        ...
+
+
+class Vgg19(nn.Module):
+    """VGG19's convolutions up to relu5_1; names and shapes of its weights are those of torchvision's ``features``."""
+
+    weights = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+    """Of relu1_1 to relu5_1, as is usual: the deeper, the less it is about single pixels."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        self.taken: list[int] = []
+        channels = 3
+        for out, count in _BLOCKS:
+            self.taken.append(len(layers) + 1)
+            for _ in range(count):
+                layers += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU()]
+                channels = out
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers[: self.taken[-1] + 1])
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of pictures [B, 3, H, W] float32 in -1..1."""
+        x = ((images + 1) / 2 - self.mean) / self.deviation
+        taken = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.taken:
+                taken.append(x)
+        return taken

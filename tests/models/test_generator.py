@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from thgen_models import generator
+from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims
+
+MakeReferences = Callable[..., tuple[Tensor, Tensor]]
+MakeFrames = Callable[..., Frames]
+MakeTrained = Callable[[GeneratorDims], Generator]
+
+MODULES = ("three_d", "hybrid_attention", "nonlinear_composition", "warping")
+WITHOUT = [{}, *({name: False} for name in MODULES), dict.fromkeys(MODULES, False)]
+BASELINE = dict.fromkeys(MODULES, False)
+
+
+def parameters(dims: GeneratorDims) -> int:
+    return sum(p.numel() for p in Generator(dims).parameters())
+
+
+@pytest.mark.parametrize("without", WITHOUT, ids=lambda w: "-".join(w) or "full")
+def test_untrained_it_gives_the_geometric_picture(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, without: dict[str, bool]
+) -> None:
+    torch.manual_seed(0)
+    made = Generator(dataclasses.replace(tiny, **without)).from_references(frames(2), *references(1))
+    assert (made.image - frames(2).geometric).abs().max() <= 1e-6
+    assert made.mask is not None and made.mask.shape == (2, 1, 32, 32)
+
+
+@pytest.mark.parametrize("floor", [True, False])
+@pytest.mark.parametrize("without", WITHOUT, ids=lambda w: "-".join(w) or "full")
+def test_after_one_step_gradients_reach_every_parameter(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, without: dict[str, bool], floor: bool
+) -> None:
+    torch.manual_seed(0)
+    network = Generator(dataclasses.replace(tiny, **without, floor=floor))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    target = torch.rand(2, 3, 32, 32) * 2 - 1
+    for _ in range(2):
+        optimiser.step()
+        optimiser.zero_grad()
+        F.mse_loss(network.from_references(frames(2), *references(2)).image, target).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("floor", [True, False])
+@pytest.mark.parametrize(
+    ("without", "unseen"),
+    [
+        ({}, ()),
+        ({"three_d": False}, ("projected", "projected_map")),
+        ({"hybrid_attention": False}, ()),
+        ({"nonlinear_composition": False}, ()),
+        ({"warping": False}, ("projected_map", "matched_map")),
+        (BASELINE, ("projected", "projected_map", "matched", "matched_map")),
+    ],
+)
+def test_a_removed_module_takes_its_inputs_with_it(
+    tiny: GeneratorDims,
+    references: MakeReferences,
+    frames: MakeFrames,
+    trained: MakeTrained,
+    without: dict[str, bool],
+    unseen: tuple[str, ...],
+    floor: bool,
+) -> None:
+    network = trained(dataclasses.replace(tiny, **without, floor=floor)).eval()
+    if not floor:
+        unseen = (*unseen, "geometric")
+    images, maps = references()
+    before = network.from_references(frames(1), images, maps).image
+    for field in dataclasses.fields(Frames):
+        changed = dataclasses.replace(frames(1), **{field.name: getattr(frames(1, seed=9), field.name)})
+        same = torch.equal(network.from_references(changed, images, maps).image, before)
+        assert same == (field.name in unseen), field.name
+    assert not torch.equal(network.from_references(frames(1), *references(seed=8)).image, before)
+
+
+def test_a_removed_module_takes_its_parameters_with_it(tiny: GeneratorDims) -> None:
+    full = parameters(tiny)
+    fewer = {name: parameters(dataclasses.replace(tiny, **{name: False})) for name in MODULES}
+    assert all(count < full for count in fewer.values())
+    assert parameters(dataclasses.replace(tiny, **BASELINE)) < min(fewer.values())
+    plain = Generator(dataclasses.replace(tiny, **BASELINE))
+    assert plain.projected_flow is plain.matched_flow is plain.matting is None and len(plain.composition.images) == 0
+
+
+def test_the_papers_own_form_paints_the_whole_picture(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames
+) -> None:
+    made = Generator(dataclasses.replace(tiny, floor=False)).from_references(frames(2), *references(1))
+    assert made.change is None and made.mask is None
+    assert made.image.abs().max() <= 1 and (made.image - frames(2).geometric).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_batch_is_its_frames_one_by_one(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained, count: int
+) -> None:
+    network, batch = trained(tiny).eval(), frames(3)
+    embedding = network.embed(*references(1, count))
+    together = network(batch, embedding)
+    assert together.image.shape == (3, 3, 32, 32) and together.image.isfinite().all()
+    for i in range(3):
+        one = Frames(*(getattr(batch, field.name)[i : i + 1] for field in dataclasses.fields(Frames)))
+        torch.testing.assert_close(network(one, embedding).image, together.image[i : i + 1], atol=2e-5, rtol=0)
+    torch.testing.assert_close(batch.geometric + together.change, together.image)
+
+
+def test_the_frames_of_a_window_go_with_their_person(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
+) -> None:
+    network, batch, (images, maps) = trained(tiny).eval(), frames(4), references(2)
+    window = network.from_references(batch, images, maps).image
+    second = Frames(*(getattr(batch, field.name)[2:] for field in dataclasses.fields(Frames)))
+    torch.testing.assert_close(
+        network(second, network.embed(images[1:], maps[1:])).image, window[2:], atol=2e-5, rtol=0
+    )
+
+
+def test_channels_last_changes_nothing(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
+) -> None:
+    network = trained(tiny).eval()
+    plain = network.from_references(frames(2), *references(1)).image
+    network.to(memory_format=torch.channels_last)
+    batch = frames(2)
+    last = Frames(
+        *(getattr(batch, f.name).contiguous(memory_format=torch.channels_last) for f in dataclasses.fields(Frames))
+    )
+    torch.testing.assert_close(network.from_references(last, *references(1)).image, plain, atol=2e-5, rtol=0)
+
+
+def test_bfloat16_stays_finite_and_near(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
+) -> None:
+    network = trained(tiny)
+    plain = network.from_references(frames(2), *references(2)).image
+    with torch.autocast("cpu", torch.bfloat16):
+        made = network.from_references(frames(2), *references(2))
+    assert made.image.dtype == torch.float32
+    assert (made.image - plain).abs().mean() < 0.02
+    made.image.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_one_sample_can_be_learnt(tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames) -> None:
+    torch.manual_seed(0)
+    network, sample, (images, maps) = Generator(tiny), frames(1), references(1)
+    sample = dataclasses.replace(sample, geometric=F.avg_pool2d(sample.projected, 3, 1, padding=1))
+    optimiser = torch.optim.Adam(network.parameters(), 5e-3)
+    losses = []
+    for _ in range(60):
+        loss = F.l1_loss(network.from_references(sample, images, maps).image, sample.projected)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(("name", "dims"), [("lite", GeneratorDims()), ("paper", PAPER)])
+def test_sizes_are_those_of_the_docstring(name: str, dims: GeneratorDims) -> None:
+    with torch.device("meta"):
+        network = Generator(dims)
+        images, maps = torch.zeros(1, 8, 3, 256, 256), torch.zeros(1, 8, 1, 256, 256)
+        image, drawing = images[:, 0], maps[:, 0]
+        with FlopCounterMode(display=False) as of_references:
+            embedding = network.embed(images, maps)
+        with FlopCounterMode(display=False) as of_a_frame:
+            network(Frames(image, image, drawing, image, drawing, drawing), embedding)
+    figures = (
+        sum(p.numel() for p in network.parameters()) / 1e6,
+        of_a_frame.get_total_flops() / 1e9,
+        of_references.get_total_flops() / 8e9,
+    )
+    column = 1 if name == "lite" else 2
+    rows = [line.split() for line in (generator.__doc__ or "").splitlines()]
+    stated = [row[column - 3] for row in rows if row[:1] in (["parameters,"], ["GFLOP"])]
+    assert stated == [f"{figure:.2f}" if name == "lite" else f"{figure:.1f}" for figure in figures]
+    assert name != "lite" or figures[1] <= 3
