@@ -32,7 +32,8 @@ def test_it_looks_at_the_landmarks_too_and_learns_to_tell() -> None:
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[0] > 3 and losses[-1] < 1
+    # one's fake is another's real: without a look at the landmarks, 4 is the best
+    assert losses[0] > 3.9 and losses[-1] < 3
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
