@@ -20,9 +20,9 @@ BELOW_TEETH = (0.75, 1.0)
 SHOWS_NOTHING, SHOWS_TEETH = 0.04, 0.09
 """Openings over the mouth's width below which a reference shows nothing of the inside, and above which it does."""
 UNROLLED = (48, 96)
-DARK, DARKER = 0.8, 0.55
-"""Of the mean picture's light, what is left: its blurred teeth make the hollow of the mouth too light; and below
-teeth that are to be seen themselves."""
+DARK, DARKER = (0.8, 0.65, 0.62), (0.52, 0.31, 0.28)
+"""Of the mean picture's red, green and blue, what is left: its blurred teeth make the hollow of the mouth too light and
+too grey; and below teeth that are to be seen, where the darkest third of real open mouths has this colour."""
 EDGE_BLUR = 1.0
 
 
@@ -73,7 +73,8 @@ class InteriorPainter:
             self._pictures(wanted), place.permute(0, 2, 3, 1) * 2 - 1, padding_mode="border", align_corners=False
         )
         usual = (usual * (of_references @ self.skin)[:, :, None, None]).clamp(0, 1)
-        usual = usual * (DARK + known * (DARKER - DARK))
+        dark, darker = (torch.tensor(colour, device=place.device)[None, :, None, None] for colour in (DARK, DARKER))
+        usual = usual * (dark + known * (darker - dark))
         fade = ((BELOW_TEETH[1] - down) / (BELOW_TEETH[1] - BELOW_TEETH[0])).clamp(0, 1)
         return usual + known * fade * (own - usual)
 
