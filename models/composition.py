@@ -6,7 +6,7 @@ Departures from the paper:
 - After the sum of the three, and before the transposed convolution, comes one convolution that is added to it; else
   the decoder's layers would mix neighbours by the transposed convolutions alone.
 - The landmarks' convolutions are each a fixed one by channel, then the dynamic one of θ_S across channels.
-- With ``change`` the last layer paints a change of a given picture and a mask for it, and begins at no change.
+- With ``change`` the last layer paints the change of a given picture, and begins at none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CompositionDims:
     stem: stride of the first layers, and enlargement by the last
     kernel: of the fixed SPADE blocks' convolutions
     images: channels of each image that guides the decoder, the projected one φ_ỹ and the matched one φ_y_ts
-    change: paint a change and its mask instead of a picture
+    change: paint the change of a picture instead of a picture
     """
 
     widths: tuple[int, ...]
@@ -39,16 +39,9 @@ class CompositionDims:
     change: bool
 
 
-@dataclass(frozen=True)
-class Painting:
-    """What the decoder gives.
-
-    colour: [B, 3, H, W] in -1..1: the picture ŷ_t, or half the change of one
-    mask: [B, 1, H, W] in 0..1, where the change counts; None for a picture
-    """
-
-    colour: Tensor
-    mask: Tensor | None
+CAUTION = 0.1
+"""Of what the last layer says of a change. It begins at zero, below features of some size: without it the first steps
+throw the picture far off, and the network learns to keep quiet before it learns anything else."""
 
 
 class LandmarkEncoder(nn.Module):
@@ -91,9 +84,10 @@ class Composition(nn.Module):
 
     def __init__(self, dims: CompositionDims) -> None:
         super().__init__()
+        self.change = dims.change
         self.landmarks = LandmarkEncoder(dims.widths, dims.stem)
         self.images = nn.ModuleList(pyramid(channels, dims.widths, dims.stem) for channels in dims.images)
-        out = (4 if dims.change else 3, *dims.widths[:-1])
+        out = (3, *dims.widths[:-1])
         layers = [
             Layer(channels, out[i], dims.stem if i == 0 else 2, len(dims.images), dims.kernel)
             for i, channels in enumerate(dims.widths)
@@ -103,16 +97,17 @@ class Composition(nn.Module):
                 nn.init.zeros_(parameter)
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, attended: Attended, target_map: Tensor, images: list[Tensor]) -> Painting:
-        """target_map: [B, 1, H, W] in 0..1; images: those of ``dims.images``, [B, C, H, W]."""
+    def forward(self, attended: Attended, target_map: Tensor, images: list[Tensor]) -> Tensor:
+        """The picture ŷ_t, or half the change of one, [B, 3, H, W] in -1..1.
+
+        target_map: [B, 1, H, W] in 0..1; images: those of ``dims.images``, [B, C, H, W]
+        """
         landmarks = self.landmarks(target_map, attended.theta)
         guides = [_levels(encoder, image) for encoder, image in zip(self.images, images, strict=True)]
         x = attended.appearance
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
-        x = torch.tanh(x)
-        mask = (1 + x[:, 3:]) / 2 if x.shape[1] > 3 else None
-        return Painting(x[:, :3], mask)
+        return torch.tanh(CAUTION * x if self.change else x)
 
 
 def _levels(encoder: nn.Module, image: Tensor) -> list[Tensor]:

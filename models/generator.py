@@ -1,8 +1,10 @@
 """Θ, the 3D-aware generative network (§3.4, §4.2, §4.3): hybrid embedding, flow network, non-linear composition.
 
-Departure that keeps the floor: Θ takes the geometric path's picture y_geo, and gives y_geo + m ⊙ change. Its last
-layer begins at zero, so an untrained Θ gives y_geo to the last bit, and training goes on from there. Both image
-branches of the decoder see y_geo beside their own image. ``floor=False`` paints the whole picture, as the paper does.
+Departure that keeps the floor: Θ takes the geometric path's picture y_geo, and gives y_geo + change. Its last layer
+begins at zero, so an untrained Θ gives y_geo to the last bit, and training goes on from there. Both image branches of
+the decoder see y_geo beside their own image. The change has no mask to multiply it: with one, the first steps of
+training close the mask, and little gradient comes through it ever after. ``floor=False`` paints the whole picture, as
+the paper does.
 
 Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two:
 
@@ -10,7 +12,7 @@ Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two
 ..                    lite    paper
 ====================  ======  ======
 parameters, millions  2.34    124.3
-GFLOP a frame         2.37    97.4
+GFLOP a frame         2.35    97.4
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 
@@ -127,14 +129,12 @@ class Generated:
     """Θ's picture and what it is made of.
 
     image: ŷ_t, [B, 3, H, W] float32; with ``floor`` it may leave -1..1 a little, and whoever shows it cuts it off
-    change: m ⊙ change, [B, 3, H, W], which enlarged may be added to a larger geometric picture; None without ``floor``
-    mask: m, [B, 1, H, W] in 0..1; likewise
+    change: what is added to y_geo, [B, 3, H, W], and enlarged may be to a larger one; None without ``floor``
     projected, matched: the images as warped (for the flow loss); None where the module is removed
     """
 
     image: Tensor
     change: Tensor | None
-    mask: Tensor | None
     projected: Warped | None
     matched: Warped | None
 
@@ -167,13 +167,13 @@ class Generator(nn.Module):
         """Pictures of target frames; the embedding's B is that of the frames, or 1."""
         projected, matched = self._warped(frames)
         attended = self.embedding.attend(embedding, frames.target_map)
-        painting = self.composition(attended, frames.target_map, self._guides(frames, projected, matched))
-        if painting.mask is None:
-            return Generated(self._matted(painting.colour.float(), projected, matched), None, None, projected, matched)
+        guides = self._guides(frames, projected, matched)
+        painted = self.composition(attended, frames.target_map, guides).float()
+        if not self.dims.floor:
+            return Generated(self._matted(painted, projected, matched), None, projected, matched)
         # up to 2 either way, which takes black to white
-        mask = painting.mask.float()
-        image = self._matted(frames.geometric + 2 * mask * painting.colour.float(), projected, matched)
-        return Generated(image, image - frames.geometric, mask, projected, matched)
+        image = self._matted(frames.geometric + 2 * painted, projected, matched)
+        return Generated(image, image - frames.geometric, projected, matched)
 
     def _warped(self, frames: Frames) -> tuple[Warped | None, Warped | None]:
         projected = matched = None

@@ -32,7 +32,7 @@ def test_untrained_it_gives_the_geometric_picture(
     torch.manual_seed(0)
     made = Generator(dataclasses.replace(tiny, **without)).from_references(frames(2), *references(1))
     assert (made.image - frames(2).geometric).abs().max() <= 1e-6
-    assert made.mask is not None and made.mask.shape == (2, 1, 32, 32)
+    assert made.change is not None and not made.change.any()
 
 
 @pytest.mark.parametrize("floor", [True, False])
@@ -99,7 +99,7 @@ def test_the_papers_own_form_paints_the_whole_picture(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames
 ) -> None:
     made = Generator(dataclasses.replace(tiny, floor=False)).from_references(frames(2), *references(1))
-    assert made.change is None and made.mask is None
+    assert made.change is None
     assert made.image.abs().max() <= 1 and (made.image - frames(2).geometric).abs().mean() > 0.1
 
 
@@ -158,9 +158,9 @@ def test_one_sample_can_be_learnt(tiny: GeneratorDims, references: MakeReference
     torch.manual_seed(0)
     network, sample, (images, maps) = Generator(tiny), frames(1), references(1)
     sample = dataclasses.replace(sample, geometric=F.avg_pool2d(sample.projected, 3, 1, padding=1))
-    optimiser = torch.optim.Adam(network.parameters(), 5e-3)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
-    for _ in range(60):
+    for _ in range(150):
         loss = F.l1_loss(network.from_references(sample, images, maps).image, sample.projected)
         optimiser.zero_grad()
         loss.backward()
