@@ -47,6 +47,11 @@ class Spade(nn.Module):
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
         self.maps = nn.Conv2d(channels, 2 * channels, kernel, padding=kernel // 2)
+        # β carries the image from the start, as strong as x; γ learns to matter
+        gain = torch.tensor([0.1, 1.5]).repeat_interleave(channels).view(-1, 1, 1, 1)
+        nn.init.normal_(self.maps.weight, std=(channels * kernel**2) ** -0.5)
+        with torch.no_grad():
+            self.maps.weight.mul_(gain)
 
     def forward(self, condition: Tensor) -> Tensor:
         """condition: [B, C, H, W]; returns [B, 2C, H, W]."""
@@ -54,12 +59,13 @@ class Spade(nn.Module):
 
 
 def denormalise(x: Tensor, blocks: list[Tensor]) -> Tensor:
-    """The sum over SPADE blocks of x (1 + γ) + β: normalised x [B, C, H, W], blocks' γ and β [B, 2C, H, W] each.
+    """The mean over SPADE blocks of x (1 + γ) + β: normalised x [B, C, H, W], blocks' γ and β [B, 2C, H, W] each.
 
-    The blocks' maps are added first, which is the same and spares passes over memory.
+    The paper sums them; the mean is that but for a factor, which keeps the size of features. The blocks' maps are
+    averaged first, which is the same and spares passes over memory.
     """
     total = blocks[0]
     for maps in blocks[1:]:
         total = total + maps
-    gamma, beta = total.chunk(2, dim=1)
-    return torch.addcmul(beta, x, gamma + len(blocks))
+    gamma, beta = (total / len(blocks)).chunk(2, dim=1)
+    return torch.addcmul(beta, x, 1 + gamma)
