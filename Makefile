@@ -59,7 +59,9 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	mkdir -p runs/weights
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
 	$(BIN)/thgen train mouth-interior --data $(DATA) --out runs/weights/mouth_interior.safetensors
-	for stage in expression motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
+	$(BIN)/thgen train expression --data $(DATA) --out runs/expression --weights runs/weights --resume \
+		--set expression.held_out=4 --set expression.train.steps=1000 --set expression.train.val_every=1000
+	for stage in motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/weights

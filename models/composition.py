@@ -40,8 +40,7 @@ class CompositionDims:
 
 
 CAUTION = 0.25
-"""Of what the last layer says of a change. It begins at zero, below features of some size: without it the first steps
-throw the picture far off, and the network learns to keep quiet before it learns anything else."""
+"""Of what the last layer says of a change. It begins at zero below features of some size; so first steps are small."""
 
 
 class LandmarkEncoder(nn.Module):

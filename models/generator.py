@@ -2,8 +2,8 @@
 
 Departure that keeps the floor: Θ takes the geometric path's picture y_geo, and gives y_geo + change. Its last layer
 begins at zero, so an untrained Θ gives y_geo to the last bit, and training goes on from there. Both image branches of
-the decoder see y_geo beside their own image. The change has no mask to multiply it: with one, the first steps of
-training close the mask, and little gradient comes through it ever after. ``floor=False`` paints the whole picture, as
+the decoder see y_geo beside their own image. The change has no mask to multiply it: in a short trial with one the
+change stayed at nothing. ``floor=False`` paints the whole picture, as
 the paper does.
 
 Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two:
@@ -16,8 +16,8 @@ GFLOP a frame         2.35    97.4
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 
-A reference is embedded once a job; a frame's figure holds all the rest. One thread of a Xeon with AMX does about 20
-frames a second of ``lite`` in float32, through PyTorch or ONNX Runtime, and 30 in bfloat16.
+A reference is embedded once a job; a frame's figure holds all the rest. Not trained yet: no weights ship, and
+``thgen generate`` draws the geometric picture.
 """
 
 from __future__ import annotations
