@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from thcli.checkpoints import find_weights
-from thcli.data.audio_motion import STEPS, AudioMotion, shifted
+from thcli.data.audio_motion import STEPS, AudioMotion, correlation, shifted
 from thcli.data.store import Store
-from thcli.face_model import LIP_GAP, FaceModel
+from thcli.face_model import FaceModel
 from thcli.motion.expression import load_expression_learner, predict
 from thcli.records import Float
 from thcli.training.alignment import best_offset
@@ -37,10 +37,9 @@ def main() -> None:
     model = FaceModel.load(find_weights("face_model.safetensors", arguments.weights))
     network = load_expression_learner(arguments.weights)
     raw = network.dims.front_end == "raw"
-    gap = model.basis[:, LIP_GAP[1], 1] - model.basis[:, LIP_GAP[0], 1]
 
     def opening(clip: AudioMotion, sound: Float) -> Float:
-        return predict(network, sound, np.median(clip.expression[:REFERENCE], axis=0)) @ gap
+        return predict(network, sound, np.median(clip.expression[:REFERENCE], axis=0)) @ model.lip_gap
 
     clips = load_clips(Store(arguments.store), arguments.split, model, raw)
     rows = []
@@ -58,11 +57,6 @@ def main() -> None:
     mean, lowest = np.mean(rows, axis=0), np.min(rows, axis=0)
     print(f"{'mean':17} {mean[0]:12.3f} {mean[1]:10.2f} {mean[2]:26.3f} {mean[3]:14.3f}")
     print(f"{'lowest':17} {lowest[0]:12.3f} {lowest[1]:10.2f} {lowest[2]:26.3f}")
-
-
-def correlation(x: Float, y: Float) -> float:
-    length = min(len(x), len(y))
-    return float(np.corrcoef(x[:length], y[:length])[0, 1])
 
 
 if __name__ == "__main__":

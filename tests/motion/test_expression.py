@@ -68,7 +68,8 @@ def test_weights_of_the_user_come_first(tmp_path: Path, network: ExpressionLearn
     save_checkpoint(tmp_path / "expression.safetensors", Header("expression", DIMS), network.state_dict())
     reference = np.zeros(20, np.float32)
     np.testing.assert_array_equal(
-        predict_expression(Sound(features, SILENCE), reference, tmp_path), predict(network, features, reference)
+        predict_expression(load_expression_learner(tmp_path), Sound(features, SILENCE), reference),
+        predict(network, features, reference),
     )
 
 
@@ -82,6 +83,6 @@ def test_checkpoint_of_other_dims_is_refused(tmp_path: Path, network: Expression
 def test_shipped_weights_move_the_mouth_with_the_speech() -> None:
     loud = np.full((40, 4, 80), -12, np.float32)
     loud[15:25, :, 5:40] = 1
-    predicted = predict_expression(Sound(loud, SILENCE[:40]), np.zeros(20, np.float32))
+    predicted = predict_expression(load_expression_learner(), Sound(loud, SILENCE[:40]), np.zeros(20, np.float32))
     assert np.isfinite(predicted).all()
     assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3

@@ -113,13 +113,13 @@ def test_the_checkpoint_says_what_is_heard(front_end: str, samples: np.ndarray, 
     )
     save_checkpoint(tmp_path / "expression.safetensors", Header("expression", dims), network.state_dict())
     sound = Sound(np.random.default_rng(1).normal(-4, 2, FEATURES.shape).astype(np.float32), samples)
-    said = predict_expression(sound, REFERENCE, tmp_path)
+    said = predict_expression(load_expression_learner(tmp_path), sound, REFERENCE)
     assert said.shape == (61, 20)
     for other, ignored in (
         (Sound(FEATURES, samples), "raw"),
         (Sound(sound.features, np.zeros_like(samples)), "log_mel"),
     ):
-        same = np.array_equal(predict_expression(other, REFERENCE, tmp_path), said)
+        same = np.array_equal(predict_expression(load_expression_learner(tmp_path), other, REFERENCE), said)
         assert same == (front_end == ignored)
 
 

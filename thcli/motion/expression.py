@@ -52,15 +52,12 @@ def load_expression_learner(weights: Path | None = None, device: str = "cpu") ->
     return network.to(device).eval()
 
 
-def predict_expression(
-    sound: Sound, reference: Float, weights: Path | None = None, device: str = "cpu", chunk: int | None = None
-) -> Float:
-    """The expression [T, 20] of every frame of a speech.
+def predict_expression(network: ExpressionNetwork, sound: Sound, reference: Float, chunk: int | None = None) -> Float:
+    """The expression [T, 20] of every frame of a speech, by a network on its device.
 
+    sound: the network's front end takes of it the features or the samples
     reference: [20] expression of the reference face, best the median over the reference clip
-    weights: folder in which to look first for Psi's weights, whose front end takes the features or the samples
     """
-    network = load_expression_learner(weights, device)
     heard = sound.samples if network.dims.front_end == "raw" else sound.features
     return predict(network, heard, reference, chunk)
 
@@ -84,7 +81,7 @@ def equalised(features: Float) -> Float:
 
 
 def predict(network: ExpressionNetwork, sound: Float, reference: Float, chunk: int | None = None) -> Float:
-    """``predict_expression`` with a network at hand, on its device; ``chunk`` changes nothing in the result.
+    """``predict_expression`` of the one that the network takes; ``chunk`` changes nothing in the result.
 
     sound: what the network's front end takes of a ``Sound``, log-mel features or samples
     """

@@ -62,9 +62,10 @@ def _expression(
 def _say(person: Person, sound: expression.Sound, options: GenerateOptions, device: str) -> Float:
     """What Psi hears, [T, 20], moved as this person moves when the clip's own sound shows how that is."""
     still = np.zeros_like(person.usual)
-    moved = expression.predict_expression(sound, still, options.weights, device)
+    network = expression.load_expression_learner(options.weights, device)
+    moved = expression.predict_expression(network, sound, still)
     if len(person.sound):
-        heard = expression.predict_expression(person.sound, still, options.weights, device)
+        heard = expression.predict_expression(network, person.sound, still)
         shown = person.model.expression(person.faces) - person.usual
         own = articulation.learn_articulation(heard, shown, person.model.lip_gap)
         moved = moved if own is None else own.apply(moved)
