@@ -161,6 +161,12 @@ def rate(browser: Browser, realism: int, sync: int) -> None:
     assert browser.enabled("#next")
 
 
+def downloaded(path: Path) -> Any:
+    """What a saved file says; the browser makes the file before it fills it."""
+    until(lambda: path.is_file() and path.stat().st_size > 0, "the download")
+    return json.loads(path.read_text("utf-8"))
+
+
 def test_viewer_watches_rates_reloads_and_saves(browser, page):
     browser.open(page)
     order = begin(browser, "Zoë <b>&")
@@ -179,8 +185,7 @@ def test_viewer_watches_rates_reloads_and_saves(browser, page):
     assert browser.text("#thanks") == "Thank you, Zoë <b>&"
     browser.click("#save")
     saved = browser.downloads / "answers_Zoë_b_.json"
-    until(saved.is_file, "the download")
-    answers = json.loads(saved.read_text("utf-8"))
+    answers = downloaded(saved)
     assert answers["order"] == order and answers["answers"] == given and answers["viewer"] == "Zoë <b>&"
 
     key = read_key(page.with_suffix(".key.json"))
@@ -213,8 +218,7 @@ def test_back_shows_what_was_answered_and_lets_it_be_changed(browser, page):
     assert browser.text("#rated") == "You have rated 1 of 4 videos."
     browser.click("#save")
     saved = browser.downloads / "answers_Bo.json"
-    until(saved.is_file, "the download")
-    assert json.loads(saved.read_text())["answers"] == {first: {"realism": 3, "sync": 9}}
+    assert downloaded(saved)["answers"] == {first: {"realism": 3, "sync": 9}}
     # The next viewer at this machine starts with nothing of the last one.
     browser.click("#anew")
     assert browser.run("return [state, localStorage.length, document.querySelector('#viewer').value]") == [None, 0, ""]
