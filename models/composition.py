@@ -6,7 +6,7 @@ Departures from the paper:
 - After the sum of the three, and before the transposed convolution, comes one convolution that is added to it; else
   the decoder's layers would mix neighbours by the transposed convolutions alone.
 - The landmarks' convolutions are each a fixed one by channel, then the dynamic one of θ_S across channels.
-- With ``change`` the last layer paints the change of a given picture, and begins at none.
+- With ``change`` the last layer paints the change of a given picture, and shares of others in it, and begins at none.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class CompositionDims:
     stem: stride of the first layers, and enlargement by the last
     kernel: of the fixed SPADE blocks' convolutions
     images: channels of each image that guides the decoder, the projected one φ_ỹ and the matched one φ_y_ts
+    out: channels that are painted, a picture and what else may be
     change: paint the change of a picture instead of a picture
     """
 
@@ -36,6 +37,7 @@ class CompositionDims:
     stem: int
     kernel: int
     images: tuple[int, ...]
+    out: int
     change: bool
 
 
@@ -86,7 +88,7 @@ class Composition(nn.Module):
         self.change = dims.change
         self.landmarks = LandmarkEncoder(dims.widths, dims.stem)
         self.images = nn.ModuleList(pyramid(channels, dims.widths, dims.stem) for channels in dims.images)
-        out = (3, *dims.widths[:-1])
+        out = (dims.out, *dims.widths[:-1])
         layers = [
             Layer(channels, out[i], dims.stem if i == 0 else 2, len(dims.images), dims.kernel)
             for i, channels in enumerate(dims.widths)
@@ -97,7 +99,7 @@ class Composition(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, attended: Attended, target_map: Tensor, images: list[Tensor]) -> Tensor:
-        """The picture ŷ_t, or half the change of one, [B, 3, H, W] in -1..1.
+        """The picture ŷ_t in -1..1, or the change of one in -2..2, and behind it what else is painted: [B, out, H, W].
 
         target_map: [B, 1, H, W] in 0..1; images: those of ``dims.images``, [B, C, H, W]
         """
@@ -106,7 +108,9 @@ class Composition(nn.Module):
         x = attended.appearance
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
-        return torch.tanh(CAUTION * x if self.change else x)
+        # a change of 2 takes black to white
+        picture = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
+        return torch.cat([picture, x[:, 3:]], dim=1)
 
 
 def _levels(encoder: nn.Module, image: Tensor) -> list[Tensor]:

@@ -1,10 +1,14 @@
 """Θ, the 3D-aware generative network (§3.4, §4.2, §4.3): hybrid embedding, flow network, non-linear composition.
 
-Departure that keeps the floor: Θ takes the geometric path's picture y_geo, and gives y_geo + change. Its last layer
-begins at zero, so an untrained Θ gives y_geo to the last bit, and training goes on from there. Both image branches of
-the decoder see y_geo beside their own image. The change has no mask to multiply it: in a short trial with one the
-change stayed at nothing. ``floor=False`` paints the whole picture, as
+Departure that keeps the floor: Θ takes the geometric path's picture y_geo, the nearest reference on the target's mesh,
+and changes it: ŷ = y_geo + Σ s (y' - y_geo) + change, over the warped images y' of the projected and the matched one.
+Shares s and change are what the decoder paints. Its last layer begins at zero, so an untrained Θ gives y_geo to the last
+bit, and training goes on from there. Both image branches of the decoder see y_geo beside their own image. Shares keep
+the detail of photographs, which a decoder of this size could not paint. ``floor=False`` paints the whole picture, as
 the paper does.
+
+Second departure: ỹ_t is not one frontal texture but the nearest references on the target's mesh, blended. What they
+agree on comes out free of each one's noise and misplacement; what they do not is soft, and there y_geo is not.
 
 Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two:
 
@@ -85,7 +89,8 @@ class GeneratorDims:
         """Of the decoder."""
         channels = 3 + self.warping + 3 * self.floor
         images = (channels,) * (1 + self.three_d) if self.nonlinear_composition else ()
-        return CompositionDims(self.widths, self.stem, self.kernel, images, self.floor)
+        shares = len(images) if self.floor else 0
+        return CompositionDims(self.widths, self.stem, self.kernel, images, 3 + shares, self.floor)
 
 
 PAPER = GeneratorDims(
@@ -109,16 +114,14 @@ class Frames:
     """Target frames as the geometric path prepares them; H and W are multiples of 32 in both sizes.
 
     geometric: y_geo, its picture, [B, 3, H, W] float32 in -1..1
-    projected: ỹ_t, the textured mesh at the target's pose, [B, 3, H, W] float32 in -1..1
-    projected_map: l̃_t, landmarks of that mesh, [B, 1, H, W] float32 in 0..1, as ``render/landmark_maps.py`` draws them
+    projected: ỹ_t, the references on the target's mesh, blended, [B, 3, H, W] float32 in -1..1; its landmarks are l_t
     matched: y_ts, the reference whose pose is nearest, [B, 3, H, W] float32 in -1..1
-    matched_map: its landmarks, [B, 1, H, W]
+    matched_map: its landmarks, [B, 1, H, W] float32 in 0..1, as ``render/landmark_maps.py`` draws them
     target_map: l_t, the target's landmarks, [B, 1, H, W]
     """
 
     geometric: Tensor
     projected: Tensor
-    projected_map: Tensor
     matched: Tensor
     matched_map: Tensor
     target_map: Tensor
@@ -129,12 +132,14 @@ class Generated:
     """Θ's picture and what it is made of.
 
     image: ŷ_t, [B, 3, H, W] float32; with ``floor`` it may leave -1..1 a little, and whoever shows it cuts it off
-    change: what is added to y_geo, [B, 3, H, W], and enlarged may be to a larger one; None without ``floor``
-    projected, matched: the images as warped (for the flow loss); None where the module is removed
+    change: what is painted over y_geo, [B, 3, H, W]; without ``floor`` all that is painted
+    shares: of the images that guide the decoder, in the order of ``layers``, [B, 0 to 2, H, W]
+    projected, matched: the images as warped; None where the module is removed
     """
 
     image: Tensor
-    change: Tensor | None
+    change: Tensor
+    shares: Tensor
     projected: Warped | None
     matched: Warped | None
 
@@ -167,34 +172,40 @@ class Generator(nn.Module):
         """Pictures of target frames; the embedding's B is that of the frames, or 1."""
         projected, matched = self._warped(frames)
         attended = self.embedding.attend(embedding, frames.target_map)
-        guides = self._guides(frames, projected, matched)
-        painted = self.composition(attended, frames.target_map, guides).float()
+        layers = self._layers(frames, projected, matched)
+        painted = self.composition(attended, frames.target_map, self._guides(frames, layers)).float()
+        change, shares = painted[:, :3], painted[:, 3:]
         if not self.dims.floor:
-            return Generated(self._matted(painted, projected, matched), None, projected, matched)
-        # up to 2 either way, which takes black to white
-        image = self._matted(frames.geometric + 2 * painted, projected, matched)
-        return Generated(image, image - frames.geometric, projected, matched)
+            return Generated(self._matted(change, projected, matched), change, shares, projected, matched)
+        image = self._matted(layered(frames.geometric, [y for y, _ in layers], shares, change), projected, matched)
+        return Generated(image, change, shares, projected, matched)
 
     def _warped(self, frames: Frames) -> tuple[Warped | None, Warped | None]:
         projected = matched = None
         if self.projected_flow is not None:
-            projected = self.projected_flow(frames.projected, frames.projected_map, frames.target_map)
+            projected = self.projected_flow(frames.projected, frames.target_map, frames.target_map)
         if self.matched_flow is not None:
             matched = self.matched_flow(frames.matched, frames.matched_map, frames.target_map)
         return projected, matched
 
-    def _guides(self, frames: Frames, projected: Warped | None, matched: Warped | None) -> list[Tensor]:
-        """What the decoder's image branches see: the image, its attention map, y_geo."""
+    def _layers(
+        self, frames: Frames, projected: Warped | None, matched: Warped | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """The images that guide the decoder, as warped, and their attention maps."""
         if not self.dims.nonlinear_composition:
             return []
         images = [(frames.matched, matched)]
         if self.dims.three_d:
             images.insert(0, (frames.projected, projected))
-        guides = []
-        for image, warped in images:
-            parts = [image] if warped is None else [warped.image, warped.attention]
-            guides.append(torch.cat(parts + ([frames.geometric] if self.dims.floor else []), dim=1))
-        return guides
+        return [(image, None) if warped is None else (warped.image, warped.attention) for image, warped in images]
+
+    def _guides(self, frames: Frames, layers: list[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+        """What the decoder's image branches see: the image, its attention map, y_geo."""
+        geometric = [frames.geometric] if self.dims.floor else []
+        return [
+            torch.cat([image, *([] if attention is None else [attention]), *geometric], dim=1)
+            for image, attention in layers
+        ]
 
     def _matted(self, image: Tensor, projected: Warped | None, matched: Warped | None) -> Tensor:
         """The warped images laid over the picture by their attention maps, where that replaces the composition."""
@@ -203,6 +214,14 @@ class Generator(nn.Module):
             for strength, warped in zip(self.matting.unbind(), layers, strict=True):
                 image = image + strength * warped.attention.float() * (warped.image - image)
         return image
+
+
+def layered(geometric: Tensor, images: list[Tensor], shares: Tensor, change: Tensor) -> Tensor:
+    """y_geo [B, 3, H, W], moved towards images [B, 3, H, W] each by their shares [B, N, H, W], and changed."""
+    picture = geometric + change
+    for image, share in zip(images, shares.split(1, dim=1), strict=True):
+        picture = picture + share * (image - geometric)
+    return picture
 
 
 class FrameNetwork(nn.Module):
@@ -217,5 +236,5 @@ class FrameNetwork(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """ŷ_t, [B, 3, H, W] float32 in -1..1."""
-        frames, embedding = Frames(*tensors[:6]), Embedding(*tensors[6:])
+        frames, embedding = Frames(*tensors[:5]), Embedding(*tensors[5:])
         return self.generator(frames, embedding).image.clamp(-1, 1)

@@ -44,7 +44,7 @@ def frames() -> Callable[..., Frames]:
             values = torch.rand(batch, channels, SIDE, SIDE, generator=random)
             return values * 2 - 1 if channels == 3 else values
 
-        return Frames(draw(3), draw(3), draw(1), draw(3), draw(1), draw(1))
+        return Frames(draw(3), draw(3), draw(3), draw(1), draw(1))
 
     return make
 

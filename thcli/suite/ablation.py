@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from thcli.faces.pose import to_pixels
+from thcli.pipeline.matching import Shares
 from thcli.pipeline.person import Person
-from thcli.pipeline.picture import AS_GENERATED, Drawing, draw_frames, match
+from thcli.pipeline.picture import draw_frames
+from thcli.pipeline.sketch import AS_GENERATED, Drawing, match
 from thcli.pipeline.target import Target
 from thcli.records import Float, Image
 from thcli.render.picture import PictureRenderer, Window
@@ -47,17 +49,17 @@ def without_parts(base: Tensor, parts: Sequence[Part]) -> Tensor:
     return base
 
 
-def one_reference(person: Person, target: Target) -> tuple[Float, Float, Float]:
-    """Weights [T, K] of the reference whose pose is nearest, for mouth and eyes as well."""
-    base = match(person, target)[0]
-    return base, base, base
+def one_reference(person: Person, target: Target) -> Shares:
+    """The reference whose pose is nearest, for mouth and eyes as well."""
+    base = match(person, target).base
+    return Shares(base, base, base)
 
 
-def one_reference_hard(person: Person, target: Target) -> tuple[Float, Float, Float]:
+def one_reference_hard(person: Person, target: Target) -> Shares:
     """The same without cross-fades, which would show two heads where nothing is warped."""
-    base = match(person, target)[0]
+    base = match(person, target).base
     base = np.eye(base.shape[1], dtype=np.float32)[base.argmax(axis=1)]
-    return base, base, base
+    return Shares(base, base, base)
 
 
 def laid_on(base: Tensor, parts: Sequence[Part]) -> Tensor:
@@ -124,12 +126,11 @@ class InPlace:
 
 def draw_unwarped(person: Person, target: Target, device: str) -> Iterator[Image]:
     """The matched reference as it is, mouth and eyes drawn where its head is."""
-    base = one_reference_hard(person, target)[0]
+    base = one_reference_hard(person, target).base
     in_place = InPlace(person, target, base.argmax(axis=1))
 
-    def matched_before(person: Person, in_place: Target) -> tuple[Float, Float, Float]:
-        _, mouth, eyes = match(person, in_place)
-        return base, mouth, eyes
+    def matched_before(person: Person, in_place: Target) -> Shares:
+        return replace(match(person, in_place), base=base)
 
     return draw_frames(person, in_place, device, False, Drawing(matched_before, StillRenderer))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from thcli.evaluation.baselines import nearest
 from thcli.pipeline.person import Person
-from thcli.pipeline.picture import AS_GENERATED
+from thcli.pipeline.sketch import AS_GENERATED
 from thcli.pipeline.target import Target
 from thcli.records import FaceTrack, Image
 from thcli.suite.ablation import ABLATED, Draw, draw_with, without_parts

@@ -1,0 +1,142 @@
+"""Takes: what Θ is trained on, drawn pictures of a person beside the real frames (§3.4, §4.4), and their files.
+
+A set of takes is a folder with one safetensors file a take and ``takes.jsonl``, one line a take, on top. Pictures
+are JPEGs in it, so that a set travels: 60 MB hold about 2,500 frames at quality 85.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from thcli.checkpoints import write_atomic
+from thcli.errors import MediaError
+from thcli.records import Float, Image
+
+INDEX = "takes.jsonl"
+WINDOW = 2
+"""Consecutive frames that are trained on together, for what changes from frame to frame."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """Frames of one person, drawn from K references of theirs, beside what was really there.
+
+    references: [K, 256, 256, 3] uint8; reference_landmarks: [K, 68, 2] float32, pixels
+    geometric: y_geo, the geometric path's pictures, [F, 256, 256, 3] uint8, ``WINDOW`` consecutive frames after others
+    projected: ỹ_t, the references on the target's mesh, blended, [F, 256, 256, 3] uint8
+    real: y_t, [F, 256, 256, 3] uint8
+    landmarks: l_t, [F, 68, 2] float32, pixels
+    matched: the reference y_ts, [F] int64, an index into the references
+    """
+
+    references: Image
+    reference_landmarks: Float
+    geometric: Image
+    projected: Image
+    real: Image
+    landmarks: Float
+    matched: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TakeMeta:
+    """What the index says of a take: its file, who is in it, in which split, and how many frames and references."""
+
+    file: str
+    subject: str
+    split: str
+    frames: int
+    references: int
+
+
+@dataclass(frozen=True)
+class PackedTake:
+    """A take whose pictures are still JPEGs; ``picture`` opens one.
+
+    jpegs: those of ``references``, ``geometric``, ``projected`` and ``real``, by field
+    """
+
+    meta: TakeMeta
+    jpegs: dict[str, list[bytes]]
+    reference_landmarks: Float
+    landmarks: Float
+    matched: NDArray[np.int64]
+
+    def picture(self, field: str, index: int) -> Image:
+        """One picture [256, 256, 3] uint8 of a field."""
+        return np.asarray(Pillow.open(io.BytesIO(self.jpegs[field][index])))
+
+    def pictures(self, field: str, indices: NDArray[np.intp] | list[int]) -> Image:
+        """Some [N, 256, 256, 3] of a field."""
+        return np.stack([self.picture(field, int(i)) for i in indices])
+
+
+_PICTURES = ("references", "geometric", "projected", "real")
+_ARRAYS = ("reference_landmarks", "landmarks", "matched")
+
+
+def pack_take(meta: TakeMeta, take: Take, quality: int) -> PackedTake:
+    """The take with its pictures as JPEGs of a quality from 1 to 95."""
+    jpegs = {field: [_jpeg(picture, quality) for picture in getattr(take, field)] for field in _PICTURES}
+    return PackedTake(meta, jpegs, take.reference_landmarks, take.landmarks, take.matched)
+
+
+def write_take(root: Path, take: PackedTake) -> None:
+    """Write a take's file, beside its place and renamed."""
+    arrays = {name: np.asarray(getattr(take, name)) for name in _ARRAYS}
+    for field, pictures in take.jpegs.items():
+        arrays[field] = np.frombuffer(b"".join(pictures), np.uint8)
+        arrays[f"{field}/ends"] = np.cumsum([len(one) for one in pictures])
+    write_atomic(root / take.meta.file, save(arrays, {"take": json.dumps(dataclasses.asdict(take.meta))}))
+
+
+def write_index(root: Path) -> None:
+    """Write the index anew from the takes that are there."""
+    metas = [read_take(path).meta for path in sorted(root.glob("*.safetensors"))]
+    write_atomic(root / INDEX, "".join(json.dumps(dataclasses.asdict(meta)) + "\n" for meta in metas).encode())
+
+
+def read_index(root: Path) -> list[TakeMeta]:
+    """The takes of a set; MediaError where it is none."""
+    path = root / INDEX
+    if not path.is_file():
+        raise MediaError(f"{root}: no {INDEX} there, expected takes; make them with 'thgen preprocess takes'")
+    try:
+        return [TakeMeta(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (ValueError, TypeError) as error:
+        raise MediaError(f"{path}: not an index of takes ({error}); make them anew") from error
+
+
+def read_take(path: Path) -> PackedTake:
+    """Read what ``write_take`` wrote; MediaError where it is anything else."""
+    try:
+        content = path.read_bytes()
+        arrays = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        meta = TakeMeta(**json.loads(header["__metadata__"]["take"]))
+        jpegs = {field: _split(arrays[field], arrays[f"{field}/ends"]) for field in _PICTURES}
+        return PackedTake(meta, jpegs, *(arrays[name] for name in _ARRAYS))
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: no such file, though the index lists it; make the takes anew") from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise MediaError(f"{path}: not a take of thgen ({error}); make it anew") from error
+
+
+def _jpeg(picture: Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Pillow.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _split(joined: NDArray[np.uint8], ends: NDArray[np.int64]) -> list[bytes]:
+    return [part.tobytes() for part in np.split(joined, ends[:-1])]

@@ -1,0 +1,61 @@
+"""The geometric path: references warped onto target meshes and composed, without any network (§4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thcli.pipeline.matching import Shares, costs
+from thcli.pipeline.person import Person
+from thcli.pipeline.target import Target
+from thcli.render.attachment import learn_attachment, prior_attachment
+from thcli.render.picture import PictureRenderer
+from thcli.synthesis.compose import Part, compose
+
+
+def match(person: Person, target: Target) -> Shares:
+    """The references for the picture as a whole, the mouth and the eyes (§4.1)."""
+    return costs(person, target).match()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The steps a picture is made in; ablations (Table 3) replace some.
+
+    match: the references for the whole, the mouth and the eyes
+    renderer: warps the references onto the target mesh
+    compose: lays the parts, mouth and eyes, over the whole
+    """
+
+    match: Callable[[Person, Target], Shares] = match
+    renderer: type[PictureRenderer] = PictureRenderer
+    compose: Callable[[Tensor, Sequence[Part]], Tensor] = compose
+
+
+AS_GENERATED = Drawing()
+
+
+class Sketcher:
+    """Draws a person's references on target meshes.
+
+    device: where to draw; full: leave the picture's border at rest, for pasting into the clip's own frame
+    """
+
+    def __init__(self, person: Person, device: str, full: bool = False, drawing: Drawing = AS_GENERATED) -> None:
+        images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float() / 255
+        meshes = torch.from_numpy(person.track.mesh[person.chosen])
+        attachment = learn_attachment(images, meshes, torch.from_numpy(person.model.faces).long(), prior_attachment())
+        self.renderer = drawing.renderer(
+            images, meshes, person.model, attachment, device, person.interior, hold_border=full
+        )
+        self.compose = drawing.compose
+        self.pixels = images[0, 0].numel()
+
+    @torch.inference_mode()
+    def draw(self, mesh: Tensor, shares: Shares) -> Tensor:
+        """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from B rows of shares."""
+        picture, windows = self.renderer.draw(mesh, shares.base, shares.mouth, shares.eyes)
+        return self.compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
