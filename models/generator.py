@@ -2,10 +2,10 @@
 
 Departure that keeps the floor: Θ takes the geometric path's picture y_geo, the nearest reference on the target's mesh,
 and changes it: ŷ = y_geo + Σ s (y' - y_geo) + change, over the warped images y' of the projected and the matched one.
-Shares s and change are what the decoder paints. Its last layer begins at zero, so an untrained Θ gives y_geo to the last
-bit, and training goes on from there. Both image branches of the decoder see y_geo beside their own image. Shares keep
-the detail of photographs, which a decoder of this size could not paint. ``floor=False`` paints the whole picture, as
-the paper does.
+Shares s and change are what the decoder paints. Its last layer begins at zero, so an untrained Θ gives y_geo to the
+last bit, and training goes on from there. Both image branches of the decoder see y_geo beside their own image. Shares
+keep the detail of photographs, which a decoder of this size could not paint. ``floor=False`` paints the whole picture,
+as the paper does.
 
 Second departure: ỹ_t is not one frontal texture but the nearest references on the target's mesh, blended. What they
 agree on comes out free of each one's noise and misplacement; what they do not is soft, and there y_geo is not.
@@ -16,7 +16,7 @@ Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two
 ..                    lite    paper
 ====================  ======  ======
 parameters, millions  2.34    124.3
-GFLOP a frame         2.35    97.4
+GFLOP a frame         2.38    97.5
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 
@@ -133,7 +133,7 @@ class Generated:
 
     image: ŷ_t, [B, 3, H, W] float32; with ``floor`` it may leave -1..1 a little, and whoever shows it cuts it off
     change: what is painted over y_geo, [B, 3, H, W]; without ``floor`` all that is painted
-    shares: of the images that guide the decoder, in the order of ``layers``, [B, 0 to 2, H, W]
+    shares: of the images that guide the decoder, the projected one first, [B, 0 to 2, H, W]
     projected, matched: the images as warped; None where the module is removed
     """
 
@@ -167,6 +167,11 @@ class Generator(nn.Module):
         """``embed`` and ``forward`` at once, for training; frames of one person lie together, F = B of frames / B."""
         embedding = self.embed(images, maps)
         return self(frames, embedding.repeat(len(frames.target_map) // len(images)))
+
+    def from_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """``from_references`` of the fields of ``Frames``, images and maps; gives the picture and the warped images."""
+        made = self.from_references(Frames(*tensors[:5]), *tensors[5:])
+        return made.image, *(warped.image for warped in (made.projected, made.matched) if warped is not None)
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
         """Pictures of target frames; the embedding's B is that of the frames, or 1."""
@@ -219,8 +224,8 @@ class Generator(nn.Module):
 def layered(geometric: Tensor, images: list[Tensor], shares: Tensor, change: Tensor) -> Tensor:
     """y_geo [B, 3, H, W], moved towards images [B, 3, H, W] each by their shares [B, N, H, W], and changed."""
     picture = geometric + change
-    for image, share in zip(images, shares.split(1, dim=1), strict=True):
-        picture = picture + share * (image - geometric)
+    for i, image in enumerate(images):
+        picture = picture + shares[:, i : i + 1] * (image - geometric)
     return picture
 
 

@@ -59,7 +59,7 @@ def trained() -> Callable[[GeneratorDims], Generator]:
         torch.manual_seed(1)
         for parameter in network.parameters():
             if not parameter.detach().any():
-                nn.init.normal_(parameter, std=0.3)
+                nn.init.normal_(parameter, std=0.1)  # shares of about a half
         return network
 
     return make

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from thgen_models import generator
-from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims
+from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims, layered
 
 MakeReferences = Callable[..., tuple[Tensor, Tensor]]
 MakeFrames = Callable[..., Frames]
@@ -31,8 +32,8 @@ def test_untrained_it_gives_the_geometric_picture(
 ) -> None:
     torch.manual_seed(0)
     made = Generator(dataclasses.replace(tiny, **without)).from_references(frames(2), *references(1))
-    assert (made.image - frames(2).geometric).abs().max() <= 1e-6
-    assert made.change is not None and not made.change.any()
+    assert torch.equal(made.image, frames(2).geometric)
+    assert not made.change.any() and not made.shares.any()
 
 
 @pytest.mark.parametrize("floor", [True, False])
@@ -99,8 +100,52 @@ def test_the_papers_own_form_paints_the_whole_picture(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames
 ) -> None:
     made = Generator(dataclasses.replace(tiny, floor=False)).from_references(frames(2), *references(1))
-    assert made.change is None
+    assert torch.equal(made.image, made.change) and made.shares.shape == (2, 0, 32, 32)
     assert made.image.abs().max() <= 1 and (made.image - frames(2).geometric).abs().mean() > 0.1
+
+
+def test_layers_are_shares_of_each_image_in_the_geometric_picture() -> None:
+    random = torch.Generator().manual_seed(0)
+    geometric, change, first, second = torch.rand(4, 1, 3, 2, 4, generator=random)
+    shares = torch.rand(1, 2, 2, 4, generator=random)
+    made = layered(geometric, [first, second], shares, change)
+    for c, y, x in product(range(3), range(2), range(4)):
+        was, one, other, painted = (float(t[0, c, y, x]) for t in (geometric, first, second, change))
+        of_one, of_other = (float(share) for share in shares[0, :, y, x])
+        assert float(made[0, c, y, x]) == pytest.approx(
+            (1 - of_one - of_other) * was + of_one * one + of_other * other + painted, abs=1e-6
+        )
+    ones, nothing = torch.ones(1, 1, 2, 4), torch.zeros(1, 3, 2, 4)
+    torch.testing.assert_close(layered(geometric, [second], ones, nothing), second)
+    assert torch.equal(layered(geometric, [], ones[:, :0], change), geometric + change)
+
+
+@pytest.mark.parametrize(
+    ("without", "count"),
+    [({}, 2), ({"three_d": False}, 1), ({"hybrid_attention": False}, 2), ({"warping": False}, 2),
+     ({"nonlinear_composition": False}, 0), (BASELINE, 0)],
+)  # fmt: skip
+def test_a_picture_is_what_its_parts_say_and_a_removed_module_has_no_share(
+    tiny: GeneratorDims,
+    references: MakeReferences,
+    frames: MakeFrames,
+    trained: MakeTrained,
+    without: dict[str, bool],
+    count: int,
+) -> None:
+    dims, given = dataclasses.replace(tiny, **without), frames(2)
+    made = trained(dims).from_references(given, *references(1))
+    assert made.shares.shape == (2, count, 32, 32)
+    assert (made.projected is None) == (not dims.three_d or not dims.warping)
+    assert (made.matched is None) == (not dims.warping)
+    if dims.nonlinear_composition:
+        images = [given.matched if made.matched is None else made.matched.image]
+        if dims.three_d:
+            images.insert(0, given.projected if made.projected is None else made.projected.image)
+        assert all(share.abs().mean() > 0.01 for share in made.shares.unbind(dim=1))
+        assert torch.equal(made.image, layered(given.geometric, images, made.shares, made.change))
+    elif not dims.warping:
+        assert torch.equal(made.image, given.geometric + made.change)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -114,7 +159,6 @@ def test_a_batch_is_its_frames_one_by_one(
     for i in range(3):
         one = Frames(*(getattr(batch, field.name)[i : i + 1] for field in dataclasses.fields(Frames)))
         torch.testing.assert_close(network(one, embedding).image, together.image[i : i + 1], atol=2e-5, rtol=0)
-    torch.testing.assert_close(batch.geometric + together.change, together.image)
 
 
 def test_the_frames_of_a_window_go_with_their_person(
@@ -178,7 +222,7 @@ def test_sizes_are_those_of_the_docstring(name: str, dims: GeneratorDims) -> Non
         with FlopCounterMode(display=False) as of_references:
             embedding = network.embed(images, maps)
         with FlopCounterMode(display=False) as of_a_frame:
-            network(Frames(image, image, drawing, image, drawing, drawing), embedding)
+            network(Frames(image, image, image, drawing, drawing), embedding)
     figures = (
         sum(p.numel() for p in network.parameters()) / 1e6,
         of_a_frame.get_total_flops() / 1e9,
