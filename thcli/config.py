@@ -137,6 +137,53 @@ class UnprojectionConfig:
 
 
 @dataclass(frozen=True)
+class PictureAugment:
+    """Chances and sizes of changes to the pictures of a person in training, the same to all of them.
+
+    gain, tint, offset, gamma: deviations of the light's strength (log), its colour (log), of what is added, and of the
+        exponent (log)
+    zoom: smallest part of the side that is cut out and enlarged again
+    occlusion: chance that a reference, or the matched image, is covered in part
+    """
+
+    gain: float = 0.2
+    tint: float = 0.08
+    offset: float = 0.1
+    gamma: float = 0.2
+    zoom: float = 0.75
+    occlusion: float = 0.2
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Training of Θ, the generative network (§3.4); ``network`` overrides fields of its ``Dims``.
+
+    train: a batch is of windows, of two frames each
+    size: side that the pictures are brought to
+    references: K, drawn by lot for every batch
+    held_out: subjects among those to train on that are kept apart, to choose the best network by
+    mouth, eyes: what a pixel counts there beside 1 elsewhere
+    pixel, similarity, detail, flow, temporal: weights of the losses, see ``training.generator_loss``
+    """
+
+    train: TrainOptions = TrainOptions(
+        steps=6000, warmup=100, batch_size=4, lr=1e-3, val_every=500, ema=0.998, bf16=True
+    )
+    network: Mapping[str, Any] = field(default_factory=dict)
+    augment: PictureAugment = PictureAugment()
+    size: int = 256
+    references: tuple[int, ...] = (1, 2, 4, 8)
+    held_out: int = 10
+    mouth: float = 6.0
+    eyes: float = 3.0
+    pixel: float = 1.0
+    similarity: float = 0.5
+    detail: float = 0.5
+    flow: float = 0.1
+    temporal: float = 0.5
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a file given to ``--config`` may set."""
 
@@ -144,6 +191,7 @@ class Config:
     motion: MotionConfig = MotionConfig()
     detection: DetectionConfig = DetectionConfig()
     unprojection: UnprojectionConfig = UnprojectionConfig()
+    generator: GeneratorConfig = GeneratorConfig()
 
 
 def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:

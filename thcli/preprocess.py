@@ -145,17 +145,22 @@ def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions
             buffer = io.BytesIO()
             np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
             write_atomic(_target(kind, source, out), buffer.getvalue())
-    except (MediaError, NoFaceError, DeviceError) as error:
-        return Outcome(source, "failed", str(error))
-    except MemoryError:
-        return Outcome(source, "failed", f"{source.path}: does not fit into memory; cut it, or take fewer --workers")
-    except (ThgenError, OSError):
-        raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name} line {place.lineno}"
-        return Outcome(source, "failed", f"{source.path}: a bug in thgen ({type(error).__name__}: {error}; {where})")
+        return Outcome(source, "failed", fault(error, source.path))
     return Outcome(source, "done")
+
+
+def fault(error: Exception, clip: object) -> str:
+    """What is wrong with one clip; an error that concerns all of them is raised again."""
+    if isinstance(error, (MediaError, NoFaceError, DeviceError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{clip}: does not fit into memory; cut it, or take fewer --workers"
+    if isinstance(error, (ThgenError, OSError)):
+        raise error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name} line {place.lineno}"
+    return f"{clip}: a bug in thgen ({type(error).__name__}: {error}; {where})"
 
 
 def _audio(source: Source) -> dict[str, Any]:

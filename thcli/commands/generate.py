@@ -10,7 +10,7 @@ import click
 from thcli.commands import options
 from thcli.commands.progress import show_progress
 from thcli.pipeline import GenerateOptions, generate, plan
-from thcli.pipeline.options import Stream
+from thcli.pipeline.options import RENDERERS, Stream
 
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, 3)
@@ -39,6 +39,8 @@ SCALE = click.FloatRange(0, 3)
               help="Blink at the clip's own rate, never, or every so many seconds.")  # fmt: skip
 @click.option("--silence", type=click.Choice(["close", "ignore"]), default=DEFAULT.silence, show_default=True,
               help="Whether silence closes the mouth.")  # fmt: skip
+@click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT.renderer, show_default=True,
+              help="The network Θ draws the picture, or it is the warped frames of the clip alone.")  # fmt: skip
 @click.option("--frame", type=click.Choice(["crop", "full"]), default=DEFAULT.frame, show_default=True,
               help="A square around head and shoulders, or the clip's whole frame.")  # fmt: skip
 @options.device

@@ -61,3 +61,16 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     Thread(target=watch, daemon=True).start()
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine, by its number, has not ended."""
+    if os.name != "posix":
+        return True  # there, signal 0 would not be a question
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from thcli.checkpoints import write_atomic
+from thcli.data.processes import is_running
 from thcli.errors import MediaError
 from thcli.records import FPS, FaceTrack
 
@@ -103,7 +104,7 @@ class StoreWriter:
         """Remove what processes of this machine left half-filled when they were killed."""
         for partial in self.root.glob(f".*.*{PARTIAL}"):
             process = partial.name.removesuffix(PARTIAL).rpartition(".")[2]
-            if process.isdecimal() and not _is_running(int(process)):
+            if process.isdecimal() and not is_running(int(process)):
                 shutil.rmtree(partial, ignore_errors=True)
 
     def has(self, clip: str) -> bool:
@@ -123,18 +124,6 @@ class StoreWriter:
             os.replace(partial, self.root / meta.clip)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        return True  # there, signal 0 would not be a question
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def write_index(root: Path) -> None:

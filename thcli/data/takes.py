@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +21,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from thcli.checkpoints import write_atomic
+from thcli.data.processes import is_running
 from thcli.errors import MediaError
 from thcli.records import Float, Image
 
 INDEX = "takes.jsonl"
 WINDOW = 2
 """Consecutive frames that are trained on together, for what changes from frame to frame."""
+MAX_HEADER = 1 << 20
+AGAIN = "delete it, and draw it again with 'thgen preprocess takes --resume'"
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,11 @@ class PackedTake:
     matched: NDArray[np.int64]
 
     def picture(self, field: str, index: int) -> Image:
-        """One picture [256, 256, 3] uint8 of a field."""
-        return np.asarray(Pillow.open(io.BytesIO(self.jpegs[field][index])))
+        """One picture [256, 256, 3] uint8 of a field; MediaError where it is damaged."""
+        try:
+            return np.asarray(Pillow.open(io.BytesIO(self.jpegs[field][index])))
+        except OSError as error:
+            raise MediaError(f"{self.meta.file}: picture {index} of '{field}' is damaged; {AGAIN}") from error
 
     def pictures(self, field: str, indices: NDArray[np.intp] | list[int]) -> Image:
         """Some [N, 256, 256, 3] of a field."""
@@ -101,9 +109,17 @@ def write_take(root: Path, take: PackedTake) -> None:
 
 
 def write_index(root: Path) -> None:
-    """Write the index anew from the takes that are there."""
-    metas = [read_take(path).meta for path in sorted(root.glob("*.safetensors"))]
+    """Write the index anew from the takes that are there, in order of their names."""
+    metas = [_read_meta(path) for path in sorted(root.glob("*.safetensors"))]
     write_atomic(root / INDEX, "".join(json.dumps(dataclasses.asdict(meta)) + "\n" for meta in metas).encode())
+
+
+def sweep(root: Path) -> None:
+    """Remove what processes of this machine left half-written when they were killed."""
+    for partial in root.glob(".*.safetensors.*.partial"):
+        process = partial.name.split(".")[-2]
+        if process.isdecimal() and not is_running(int(process)):
+            partial.unlink(missing_ok=True)
 
 
 def read_index(root: Path) -> list[TakeMeta]:
@@ -114,22 +130,33 @@ def read_index(root: Path) -> list[TakeMeta]:
     try:
         return [TakeMeta(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (ValueError, TypeError) as error:
-        raise MediaError(f"{path}: not an index of takes ({error}); make them anew") from error
+        raise MediaError(f"{path}: not an index of takes ({error}); write it anew with 'thgen preprocess takes --resume'") from error
 
 
 def read_take(path: Path) -> PackedTake:
     """Read what ``write_take`` wrote; MediaError where it is anything else."""
-    try:
-        content = path.read_bytes()
-        arrays = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        meta = TakeMeta(**json.loads(header["__metadata__"]["take"]))
+    with _naming(path):
+        arrays = load(path.read_bytes())
         jpegs = {field: _split(arrays[field], arrays[f"{field}/ends"]) for field in _PICTURES}
-        return PackedTake(meta, jpegs, *(arrays[name] for name in _ARRAYS))
+        return PackedTake(_read_meta(path), jpegs, *(arrays[name] for name in _ARRAYS))
+
+
+def _read_meta(path: Path) -> TakeMeta:
+    """What the file's header says, without reading the pictures."""
+    with _naming(path), path.open("rb") as file:
+        header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MAX_HEADER)))
+        return TakeMeta(**json.loads(header["__metadata__"]["take"]))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of reading a take, as one that names the file."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise MediaError(f"{path}: no such file, though the index lists it; make the takes anew") from error
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise MediaError(f"{path}: not a take of thgen ({error}); make it anew") from error
+        raise MediaError(f"{path}: no such file, though the index lists it; {AGAIN}") from error
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise MediaError(f"{path}: not a take of thgen ({error}); {AGAIN}") from error
 
 
 def _jpeg(picture: Image, quality: int) -> bytes:

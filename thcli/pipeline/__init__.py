@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thcli import __version__
 from thcli.checkpoints import find_weights
@@ -24,6 +25,9 @@ from thcli.device import resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Result, Stream
 from thcli.records import CROP_SIZE
+
+if TYPE_CHECKING:
+    from thcli.synthesis.generator import FrameGenerator
 
 __all__ = ["GenerateOptions", "Plan", "Progress", "Result", "generate", "plan"]
 
@@ -54,6 +58,7 @@ def generate(
     _check_paths(reference, audio, output, options)
     _check_sources(options)
     device = resolve_device(options.device)
+    theta = _load_theta(options, device)
     clock = _Clock(progress or Quiet())
     with local_audio(audio) as sound:
         with clock.stage("listen"):
@@ -67,7 +72,7 @@ def generate(
         with clock.stage("draw", len(drive)):
             target = None if output == "-" else Path(output)
             with VideoWriter(target, size, sound, len(drive), provenance(f"thgen {__version__}")) as writer:
-                for frame in draw_frames(person, Driven(person, drive), device, full):
+                for frame in draw_frames(person, Driven(person, drive), device, full, theta=theta):
                     writer.write(frame)
                     clock.progress.advance()
         if options.save_curves is not None:
@@ -81,6 +86,15 @@ def generate(
                     said = report_on(target, options.report, driven, speech, sound, record, clock.progress)
                 result = replace(result, warnings=said)
     return result
+
+
+def _load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
+    """Θ, where it is to draw. Loaded before anything is tracked: if it is missing, that is said at once."""
+    if options.renderer != "network":
+        return None
+    from thcli.synthesis.generator import load_generator
+
+    return load_generator(options.weights, device)
 
 
 class _Clock:
@@ -116,7 +130,7 @@ class Plan:
 
 
 def _needed_weights(options: GenerateOptions) -> list[str]:
-    """Beside the face model's and the tracker's."""
+    """Beside the face model's, the tracker's and Θ's."""
     names = ["mouth_interior.safetensors"]
     if options.expression == "audio":
         names.append("expression.safetensors")
@@ -129,6 +143,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     """Check inputs, output, device and weights as ``generate`` would, without tracking or drawing anything."""
     from thcli.clips.decode import frame_count
     from thcli.faces.backends import cached_tracker, load_face_model
+    from thcli.pipeline.sidecar import weights_of_theta
 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
@@ -137,6 +152,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     load_face_model(options.weights)
     for name in _needed_weights(options):
         find_weights(name, options.weights)
+    weights_of_theta(options, device)
     tracker = cached_tracker(options.tracker, options.weights)
     seen = probe(reference)
     if not (seen.video or seen.image):
@@ -148,7 +164,12 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
         if not heard.audio:
             raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
         frames = None if heard.duration is None else frame_count(heard.duration)
-    uses = (f"tracker {tracker.name}", f"motion from {options.motion}", f"expression from {options.expression}")
+    uses = (
+        f"tracker {tracker.name}",
+        f"motion from {options.motion}",
+        f"expression from {options.expression}",
+        f"renderer {options.renderer}",
+    )
     return Plan(f"{reference} ({seen.width}x{seen.height}, {kind})", str(audio), str(output), frames, device, uses)
 
 

@@ -12,6 +12,8 @@ from thcli.errors import UsageError
 MAX_REFERENCES = 32
 Stream = Literal["-"]
 FaceChoice = str | int | tuple[float, float, float, float]
+RENDERERS = ("network", "warp")
+DEFAULT_RENDERER = "warp"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class GenerateOptions:
     references: K, 1 to 32
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
+    renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
     frame: ``crop``, 256² around head and shoulders, or ``full``, the clip's own
     report: a page (.html) or its data (.json) on what came out
     """
@@ -35,6 +38,7 @@ class GenerateOptions:
     expression_scale: float = 1.0
     blink: str = "reference"
     silence: str = "close"
+    renderer: str = DEFAULT_RENDERER
     frame: str = "crop"
     device: str = "auto"
     seed: int = 0
@@ -49,6 +53,7 @@ class GenerateOptions:
             raise UsageError(f"--references {self.references}: expected 1 to {MAX_REFERENCES}")
         for option, value, allowed in (
             ("--silence", self.silence, ("close", "ignore")),
+            ("--renderer", self.renderer, RENDERERS),
             ("--frame", self.frame, ("crop", "full")),
         ):
             if value not in allowed:

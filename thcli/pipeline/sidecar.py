@@ -43,7 +43,7 @@ def write_sidecar(
         "digital_source_type": "trainedAlgorithmicMedia",
         "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items()},
         "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
-        "weights": hashes_of_weights(options.weights),
+        "weights": {**hashes_of_weights(options.weights), **weights_of_theta(options, result.device)},
         "device": result.device,
         "frames": result.frames,
         "size": list(result.size),
@@ -59,8 +59,17 @@ def rewrite_sidecar(output: Path, record: Mapping[str, Any]) -> None:
     write_atomic(sidecar_path(output), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def weights_of_theta(options: GenerateOptions, device: str) -> dict[str, str]:
+    """SHA-256, by name, of the files that Θ runs from, none where it does not; WeightsError where they are missing."""
+    if options.renderer != "network":
+        return {}
+    from thcli.synthesis.generator import find_generator
+
+    return {path.name: sha256(path) for path in find_generator(options.weights, device)}
+
+
 def hashes_of_weights(folder: Path | None) -> dict[str, str]:
-    """SHA-256, by name, of the weights in use."""
+    """SHA-256, by name, of the weights in use beside Θ's."""
     found = {}
     for name in WEIGHTS:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,11 @@ from thcli.synthesis.compose import Part, compose
 def match(person: Person, target: Target) -> Shares:
     """The references for the picture as a whole, the mouth and the eyes (§4.1)."""
     return costs(person, target).match()
+
+
+def blend(person: Person, target: Target) -> Shares:
+    """The references for ỹ_t, the nearer ones blended."""
+    return costs(person, target).blend()
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,23 @@ class Sketcher:
         self.compose = drawing.compose
         self.pixels = images[0, 0].numel()
 
+    @property
+    def references(self) -> Tensor:
+        """The person's, as pictures [K, 3, S, S] float32 in 0..1 on the device."""
+        return self.renderer.images
+
     @torch.inference_mode()
     def draw(self, mesh: Tensor, shares: Shares) -> Tensor:
         """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from B rows of shares."""
         picture, windows = self.renderer.draw(mesh, shares.base, shares.mouth, shares.eyes)
         return self.compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
+
+    @torch.inference_mode()
+    def draw_each(self, mesh: Tensor, shares: Sequence[Shares]) -> list[Tensor]:
+        """``draw`` for several shares of the same meshes; a reference that more than one uses is warped once."""
+        base, mouth, eyes = (np.stack([getattr(s, part) for s in shares]) for part in ("base", "mouth", "eyes"))
+        pictures, windows = self.renderer.draw(mesh, base, mouth, eyes)
+        return [
+            self.compose(picture, [Part(w.image[i], w.mask, w.top, w.left) for w in windows])
+            for i, picture in enumerate(pictures)
+        ]

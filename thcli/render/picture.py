@@ -35,7 +35,10 @@ HELD_BORDER = (0.04, 0.16)
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the pictures [B, …] from references of its own; see ``thcli.synthesis.compose.Part``."""
+    """A part of the pictures from references of its own; see ``thcli.synthesis.compose.Part``.
+
+    image: [B, 3, h, w] or [N, B, 3, h, w], as the pictures are; mask: [B, 1, h, w], that of all N
+    """
 
     image: Tensor
     mask: Tensor
@@ -76,17 +79,18 @@ class PictureRenderer:
     def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
         """Pictures [B, 3, S, S] and the windows of mouth and eyes, for meshes [B, V, 3] px of the crop.
 
-        base, mouth, eyes: [B, K], the references' weights for each part, rows sum to 1
+        base, mouth, eyes: [B, K], the references' weights for each part, rows sum to 1; or [N, B, K], for N pictures
+            [N, B, 3, S, S] of each mesh, for which a reference is warped once
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
         attached = self.attachment.at(target, CROP_SIZE) * self.held
-        picture = torch.zeros(len(target), *self.images.shape[1:], device=target.device)
+        picture = torch.zeros(*base.shape[:-1], *self.images.shape[1:], device=target.device)
         for k, rows, share in _used(base, target.device):
             some = Fragments(fragments.face[rows], fragments.barycentric[rows], fragments.depth[rows])
             flow = head_flow(some, self.faces, target[rows], self.source(target[rows], k)) * attached[rows]
             image = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
-            picture[rows] += share * sample(image, flow)
+            picture[..., rows, :, :, :] += share * sample(image, flow)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
         windows = [
             self._window(target, fragments, masks[:, i : i + 1], weights, painter)
@@ -113,14 +117,17 @@ class PictureRenderer:
         box = [round(edge * out) for edge in (top, bottom, left, right)]
         shape = (box[1] - box[0], box[3] - box[2])
         grid = pixel_grid(size, target.device)[:, box[0] : box[1], box[2] : box[3]]
-        image = torch.zeros(len(target), 3, *shape, device=target.device)
+        image = torch.zeros(*weights.shape[:-1], 3, *shape, device=target.device)
         for k, rows, share in _used(weights, target.device):
             some = Fragments(inside.face[rows], inside.barycentric[rows], inside.depth[rows])
             moved = interpolate(some, self.faces, (self.source(target[rows], k) - target[rows])[..., :2])
             flow = _resized(moved, shape)
             where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
-            image[rows] += share * _sample_smoothly([level[k : k + 1] for level in self.levels], where)
-        if painter is not None:
+            image[..., rows, :, :, :] += share * _sample_smoothly([level[k : k + 1] for level in self.levels], where)
+        if painter is not None and weights.ndim > 2:
+            several = zip(image, weights, strict=True)
+            image = torch.stack([painter.paint(one, inside, target, its) for one, its in several])
+        elif painter is not None:
             image = painter.paint(image, inside, target, weights)
         return Window(image, _resized(mask[..., top:bottom, left:right], shape), box[0], box[2])
 
@@ -145,11 +152,13 @@ def _border(device: str, start: float, end: float) -> Tensor:
 
 
 def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tensor]]:
-    """For each reference in use: its index, the rows that use it and by how much, [n, 1, 1, 1]."""
+    """For each reference in use, of [B, K] or [N, B, K]: its index, the rows of B that use it, and by how much,
+    [n, 1, 1, 1] or [N, n, 1, 1, 1]."""
     used = []
-    for k in np.flatnonzero((weights > 0).any(axis=0)):
-        rows = np.flatnonzero(weights[:, k] > 0)
-        share = torch.from_numpy(np.ascontiguousarray(weights[rows, k])).view(-1, 1, 1, 1)
+    in_use = (weights > 0).reshape(-1, *weights.shape[-2:]).any(axis=0)
+    for k in np.flatnonzero(in_use.any(axis=0)):
+        rows = np.flatnonzero(in_use[:, k])
+        share = torch.from_numpy(np.ascontiguousarray(weights[..., rows, k]))[..., None, None, None]
         used.append((int(k), torch.from_numpy(rows).to(device), share.to(device)))
     return used
 

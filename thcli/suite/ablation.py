@@ -94,7 +94,7 @@ class StillRenderer(PictureRenderer):
     def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
         """The references by their weights, not warped, and the windows of mouth and eyes."""
         windows = super().draw(target, base, mouth, eyes)[1]
-        return torch.einsum("bk,kchw->bchw", torch.from_numpy(base).to(self.images.device), self.images), windows
+        return torch.einsum("...k,kchw->...chw", torch.from_numpy(base).to(self.images.device), self.images), windows
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""Θ at work (§4.2, §4.3): its weights, and the two ways to run it.
+
+Where it runs is one rule: ONNX Runtime on the CPU, where the exported networks lie beside the checkpoint, else PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from thcli.checkpoints import find_weights, load_checkpoint, load_weights, verify
+from thcli.config import make_dims
+from thcli.errors import WeightsError
+from thgen_models.embedding import Embedding
+from thgen_models.flow import warp
+from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims, Painted, layered
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CHECKPOINT, FRAMES, EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
+
+
+class FrameGenerator(Protocol):
+    """Θ, loaded, for pictures of 256² on its device. It keeps nothing from call to call; frames come out one by one
+    as they do together."""
+
+    def embed(self, images: Tensor, maps: Tensor) -> Embedding:
+        """What is to be known of a person, once a job: K references [K, 3, 256, 256] float32 in -1..1 and their
+        landmark maps [K, 1, 256, 256] float32 in 0..1."""
+
+    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+        """Frames [B, …] of the person; any B."""
+
+
+def find_generator(weights: Path | None = None, device: str = "cpu") -> tuple[Path, ...]:
+    """The verified files that Θ runs from on a device: the two exported networks, or the checkpoint.
+
+    Raises WeightsError where they are missing or not what their folder's manifest lists.
+    """
+    checkpoint = find_weights(CHECKPOINT, weights)
+    exported = (checkpoint.with_name(FRAMES), checkpoint.with_name(EMBEDDING))
+    if device != "cpu" or not any(path.is_file() for path in exported):
+        return (checkpoint,)
+    for path in exported:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file, expected beside {exported[0].name}; export both anew")
+        verify(path)
+    return exported
+
+
+def load_generator(weights: Path | None = None, device: str = "cpu") -> FrameGenerator:
+    """Θ with its weights from the folder ``weights``, else those shipped; WeightsError where that fails."""
+    files = find_generator(weights, device)
+    return TorchGenerator.load(files[0], device) if len(files) == 1 else OnnxGenerator(*files)
+
+
+class TorchGenerator:
+    """Θ in PyTorch, on any device."""
+
+    def __init__(self, network: Generator, device: str = "cpu") -> None:
+        network = network.to(device).eval()
+        self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> TorchGenerator:
+        """From a checkpoint, whose header gives the sizes; WeightsError where it is none of Θ."""
+        checkpoint = load_checkpoint(path, "generator")
+        network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, str(path)))
+        load_weights(network, checkpoint, path)
+        return cls(network, device)
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor, maps: Tensor) -> Embedding:
+        """See ``FrameGenerator.embed``."""
+        return Embedding(*self._embedding(images[None], maps[None]))
+
+    @torch.inference_mode()
+    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+        """See ``FrameGenerator.draw``."""
+        # else cuDNN may choose algorithms whose sums come in another order every time
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            return Painted(*self._frames(*_tensors(frames), *embedding.tensors()))
+
+
+class OnnxGenerator:
+    """Θ in ONNX Runtime, on the CPU, from the files that ``thcli.training.export.export_generator`` writes."""
+
+    def __init__(self, frames: Path, embedding: Path) -> None:
+        self._frames = _session(frames, [*_names(Frames), *_names(Embedding)], _names(Painted))
+        self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
+
+    def embed(self, images: Tensor, maps: Tensor) -> Embedding:
+        """See ``FrameGenerator.embed``."""
+        return Embedding(*_run(self._embedding, [images[None], maps[None]]))
+
+    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+        """See ``FrameGenerator.draw``."""
+        return Painted(*_run(self._frames, [*_tensors(frames), *embedding.tensors()]))
+
+
+def paint(painted: Painted, geometric: Tensor, projected: Tensor, matched: Tensor) -> Tensor:
+    """What Θ does, done to pictures [B, 3, S, S] float32 in 0..1 of any size S; returns such.
+
+    Change, shares and flows are brought to that size; the pictures keep their detail. At Θ's own it is its picture.
+    """
+    size = geometric.shape[-1]
+    if size == painted.picture.shape[-1]:
+        return (painted.picture + 1) / 2
+    flows = (painted.projected_flow, painted.matched_flow)
+    images = [warp(image, resized(flow, size)) for image, flow in zip((projected, matched), flows, strict=True)]
+    return layered(geometric, images, resized(painted.shares, size), resized(painted.change, size) / 2).clamp(0, 1)
+
+
+def resized(pictures: Tensor, size: int) -> Tensor:
+    """Pictures or maps [B, C, S, S] as [B, C, size, size], without aliasing."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return interpolate(pictures, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not a network of Θ ({reason}); get the file again") from error
+    for kind, found, expected in (
+        ("inputs", session.get_inputs(), inputs),
+        ("outputs", session.get_outputs(), outputs),
+    ):
+        names = [one.name for one in found]
+        if names != list(expected):
+            raise WeightsError(
+                f"{path}: has the {kind} {', '.join(names)}, expected {', '.join(expected)}; export it anew"
+            )
+    return session
+
+
+def _run(session: onnxruntime.InferenceSession, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """A network's outputs, in order, for its inputs, in order."""
+    given = {one.name: np.ascontiguousarray(t.numpy()) for one, t in zip(session.get_inputs(), tensors, strict=True)}
+    return [torch.from_numpy(output) for output in session.run(None, given)]
+
+
+def _names(record: type[Any]) -> list[str]:
+    return [field.name for field in fields(record)]
+
+
+def _tensors(frames: Frames) -> tuple[Tensor, ...]:
+    """The fields in order."""
+    return tuple(getattr(frames, name) for name in _names(Frames))
