@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from thcli.records import FaceTrack
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +27,55 @@ def portrait_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("portrait") / "portrait.png"
     Image.fromarray(astronaut()[:256, 96:352]).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def theta_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with the checkpoint of a tiny Θ alone, whose layers that begin at zero have moved."""
+    import dataclasses
+
+    import torch
+
+    from thcli.checkpoints import Header, save_checkpoint
+    from thgen_models.generator import Generator, GeneratorDims
+
+    dims = GeneratorDims(
+        widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1, flow_residuals=1
+    )
+    torch.manual_seed(0)
+    network = Generator(dims)
+    for parameter in network.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path_factory.mktemp("theta")
+    header = Header("generator", dataclasses.asdict(dims))
+    save_checkpoint(folder / "generator.safetensors", header, network.state_dict())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talking() -> Callable[[int, int], FaceTrack]:
+    """talking(seed, frames): a face that turns a few degrees and talks, in a crop; each seed in its own way."""
+    import numpy as np
+
+    from thcli.checkpoints import shipped_weights
+    from thcli.face_model import LANDMARKS_68, FaceModel
+    from thcli.faces.pose import to_pixels
+    from thcli.records import FaceTrack
+    from thcli.rotations import apply_pose, placement
+
+    model = FaceModel.load(shipped_weights() / "face_model.safetensors")
+    scale, size = 1 / 60, (256, 256)
+
+    def make(seed: int, frames: int) -> FaceTrack:
+        random = np.random.default_rng(seed)
+        time = np.arange(frames)[:, None] / 40 * 2 * np.pi
+        turns = np.sin(time * random.integers(1, 4, 6) + random.uniform(0, 6, 6)) * [0.05, 0.08, 0.03, 0.02, 0.02, 0.0]
+        says = np.sin(time * random.integers(2, 6, 20) + random.uniform(0, 6, 20)) * random.uniform(0.2, 0.8, 20)
+        pose = placement(turns).astype(np.float32)
+        faces = model.canonical + model.displacement(says.astype(np.float32))
+        mesh = to_pixels(apply_pose(faces, pose), scale, size).astype(np.float32)
+        box, ones = np.tile(np.float32([60, 60, 200, 200]), (frames, 1)), np.ones(frames, np.float32)
+        return FaceTrack(box, mesh, mesh[:, LANDMARKS_68], pose, scale, ones, size, "made up")
+
+    return make

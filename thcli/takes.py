@@ -183,7 +183,7 @@ def _draw(meta: ClipMeta, number: int, clip: Clip, track: FaceTrack, out: Path, 
     windows = _windows(track.confidence, shown, options.windows, random)
     if not windows:
         raise MediaError(
-            f"{meta.clip}: the face was found in no two frames on end beside those of the references; leave the clip out"
+            f"{meta.clip}: the face was found in no two frames on end but those of references; leave the clip out"
         )
     generating = GenerateOptions(references=int(random.choice(REFERENCES)), weights=options.weights)
     person = person_of(Clip(clip.frames[shown], clip.path), track.select(shown), WHOLE, None, generating)

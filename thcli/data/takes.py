@@ -1,7 +1,7 @@
 """Takes: what Θ is trained on, drawn pictures of a person beside the real frames (§3.4, §4.4), and their files.
 
 A set of takes is a folder with one safetensors file a take and ``takes.jsonl``, one line a take, on top. Pictures
-are JPEGs in it, so that a set travels: 60 MB hold about 2,500 frames at quality 85.
+are JPEGs in it, so that a set travels: 60 MB hold about 1,400 frames at quality 85.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INDEX = "takes.jsonl"
 WINDOW = 2
 """Consecutive frames that are trained on together, for what changes from frame to frame."""
 MAX_HEADER = 1 << 20
-AGAIN = "delete it, and draw it again with 'thgen preprocess takes --resume'"
+AGAIN = "draw it again with 'thgen preprocess takes --resume'"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class PackedTake:
         try:
             return np.asarray(Pillow.open(io.BytesIO(self.jpegs[field][index])))
         except OSError as error:
-            raise MediaError(f"{self.meta.file}: picture {index} of '{field}' is damaged; {AGAIN}") from error
+            raise MediaError(
+                f"{self.meta.file}: picture {index} of '{field}' is damaged; delete the file, and {AGAIN}"
+            ) from error
 
     def pictures(self, field: str, indices: NDArray[np.intp] | list[int]) -> Image:
         """Some [N, 256, 256, 3] of a field."""
@@ -130,7 +132,9 @@ def read_index(root: Path) -> list[TakeMeta]:
     try:
         return [TakeMeta(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (ValueError, TypeError) as error:
-        raise MediaError(f"{path}: not an index of takes ({error}); write it anew with 'thgen preprocess takes --resume'") from error
+        raise MediaError(
+            f"{path}: not an index of takes ({error}); write it anew with 'thgen preprocess takes --resume'"
+        ) from error
 
 
 def read_take(path: Path) -> PackedTake:
@@ -156,7 +160,7 @@ def _naming(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such file, though the index lists it; {AGAIN}") from error
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-        raise MediaError(f"{path}: not a take of thgen ({error}); {AGAIN}") from error
+        raise MediaError(f"{path}: not a take of thgen ({error}); delete it, and {AGAIN}") from error
 
 
 def _jpeg(picture: Image, quality: int) -> bytes:

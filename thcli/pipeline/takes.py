@@ -21,6 +21,7 @@ CONTEXT = 4
 WORSE = 0.5
 """Chance that a window does without some of the references, drawn by lot: matched frames worse on purpose (§4.1)."""
 CHUNK = 8
+"""Frames drawn at a time."""
 
 
 def draw_take(

@@ -113,13 +113,15 @@ def cross_fade(path: NDArray[np.intp], count: int, fade: int) -> Float:
 
 
 def soften(cost: Float, closeness: float, count: int = BLENDED) -> Float:
-    """Weights [T, K] of a blend of the cheapest ``count`` references: each row sums to 1.
+    """Weights [T, K] of a blend of the cheapest ``count`` references: each row sums to 1, others have none.
 
-    They follow costs [T, K] without jumps: a reference that is about to leave has nothing left to take with it.
+    They follow costs [T, K] without jumps: a reference that is about to leave has nothing left to take with it. Of
+    more than ``count`` that are equally cheap the first are taken. A reference of infinite cost is not there.
     """
-    share = np.exp(-(cost - cost.min(axis=1, keepdims=True)) / closeness)
+    share = np.exp(-(cost - cost.min(axis=1, keepdims=True)).astype(np.float64) / closeness)
     if cost.shape[1] > count:
-        share = np.maximum(share - np.partition(share, -count - 1, axis=1)[:, [-count - 1]], 0)
-        # as many that are equally cheap
-        share = np.where(share.sum(axis=1, keepdims=True) > 0, share, cost == cost.min(axis=1, keepdims=True))
+        order = np.argsort(cost, axis=1, kind="stable")
+        share = np.maximum(share - np.take_along_axis(share, order[:, count : count + 1], axis=1), 0)
+        tied = np.flatnonzero(share.sum(axis=1) == 0)
+        share[tied[:, None], order[tied, :count]] = 1
     return np.asarray(share / share.sum(axis=1, keepdims=True), np.float32)
