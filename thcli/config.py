@@ -30,6 +30,8 @@ class TrainOptions:
     steps: optimiser steps; the learning rate falls along a cosine to zero over them
     warmup: steps over which the learning rate first rises
     batch_size: examples a step, of all processes together
+    accumulate: parts that a batch is worked on in, one after the other; with more it takes less memory. Gradients are
+        means over the parts: those of the whole batch for losses that are means over its examples
     clip_norm: largest norm of the gradient
     val_every: steps between two looks at the held-out subjects
     patience: looks without a better score after which training stops early; 0 never
@@ -41,6 +43,7 @@ class TrainOptions:
     steps: int = 2000
     warmup: int = 100
     batch_size: int = 32
+    accumulate: int = 1
     lr: float = 1e-3
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -164,6 +167,10 @@ class GeneratorConfig:
     held_out: subjects among those to train on that are kept apart, to choose the best network by
     mouth, eyes: what a pixel counts there beside 1 elsewhere
     pixel, similarity, detail, flow, temporal: weights of the losses, see ``training.generator_loss``
+    adversarial, feature_matching: weights of Eq. 8's losses by discriminators; with adversarial 0 there are none
+    discriminator: overrides fields of their ``DiscriminatorDims``
+    perceptual: weight of the perceptual loss, where weights of a network for it are given
+    compile: let torch.compile speed the network up, which takes minutes first
     """
 
     train: TrainOptions = TrainOptions(
@@ -181,6 +188,11 @@ class GeneratorConfig:
     detail: float = 0.5
     flow: float = 0.1
     temporal: float = 0.5
+    adversarial: float = 0.0
+    feature_matching: float = 0.2
+    discriminator: Mapping[str, Any] = field(default_factory=dict)
+    perceptual: float = 0.1
+    compile: bool = False
 
 
 @dataclass(frozen=True)
