@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from thcli.training.distributed import World
     from thcli.training.loop import TrainResult
 
-STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
+STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
 """Those of ``thcli.training.stages``, which is not imported for a help text: it brings torch."""
 
 
 @click.command("train")
 @click.argument("stage", type=click.Choice(STAGES))
-@click.option("--data", required=True, type=options.PATH, metavar="DIR", help="What `thgen preprocess all` made.")
+@click.option("--data", required=True, type=options.PATH, metavar="DIR",
+              help="What `thgen preprocess all` made; for generator, `thgen preprocess takes`.")  # fmt: skip
 @click.option("--out", required=True, type=options.PATH, metavar="RUN",
               help="Folder of the run; for face-model and mouth-interior, the file to write.")  # fmt: skip
 @click.option("--config", metavar="NAME|FILE", help="lite, tiny, paper, or a YAML file.  [default: lite]")
@@ -48,6 +49,7 @@ def command(
     thgen train face-model --data store --out weights/face_model.safetensors
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
     thgen train motion --data store --out runs/motion --resume
+    thgen train generator --data takes --out runs/generator --resume
     torchrun --nproc-per-node 2 -m thcli train motion --data store --out runs/motion
     """
     from thcli.training import stages

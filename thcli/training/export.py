@@ -50,14 +50,19 @@ def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_nam
         )
 
 
+def check_exporter() -> None:
+    """UsageError where the packages that export Θ are missing."""
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"export to ONNX: needs {' and '.join(missing)}; install them with pip install 'thgen[train]'")
+
+
 def export_generator(network: Generator, folder: Path) -> None:
     """Write Θ as ``generator.onnx`` (``FrameNetwork``) and ``generator_embedding.onnx`` (``EmbeddingNetwork``).
 
     For pictures of 256², any number of frames at a time and any K. Raises UsageError where the exporter is missing.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"export to ONNX: needs {' and '.join(missing)}; install them with pip install 'thgen[train]'")
+    check_exporter()
     network = network.cpu().eval()
     images = torch.zeros(1, 3, 3, CROP_SIZE, CROP_SIZE)
     references, batch = torch.export.Dim("references", max=MOST), torch.export.Dim("batch", max=MOST)

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header
+from thcli.checkpoints import MANIFEST, Header
 from thcli.config import Config, GeneratorConfig, make_dims
-from thcli.data.takes import WINDOW, PackedTake, read_index, read_take
+from thcli.data.store import INDEX
+from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.errors import MediaError
+from thcli.training import export
 from thcli.training.distributed import ALONE, World
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, sharpness, ssim, temporal_error, weighted_error
@@ -36,9 +38,11 @@ def train_generator(
     init: Path | None = None,
     world: World = ALONE,
 ) -> TrainResult:
-    """Train Θ on takes (``thgen preprocess takes``) of split ``train`` into the folder ``out``."""
-    stage = GeneratorStage(load_takes(data, "train"), config.generator, device)
-    return train(
+    """Train Θ on takes (``thgen preprocess takes``) of split ``train`` into ``out``, and export the best as ONNX."""
+    export.check_exporter()
+    stage = GeneratorStage(load_takes(data), config.generator, device)
+    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
+    result = train(
         stage,
         config.generator.train,
         out,
@@ -49,18 +53,36 @@ def train_generator(
         config=config,
         world=world,
     )
+    world.first(lambda: export.finish(Generator(stage.dims), stage.name, result, _export))
+    return result
 
 
-def load_takes(data: Path, split: str) -> list[PackedTake]:
-    """The takes of a split, their pictures still JPEGs in memory."""
-    takes = [read_take(data / meta.file) for meta in read_index(data) if meta.split == split]
+def _export(network: Generator, path: Path) -> None:
+    export.export_generator(network, path.parent)
+
+
+def load_takes(data: Path) -> list[PackedTake]:
+    """The takes to train on, their pictures still JPEGs in memory."""
+    return [read_take(data / meta.file) for meta in list_takes(data)]
+
+
+def list_takes(data: Path) -> list[TakeMeta]:
+    """The takes of split ``train`` in a set; MediaError where there are none."""
+    if (data / INDEX).is_file():
+        raise MediaError(
+            f"{data}: clips, expected takes; make takes of them with 'thgen preprocess takes {data} --out TAKES'"
+        )
+    takes = [meta for meta in read_index(data) if meta.split == "train"]
     if not takes:
-        raise MediaError(f"{data}: no takes of split {split} there; make some with 'thgen preprocess takes'")
+        raise MediaError(f"{data}: no takes of split train there; make some with 'thgen preprocess takes'")
     return takes
 
 
 class GeneratorStage:
-    """Θ on takes; some subjects are held out to choose the best network by."""
+    """Θ on takes; some subjects are held out to choose the best network by.
+
+    Takes of a single subject, as for fine-tuning to them, are looked at themselves.
+    """
 
     name = "generator"
 
@@ -69,9 +91,9 @@ class GeneratorStage:
         self.dims = make_dims(GeneratorDims, config.network, "generator.network")
         subjects = sorted({take.meta.subject for take in takes})
         order = np.random.default_rng(config.train.seed).permutation(len(subjects))
-        held_out = {subjects[i] for i in order[: config.held_out]}
+        held_out = {subjects[i] for i in order[: min(config.held_out, len(subjects) - 1)]}
         self.takes = [take for take in takes if take.meta.subject not in held_out]
-        kept_apart = [take for take in takes if take.meta.subject in held_out]
+        kept_apart = [take for take in takes if take.meta.subject in held_out] or self.takes
         self.held_out = kept_apart[:: -(-len(kept_apart) // LOOK_TAKES)]
         # every subject as often, however many takes there are of one
         times = {subject: sum(take.meta.subject == subject for take in self.takes) for subject in subjects}
@@ -131,7 +153,7 @@ class GeneratorStage:
         return {**figures, "score": 1 - figures["ssim"] + figures["mouth"] / 64 + soft}
 
     def _measure(self, network: Generator, take: PackedTake) -> dict[str, float]:
-        """Means over some frames: SSIM, mouth error (0..255), the mouth's sharpness over the real one's; and y_geo's."""
+        """Means over some frames: SSIM, mouth error (0..255), mouth's sharpness over the real one's; and y_geo's."""
         windows = np.linspace(0, len(take.landmarks) // WINDOW - 1, LOOK_WINDOWS).round().astype(int)
         random = np.random.default_rng(0)
         batch = make_batch([take] * LOOK_WINDOWS, list(WINDOW * windows), LOOK_REFERENCES, 256, NO_CHANGE, random)

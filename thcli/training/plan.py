@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from thcli.checkpoints import find_weights, load_checkpoint
 from thcli.config import Config, load_config, make_dims
 from thcli.data.store import ClipMeta, Store
+from thcli.data.takes import WINDOW
 from thcli.errors import MediaError
 from thcli.records import CROP_SIZE
 from thcli.training.distributed import ALONE, World
+from thcli.training.export import check_exporter
+from thcli.training.generator import list_takes
 from thgen_models.detection import DetectionDims, DetectionNetwork
 from thgen_models.expression import ExpressionDims, make_expression_learner
+from thgen_models.generator import Generator, GeneratorDims
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 from thgen_models.raw_front_end import FRAME_SAMPLES
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
@@ -33,39 +37,50 @@ PAST, FUTURE = 75, 128
 
 
 @dataclass(frozen=True)
+class Material:
+    """What a stage can use of split ``train``, some of which it holds out.
+
+    kind: ``clips`` or ``takes``
+    bytes: of them, held in memory by every process
+    """
+
+    kind: str
+    count: int
+    subjects: int
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class TrainPlan:
     """What a run has to work with; ``str()`` of it is what ``--dry-run`` prints.
 
-    clips, subjects, frames: of split ``train`` that the stage can use, some of which it holds out
     weights: of the networks; step_bytes: what a step of one process keeps for the way back, a guess
-    data_bytes: of the clips, held in memory by every process
     """
 
     stage: str
-    clips: int
-    subjects: int
-    frames: int
+    material: Material
     steps: int
     looks: int
     batch: int
     weights: int
     step_bytes: int
-    data_bytes: int
     device: str
     processes: int
 
     def __str__(self) -> str:
         state = COPIES * 4 * self.weights
+        data = self.material
         parts = [f"{size / MEGABYTE:.0f} MB {what}" for size, what in (
-            (state, "weights and optimiser"), (self.step_bytes, "a step"), (self.data_bytes, "clips"),
+            (state, "weights and optimiser"), (self.step_bytes, "a step"), (data.bytes, data.kind),
         )]  # fmt: skip
-        total = (state + self.step_bytes + self.data_bytes) / MEGABYTE
+        total = (state + self.step_bytes + data.bytes) / MEGABYTE
         shared = f" in {self.processes} processes" if self.processes > 1 else ""
         board = "TensorBoard and log.jsonl" if importlib.util.find_spec("tensorboard") else "log.jsonl"
         return "\n".join(
             [
                 f"stage      {self.stage}",
-                f"data       {self.clips} clips of {self.subjects} subjects, {self.frames} frames",
+                f"data       {data.count} {data.kind} of {data.subjects} subjects, {data.frames} frames",
                 f"steps      {self.steps}, batches of {self.batch}{shared}, {self.looks} looks at held-out subjects",
                 f"network    {self.weights} weights",
                 f"memory     about {total:.0f} MB a process beside PyTorch's own: {', '.join(parts)}",
@@ -94,29 +109,43 @@ def plan(
     section = getattr(chosen, stage)
     where = world.device(device)
     world.check_batch(section.train.batch_size)
+    if stage == "generator":
+        check_exporter()
     if stage in ("expression", "unprojection"):
         find_weights("face_model.safetensors", weights)
     if init is not None:
         load_checkpoint(init, "head_motion" if stage == "motion" else stage)
-    store = Store(data)
-    clips = _usable(stage, store)
-    frames = sum(meta.frames for meta in clips)
+    material = _takes(data) if stage == "generator" else _clips(stage, data, section)
     networks, activations = _size_up(stage, chosen, section.train.batch_size // world.size)
-    pictures = stage in ("detection", "unprojection")
     return TrainPlan(
         stage=stage,
-        clips=len(clips),
-        subjects=len({meta.subject for meta in clips}),
-        frames=frames,
+        material=material,
         steps=section.train.steps,
         looks=-(-section.train.steps // section.train.val_every),
         batch=section.train.batch_size,
         weights=networks,
         step_bytes=activations // 2 if section.train.bf16 else activations,
-        data_bytes=frames // section.every * CROP_SIZE**2 * 3 if pictures else frames * FRAME_OF_SOUND,
         device=where,
         processes=world.size,
     )
+
+
+def _clips(stage: str, data: Path, section: Any) -> Material:
+    clips = _usable(stage, Store(data))
+    frames = sum(meta.frames for meta in clips)
+    pictures = stage in ("detection", "unprojection")
+    size = frames // section.every * CROP_SIZE**2 * 3 if pictures else frames * FRAME_OF_SOUND
+    return Material("clips", len(clips), len({meta.subject for meta in clips}), frames, size)
+
+
+def _takes(data: Path) -> Material:
+    takes = list_takes(data)
+    for meta in takes:
+        if not (data / meta.file).is_file():
+            raise MediaError(f"{data / meta.file}: no such file, though the index lists it; draw it again")
+    size = sum((data / meta.file).stat().st_size for meta in takes)
+    frames = sum(meta.frames for meta in takes)
+    return Material("takes", len(takes), len({meta.subject for meta in takes}), frames, size)
 
 
 def _usable(stage: str, store: Store) -> list[ClipMeta]:
@@ -194,9 +223,22 @@ def _unprojection(config: Config, batch: int) -> Sketch:
     return [network], lambda: network.both_looks(torch.empty(batch, 3, dims.crop, dims.crop), 0.06)
 
 
+def _generator(config: Config, batch: int) -> Sketch:
+    section = config.generator
+    network = Generator(make_dims(GeneratorDims, section.network, "generator.network"))
+
+    def picture(channels: int, *rows: int) -> Tensor:
+        return torch.empty(*rows, channels, section.size, section.size)
+
+    frames = [picture(channels, batch * WINDOW) for channels in (3, 3, 3, 1, 1)]
+    references = [picture(channels, batch, max(section.references)) for channels in (3, 1)]
+    return [network], lambda: network.from_tensors(*frames, *references)
+
+
 _SKETCHES: dict[str, Callable[[Config, int], Sketch]] = {
     "expression": _expression,
     "motion": _motion,
     "detection": _detection,
     "unprojection": _unprojection,
+    "generator": _generator,
 }

@@ -17,7 +17,7 @@ LEAST_SUBJECTS = 5
 """A face model of fewer is theirs, not everybody's."""
 FITTED = ("face-model", "mouth-interior")
 """Stages without steps, which write a file."""
-STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection")
+STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
 
 
 def run(
@@ -35,6 +35,8 @@ def run(
     world: World = ALONE,
 ) -> TrainResult:
     """Train one stage on the store ``data`` into the folder ``out`` (``face-model``: into the file ``out``).
+
+    ``generator`` takes a set of takes for ``data``.
 
     config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
     init: a checkpoint of the same stage and sizes to start from, where nothing is resumed
@@ -81,6 +83,10 @@ def _network(
         from thcli.training.detection import train_detection
 
         return train_detection(data, out, config, progress, **running)
+    if stage == "generator":
+        from thcli.training.generator import train_generator
+
+        return train_generator(data, out, config, progress, **running)
     from thcli.training.unprojection import train_unprojection
 
     return train_unprojection(data, out, config, progress, weights=weights, **running)
