@@ -29,7 +29,7 @@ from thcli.records import CROP_SIZE
 if TYPE_CHECKING:
     from thcli.synthesis.generator import FrameGenerator
 
-__all__ = ["GenerateOptions", "Plan", "Progress", "Result", "generate", "plan"]
+__all__ = ["GenerateOptions", "Plan", "Progress", "Result", "generate", "load_theta", "plan"]
 
 
 def generate(
@@ -58,7 +58,7 @@ def generate(
     _check_paths(reference, audio, output, options)
     _check_sources(options)
     device = resolve_device(options.device)
-    theta = _load_theta(options, device)
+    theta = load_theta(options, device)
     clock = _Clock(progress or Quiet())
     with local_audio(audio) as sound:
         with clock.stage("listen"):
@@ -88,7 +88,7 @@ def generate(
     return result
 
 
-def _load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
+def load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
     """Θ, where it is to draw. Loaded before anything is tracked: if it is missing, that is said at once."""
     if options.renderer != "network":
         return None
