@@ -149,6 +149,59 @@ def test_start_from_a_checkpoint(tmp_path: Path) -> None:
         train(Toy(), still, tmp_path / "third", init=tmp_path / "nowhere.safetensors")
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    rows: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Nested:
+    """Two rows of ``inner`` for each of ``own``."""
+
+    own: Tensor
+    inner: Pair
+
+
+class Sure(Toy):
+    """Without chance in its network; its batches are nested, and it counts the examples that a step is given."""
+
+    def build(self) -> Networks:
+        self.seen: list[int] = []
+        return Networks(nn.Linear(3, 3), nn.Linear(3, 1))
+
+    def batch(self, random: np.random.Generator) -> Nested:  # type: ignore[override]
+        rows = super().batch(random)
+        return Nested(rows, Pair(rows.repeat_interleave(2, 0)))
+
+    def step(self, networks: Networks, batch: Nested) -> dict[str, Tensor]:  # type: ignore[override]
+        assert torch.equal(batch.inner.rows[::2], batch.own) and torch.equal(batch.inner.rows[1::2], batch.own)
+        self.seen.append(len(batch.own))
+        return super().step(networks, batch.own)
+
+
+def test_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, batch_size=8)
+    runs = {}
+    for parts in (1, 4):
+        stage, out = Sure(), tmp_path / str(parts)
+        train(stage, dataclasses.replace(options, accumulate=parts), out)
+        assert stage.seen == [8 // parts] * (40 * parts)
+        runs[parts] = load_checkpoint(out / "state.safetensors", "toy-state").tensors
+        for name in ("total", "critic"):
+            assert [line[name] for line in curve(out)] == pytest.approx(
+                [x[name] for x in curve(tmp_path / "1")], rel=1e-3
+            )
+    for name, value in runs[1].items():
+        assert torch.allclose(runs[4][name], value, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_batch_that_cannot_be_cut_is_refused(tmp_path: Path, parts: int) -> None:
+    options = dataclasses.replace(OPTIONS, batch_size=8, accumulate=parts)
+    with pytest.raises(UsageError, match=f"batch_size 8: cannot be cut into {parts} parts"):
+        train(Sure(), options, tmp_path)
+
+
 def test_divergence_is_said(tmp_path: Path) -> None:
     class Broken(Toy):
         def step(self, networks: Networks, batch: Tensor) -> dict[str, Tensor]:

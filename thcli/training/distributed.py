@@ -43,8 +43,10 @@ class World:
         """Where this process computes when asked for ``name``, see ``resolve_device``."""
         return resolve_device(name)
 
-    def check_batch(self, size: int) -> None:
-        """UsageError for a batch that cannot be shared evenly."""
+    def check_batch(self, size: int, parts: int = 1) -> None:
+        """UsageError for a batch that cannot be shared evenly, or cut into ``parts``."""
+        if parts < 1 or size % parts:
+            raise UsageError(f"batch_size {size}: cannot be cut into {parts} parts (accumulate); give a multiple of it")
 
     def share(self, network: nn.Module, entry: str) -> None:
         """Let all start from the weights of the first, and compute their rows of what ``entry`` is called with."""
@@ -81,8 +83,14 @@ class Processes(World):
             raise UsageError(f"--device {name}: {self.size} processes need a GPU each; give --device cuda")
         return resolve_device(name)
 
-    def check_batch(self, size: int) -> None:
-        if size % self.size:
+    def check_batch(self, size: int, parts: int = 1) -> None:
+        super().check_batch(size, parts)
+        if size // parts % self.size:
+            if parts > 1:
+                raise UsageError(
+                    f"batch_size {size}: its {parts} parts (accumulate) cannot be shared by {self.size} processes; "
+                    f"give a multiple of {parts * self.size}"
+                )
             raise UsageError(f"batch_size {size}: cannot be shared by {self.size} processes; give a multiple of it")
 
     def share(self, network: nn.Module, entry: str) -> None:

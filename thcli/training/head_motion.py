@@ -210,7 +210,8 @@ class HeadMotionStage:
             "rhythm": (rhythm(made, heard) - RHYTHM).square(),
             "adversarial": F.softplus(-critic(made, heard, *known)).mean(),
         }
-        weight = mse_weight(critic.advance() / self.config.train.steps)
+        options = self.config.train
+        weight = mse_weight(critic.advance() / (options.steps * options.accumulate))
         total = weight * losses["mse"] + losses["moments"] + losses["coupling"] + 5 * losses["rhythm"]
         losses["total"] = total + ADVERSARIAL * losses["adversarial"]
         losses["critic"] = critic_loss(critic, batch.target, made.detach(), heard, known)

@@ -57,7 +57,7 @@ class Stage(Protocol[Batch]):
         """Freshly initialised networks."""
 
     def batch(self, random: np.random.Generator) -> Batch:
-        """One random batch, on the device."""
+        """One random batch, on the device: a tensor, or a dataclass of such, with a row for every example."""
 
     def step(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
         """Losses by name: ``total`` trains the network, ``critic`` the critic if there is one; others are logged.
@@ -105,7 +105,7 @@ def train(
     config: noted in the folder as ``config.yaml``
     world: the processes to train with; their number may change when a run is resumed
     """
-    world.check_batch(options.batch_size)
+    world.check_batch(options.batch_size, options.accumulate)
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(stage, options, out, torch.device(device), world)
     if resume and run.state_path.is_file():
@@ -181,15 +181,9 @@ class _Run(Generic[Batch]):
         batch = self.stage.batch(np.random.default_rng([self.options.seed, self.done]))
         for _, network in self._named():
             network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-            losses = self.stage.step(self.networks, batch)
-        if not all(torch.isfinite(loss) for loss in losses.values()):
-            broken = ", ".join(name for name, loss in losses.items() if not torch.isfinite(loss))
-            raise ThgenError(f"training of {self.stage.name} diverged at step {self.done} ({broken}); lower the lr")
-        for name, network in self._named():
-            # The total's gradient also runs through the critic, which must not learn from it.
             network.zero_grad(set_to_none=True)
-            losses[name].backward()  # type: ignore[no-untyped-call]
+        parts = [self._learn(part) for part in _parts(batch, self.options.accumulate)]
+        for _, network in self._named():
             self.world.add_gradients(network)
             nn.utils.clip_grad_norm_(network.parameters(), self.options.clip_norm)
         for optimizer in self.optimizers.values():
@@ -197,6 +191,19 @@ class _Run(Generic[Batch]):
             optimizer.step()
         self.done += 1
         self._update_average()
+        return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+    def _learn(self, part: Batch) -> dict[str, float]:
+        """Add a part of a batch to the gradients of all networks."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            losses = self.stage.step(self.networks, part)
+        if not all(torch.isfinite(loss) for loss in losses.values()):
+            broken = ", ".join(name for name, loss in losses.items() if not torch.isfinite(loss))
+            raise ThgenError(f"training of {self.stage.name} diverged at step {self.done} ({broken}); lower the lr")
+        for name, network in self._named():
+            # The total's gradient also runs through the critic, which must not learn from it.
+            own = [parameter for parameter in network.parameters() if parameter.requires_grad]
+            torch.autograd.backward(losses[name] / self.options.accumulate, inputs=own)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     @torch.no_grad()
@@ -268,6 +275,16 @@ class _Run(Generic[Batch]):
 
     def _restore(self, network: nn.Module, state: Checkpoint, prefix: str) -> None:
         load_weights(network, Checkpoint(state.header, _under(state, prefix)), self.state_path)
+
+
+def _parts(batch: Any, count: int) -> list[Any]:
+    """A batch in ``count`` equal parts: a tensor's rows, or those of all tensors in a dataclass."""
+    if count == 1:
+        return [batch]
+    if isinstance(batch, Tensor):
+        return list(batch.chunk(count))
+    columns = [_parts(getattr(batch, field.name), count) for field in dataclasses.fields(batch)]
+    return [type(batch)(*row) for row in zip(*columns, strict=True)]
 
 
 def _under(state: Checkpoint, prefix: str) -> dict[str, Tensor]:

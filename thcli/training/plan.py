@@ -108,7 +108,7 @@ def plan(
     chosen = load_config(config, overrides)
     section = getattr(chosen, stage)
     where = world.device(device)
-    world.check_batch(section.train.batch_size)
+    world.check_batch(section.train.batch_size, section.train.accumulate)
     if stage == "generator":
         check_exporter()
     if stage in ("expression", "unprojection"):
@@ -116,7 +116,8 @@ def plan(
     if init is not None:
         load_checkpoint(init, "head_motion" if stage == "motion" else stage)
     material = _takes(data) if stage == "generator" else _clips(stage, data, section)
-    networks, activations = _size_up(stage, chosen, section.train.batch_size // world.size)
+    share = section.train.batch_size // section.train.accumulate // world.size
+    networks, activations = _size_up(stage, chosen, share)
     return TrainPlan(
         stage=stage,
         material=material,
