@@ -79,3 +79,16 @@ def talking() -> Callable[[int, int], FaceTrack]:
         return FaceTrack(box, mesh, mesh[:, LANDMARKS_68], pose, scale, ones, size, "made up")
 
     return make
+
+
+@pytest.fixture
+def no_theta_shipped(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of shipped weights as if Θ were not among them."""
+    from thcli import checkpoints
+
+    folder = tmp_path_factory.mktemp("shipped")
+    for path in checkpoints.shipped_weights().iterdir():
+        if path.suffix in (".safetensors", ".onnx") and not path.name.startswith("generator"):
+            (folder / path.name).symlink_to(path)
+    monkeypatch.setattr(checkpoints, "shipped_weights", lambda: folder)
+    return folder

@@ -144,6 +144,13 @@ def test_damaged_weights(thgen, folder, photo, speech):
     )
 
 
+def test_missing_weights_of_the_network(thgen, photo, speech, no_theta_shipped):
+    given = ("generate", "--ref", photo, "--audio", speech, "--renderer", "network")
+    for dry in ([], ["--dry-run"]):
+        message = f"generator.safetensors: no such weights in {no_theta_shipped}; "
+        one_line(thgen(*given, *dry), 5, message + "reinstall thgen or give --weights a folder that has them")
+
+
 def test_unknown_device(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cuda:99")
     one_line(said, 6, "--device cuda:99: no such device here; use --device cpu")
@@ -244,6 +251,8 @@ def test_dry_run_says_what_would_be_done(thgen, photo, speech):
         "audio      speech.wav",
         "output     photo_speech.mp4, 25 frames at 25 a second",
     ]
+    uses = "uses       tracker builtin 1, motion from audio, expression from audio, renderer "
+    assert said.out.splitlines()[-1].startswith(uses)
 
 
 def test_pipes(thgen, folder, photo, speech):

@@ -16,7 +16,7 @@ from thcli.checkpoints import sha256
 from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.clips.probe import probe
-from thcli.errors import MediaError, NoFaceError, UsageError
+from thcli.errors import MediaError, NoFaceError, UsageError, WeightsError
 from thcli.motion.curves import read_curves
 from thcli.pipeline import GenerateOptions, generate, plan
 
@@ -190,6 +190,34 @@ def test_silence_and_scales_of_nothing(make, tmp_path, inputs):
     say(inputs / "silence.wav", 0.4, loudness=0.0)
     made = make(sound="silence.wav", motion_scale=0.0, expression_scale=0.0, blink="none", frame="full")
     assert np.abs(made[-1].astype(int) - made[0]).mean() < 1
+
+
+def test_the_network_draws(make, tmp_path, theta_weights, no_theta_shipped):
+    given = {"renderer": "network", "weights": theta_weights, "seed": 3}
+    made = make(**given)
+    assert made.shape == (10, 256, 256, 3)
+    sidecar = json.loads((tmp_path / "0.mp4.json").read_text())
+    assert sidecar["options"]["renderer"] == "network"
+    assert sidecar["weights"]["generator.safetensors"] == sha256(theta_weights / "generator.safetensors")
+    assert made.tobytes() == make(**given).tobytes()
+    # Φ and Ψ move both alike: what differs is what Θ does
+    warp = make(renderer="warp", seed=3)
+    assert np.abs(made.astype(int) - warp).mean() > 2
+    weights = json.loads((tmp_path / "2.mp4.json").read_text())["weights"]
+    assert not any(name.startswith("generator") for name in weights)
+
+
+def test_without_weights_of_the_network(refused, tmp_path, inputs, theta_weights, no_theta_shipped):
+    refused(WeightsError, "generator.safetensors: no such weights in", renderer="network")
+    damaged = tmp_path / "weights"
+    damaged.mkdir()
+    (damaged / "generator.safetensors").write_bytes((theta_weights / "generator.safetensors").read_bytes())
+    (damaged / "SHA256SUMS").write_text("0" * 64 + "  generator.safetensors\n")
+    refused(WeightsError, "generator.safetensors: SHA-256 is", renderer="network", weights=damaged)
+    for renderer, weights in (("warp", None), ("network", theta_weights)):
+        options = GenerateOptions(device="cpu", renderer=renderer, weights=weights)
+        planned = plan(inputs / "photo.png", inputs / "word.wav", tmp_path / "out.mp4", options)
+        assert planned.uses[-1] == f"renderer {renderer}"
 
 
 def test_standard_output(inputs, capfd):

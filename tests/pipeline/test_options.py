@@ -76,6 +76,7 @@ def test_numbers_of_references(references):
         ({"references": 0}, "--references 0: expected 1 to 32"),
         ({"references": 33}, "--references 33: expected 1 to 32"),
         ({"silence": "loud"}, "--silence loud: expected close or ignore"),
+        ({"renderer": "paint"}, "--renderer paint: expected network or warp"),
         ({"frame": "half"}, "--frame half: expected crop or full"),
         ({"start": -1.0}, "--start -1: expected seconds from 0"),
         ({"start": float("nan")}, "--start nan: expected seconds from 0"),
