@@ -10,6 +10,7 @@ import pytest
 from thcli.face_model import INNER_LIPS, OUTER_LIPS
 from thcli.render.matcher import (
     BASE,
+    BLENDED,
     EYES,
     HEAD_RADIUS,
     MOUTH,
@@ -18,6 +19,7 @@ from thcli.render.matcher import (
     eye_cost,
     mouth_cost,
     pose_cost,
+    soften,
     turn_cost,
 )
 from thcli.rotations import apply_pose
@@ -169,3 +171,68 @@ def test_only_closed_eyes_to_choose_from(face_model):
     """A reference asleep still gives finite costs."""
     cost = eye_cost(blinking(face_model, 0.0, 1.0), blinking(face_model, 1.0, 1.0))
     assert np.isfinite(cost).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, BLENDED, BLENDED + 1, 8, 32])
+def test_a_blend_is_of_the_cheapest_few(count):
+    cost = np.random.default_rng(count).random((200, count)).astype(np.float32)
+    weights = soften(cost, 0.3)
+    assert weights.shape == cost.shape and weights.dtype == np.float32
+    assert np.allclose(weights.sum(1), 1, atol=1e-6) and weights.min() >= 0
+    assert ((weights > 0).sum(1) == min(count, BLENDED)).all()
+    order = cost.argsort(1)
+    assert (np.diff(np.take_along_axis(weights, order, 1), axis=1) <= 0).all()
+
+
+def test_a_blend_of_all_there_are_falls_by_closeness():
+    """A reference that is dearer by ``closeness`` has 1 / e of the share."""
+    (weights,) = soften(np.array([[0.25, 0.15, 0.35]], np.float32), 0.1)
+    assert weights[1] / weights[0] == pytest.approx(np.e, rel=1e-4)
+    assert weights[0] / weights[2] == pytest.approx(np.e, rel=1e-4)
+
+
+def test_a_blend_knows_differences_of_cost_alone():
+    cost = np.random.default_rng(0).random((50, 8))
+    assert np.allclose(soften(cost + 7, 0.1), soften(cost, 0.1), atol=1e-6)
+    assert np.allclose(soften(3 * cost, 0.3), soften(cost, 0.1), atol=1e-6)
+    order = [3, 0, 7, 5, 1, 2, 6, 4]
+    assert np.allclose(soften(cost[:, order], 0.1), soften(cost, 0.1)[:, order], atol=1e-6)
+
+
+def test_blends_follow_the_costs_without_jumps():
+    """Half the step is half the change, also where one of the four gives way to another."""
+
+    def largest_step(steps):
+        way = np.linspace(0, 6 * np.pi, steps)[:, None]
+        cost = np.sin(way * np.arange(1, 9) / 3 + np.arange(8)) + 0.1 * np.arange(8)
+        weights = soften(cost, 0.5)
+        sets = weights > 0
+        assert (sets[1:] != sets[:-1]).any(1).sum() >= 10
+        return np.abs(np.diff(weights, axis=0)).max()
+
+    coarse, fine = largest_step(4000), largest_step(8000)
+    assert coarse < 0.05 and fine < 0.6 * coarse
+
+
+@pytest.mark.parametrize("count", [2, BLENDED, BLENDED + 1, 8])
+def test_equally_cheap_references_share_alike(count):
+    weights = soften(np.full((3, count), 0.7, np.float32), 0.01)
+    few = min(count, BLENDED)
+    assert (weights == np.float32(1 / few) * (np.arange(count) < few)).all()
+    cost = np.full((1, count), 0.7, np.float32)
+    cost[0, -1] = 0.6999
+    assert soften(cost, 0.01)[0].argmax() == count - 1
+
+
+def test_references_of_infinite_cost_are_not_there():
+    cost = np.random.default_rng(0).random((40, 8)).astype(np.float32)
+    for gone in ([0], [1, 2, 6], [0, 1, 2, 3, 4, 5, 6]):
+        hidden, rest = cost.copy(), [k for k in range(8) if k not in gone]
+        hidden[:, gone] = np.inf
+        assert not soften(hidden, 0.1)[:, gone].any()
+        assert np.allclose(soften(hidden, 0.1)[:, rest], soften(cost[:, rest], 0.1), atol=1e-6)
+        assert np.array_equal(choose(hidden, 0.05), np.array(rest)[choose(cost[:, rest], 0.05)])
+
+
+def test_costs_far_apart_leave_the_cheapest_alone():
+    assert soften(np.array([[5, 1e6, 0, 1e9, 1e12]], np.float32), 1e-3)[0].tolist() == [0, 0, 1, 0, 0]

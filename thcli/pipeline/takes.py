@@ -41,14 +41,13 @@ def draw_take(
     shares = [_shares(person, track, first, worse, random) for first in windows]
     frames = np.concatenate([np.arange(first, first + WINDOW) for first in windows])
     sharp, blended = (_joined([pair[i] for pair in shares]) for i in range(2))
-    sketcher = Sketcher(person, device)
-    mesh = track.mesh[frames]
+    geometric, projected = _drawn(Sketcher(person, device), track.mesh[frames], (sharp, blended))
     references = person.track.select(person.chosen)
     return Take(
         references=person.crops,
         reference_landmarks=_flat(references.landmarks),
-        geometric=_drawn(sketcher, mesh, sharp),
-        projected=_drawn(sketcher, mesh, blended),
+        geometric=geometric,
+        projected=projected,
         real=clip.frames[frames],
         landmarks=_flat(track.landmarks[frames]),
         matched=sharp.base.argmax(axis=1).astype(np.int64),
@@ -80,13 +79,15 @@ def _joined(parts: Sequence[Shares]) -> Shares:
     return Shares(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("base", "mouth", "eyes")))
 
 
-def _drawn(sketcher: Sketcher, mesh: Float, shares: Shares) -> Image:
-    pictures = []
+def _drawn(sketcher: Sketcher, mesh: Float, shares: Sequence[Shares]) -> list[Image]:
+    """The frames as each of the shares has them."""
+    pictures: list[list[Image]] = [[] for _ in shares]
     for first in range(0, len(mesh), CHUNK):
         chunk = slice(first, first + CHUNK)
-        picture = sketcher.draw(torch.from_numpy(mesh[chunk]), shares.part(chunk))
-        pictures.append((picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
-    return np.concatenate(pictures)
+        drawn = sketcher.draw_each(torch.from_numpy(mesh[chunk]), [one.part(chunk) for one in shares])
+        for known, new in zip(pictures, drawn, strict=True):
+            known.append((new * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
+    return [np.concatenate(known) for known in pictures]
 
 
 def _flat(landmarks: Float) -> Float:
