@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and convolutions of VGG19 between its poolings."""
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pictures, in 0..1."""
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's pictures, in 0..1, by channel."""
 
 
 class PerceptualFeatures(Protocol):
@@ -49,8 +49,8 @@ class Vgg19(nn.Module):
                 channels = out
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers[: self.taken[-1] + 1])
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1), persistent=False)
+        for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:

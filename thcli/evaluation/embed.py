@@ -18,11 +18,9 @@ from thcli.evaluation.models import Model
 from thcli.evaluation.recording import Recording
 from thcli.face_model import LANDMARKS_68, LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from thcli.faces.crop import FaceCrop
+from thcli.faces.identity import ALIGNED, ARCFACE
 from thcli.records import FaceTrack, Float
 
-ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
-"""Eyes, tip of the nose and corners of the mouth in ArcFace's 112² pictures (pixel centres at whole values)."""
-ALIGNED = 112
 NOSE_TIP = LANDMARKS_68[30]
 INCEPTION = 299
 BATCH = 16
