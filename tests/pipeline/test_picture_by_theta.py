@@ -114,7 +114,7 @@ def test_trained_it_changes_the_picture_and_always_alike_whatever_the_chunks(
 
 
 def test_what_it_is_given(make_person: MakePerson, target: Target, theta: FrameGenerator) -> None:
-    person, watched = make_person(), Watched(theta)
+    person, watched = make_person(8), Watched(theta)
     drawn(person, target, watched)
     ((images, maps),) = watched.embedded
     references = torch.from_numpy(person.crops).permute(0, 3, 1, 2) / 127.5 - 1
@@ -123,6 +123,7 @@ def test_what_it_is_given(make_person: MakePerson, target: Target, theta: FrameG
     assert torch.equal(maps, draw_landmarks(landmarks, 256, 256))
     matched = torch.from_numpy(match(person, target).base.argmax(1))
     assert len(set(matched.tolist())) > 1
+    assert not np.array_equal(matched, blend(person, target).base.argmax(1))
     assert (watched.all("matched") - references[matched]).abs().max() < 1e-5
     assert torch.equal(watched.all("matched_map"), maps[matched])
     wanted = torch.from_numpy(target.meshes(slice(None))[:, LANDMARKS_68])
