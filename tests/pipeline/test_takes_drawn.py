@@ -64,9 +64,9 @@ def around(track: FaceTrack, first: int) -> tuple[Tracked, slice]:
 
 
 def same(pictures: np.ndarray, others: np.ndarray) -> None:
-    """But for roundings: parts are composed in windows as large as the frames that are drawn together ask for."""
+    """But for the light of parts, which is evened out over a window that holds all frames that are drawn together."""
     error = np.abs(pictures.astype(float) - others)
-    assert error.max() <= 3 and error.mean() < 0.01
+    assert error.max() <= 4 and error.mean() < 0.05
 
 
 def test_a_take_is_what_the_geometric_path_draws(clip, track, person):
