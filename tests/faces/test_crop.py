@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT, CropBox, FaceCrop, crop_frame, crop_frames, head_crop
+from thcli.faces.crop import (
+    FACE_CENTRE,
+    FACE_HEIGHT,
+    WIDER,
+    CropBox,
+    FaceCrop,
+    crop_frame,
+    crop_frames,
+    head_crop,
+    surroundings,
+)
 
 
 def face_boxes(x, y, width=100, height=146, frames=10):
@@ -45,6 +55,37 @@ def test_moving_face_stays_inside():
 def test_square_clip_of_head_and_shoulders_is_taken_whole():
     assert head_crop(face_boxes(80, 60), (256, 256)) == CropBox(0, 0, 256)
     assert head_crop(face_boxes(80, 60), (512, 512)).side == pytest.approx(256, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        (CropBox(400, 300, 200), (1280, 720)),
+        (CropBox(5, 500, 210), (1280, 720)),
+        (CropBox(300, 40, 600), (1280, 720)),
+        (CropBox(-40, 10, 700), (500, 720)),
+        (CropBox(-30, -20, 400), (300, 250)),
+    ],
+)
+def test_surroundings_hold_the_crop_and_stay_in_the_frame_where_they_fit(box, size):
+    around = surroundings(box, size)
+    assert box.side <= around.side <= max(round(WIDER * box.side), box.side)
+    for start, outer, length in ((box.x0, around.x0, size[0]), (box.y0, around.y0, size[1])):
+        assert outer <= start and start + box.side <= outer + around.side
+        if around.side <= length:
+            assert outer >= 0 and outer + around.side <= length
+    if box.side < max(size):
+        assert around.side > box.side
+
+
+def test_a_clip_taken_whole_has_no_surroundings():
+    assert surroundings(CropBox(0, 0, 512), (512, 512)) == CropBox(0, 0, 512)
+
+
+def test_what_a_frame_shows_of_a_square():
+    assert CropBox(10, 20, 100).shown((300, 200)) == (0, 0, 1, 1)
+    assert CropBox(-10, 120, 100).shown((300, 200)) == pytest.approx((0.1, 0, 1, 0.8))
+    assert CropBox(250, -50, 100).shown((300, 200)) == pytest.approx((0, 0.5, 0.5, 1))
 
 
 def test_identity_crop_changes_nothing():

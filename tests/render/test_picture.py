@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from thcli.records import CROP_SIZE
 from thcli.render.attachment import MAP_SIZE, Attachment, prior_attachment
-from thcli.render.picture import BORDER, HELD_BORDER, PictureRenderer
+from thcli.render.picture import BORDER, PictureRenderer
 
 ALL = Attachment(torch.ones(MAP_SIZE, MAP_SIZE))
 
@@ -55,7 +55,7 @@ def test_a_shifted_mesh_shifts_what_is_attached(face_model, faces, texture):
     picture, _ = renderer.draw(faces.mesh(shift=(6, -4)), one(1, 0), one(1, 0), one(1, 0))
     expected = torch.roll(texture, (-4, 6), (2, 3))
     # toward the border the picture comes to rest
-    free = int(BORDER[1] * CROP_SIZE) + 7
+    free = int(BORDER * CROP_SIZE) + 7
     assert (picture - expected)[..., free:-free, free:-free].abs().max() < 1.5 / 255
     edge = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
     edge[1:-1, 1:-1] = False
@@ -68,16 +68,16 @@ def test_what_is_not_attached_stays(face_model, faces, texture):
     assert (picture - texture).abs().max() < 1 / 255
 
 
-def test_a_held_border_stays_and_the_face_still_moves(face_model, faces, texture):
-    mesh, target = faces.mesh(), faces.mesh(shift=(8, 5))
-    renderer = PictureRenderer(texture, mesh, face_model, ALL, hold_border=True)
+def test_what_the_references_do_not_truly_show_rests(face_model, faces, texture):
+    """A picture that reaches beyond its frame rests at the frame's border, and moves freely inside."""
+    mesh, target, shown = faces.mesh(), faces.mesh(shift=(8, 5)), (0.0, 0.125, 0.9, 1.0)
+    renderer = PictureRenderer(texture, mesh, face_model, ALL, shown=shown)
     picture, _ = renderer.draw(target, one(1, 0), one(1, 0), one(1, 0))
-    edge = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
-    held = int(HELD_BORDER[0] * CROP_SIZE)
-    edge[held:-held, held:-held] = False
-    assert (picture - texture)[..., edge].abs().max() < 1 / 255
-    middle = (slice(None), slice(None), slice(110, 160), slice(110, 160))
-    assert (picture - torch.roll(texture, (5, 8), (2, 3)))[middle].abs().max() < 1.5 / 255
+    beyond = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
+    beyond[32:, :230] = False
+    assert (picture - texture)[..., beyond].abs().max() < 1 / 255
+    moved = torch.roll(texture, (5, 8), (2, 3))
+    assert (picture - moved)[..., 64:220, 40:196].abs().max() < 1.5 / 255
 
 
 def test_windows_cover_lips_and_lids(face_model, faces):

@@ -1,12 +1,13 @@
-"""The crop back in the clip's own frame."""
+"""Pictures back in the clip's own frame."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from thcli.faces.crop import CropBox, crop_frame
-from thcli.synthesis.paste import FEATHER, Paster
+from thcli.synthesis.paste import FEATHER, Paster, head_mask, soft_border
 
 BOXES = {
     "inside": CropBox(40, 30, 101),
@@ -37,35 +38,21 @@ def test_the_frame_s_own_crop_gives_the_frame(box):
 
 
 @pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
-def test_the_picture_is_there_and_beyond_the_crop_nothing_changes(box):
+def test_the_picture_is_there_and_beyond_it_nothing_changes(box):
     whole = np.full((1, 151, 203, 3), 50, np.uint8)
     made = Paster(whole, box).paste(np.full((1, box.side, box.side, 3), 200, np.uint8), one(1, 0))[0]
     assert made.shape == whole[0].shape and made.dtype == np.uint8
     rows, columns = np.arange(151) + 0.5 - box.y0, np.arange(203) + 0.5 - box.x0
     inside = ((rows > 0) & (rows < box.side))[:, None] & ((columns > 0) & (columns < box.side))
-    assert (made[~inside] == 50).all()
-    deep = FEATHER * box.side
-    core = ((rows > deep) & (rows < box.side - deep))[:, None] & ((columns > deep) & (columns < box.side - deep))
-    assert (made[core] == 200).all()
+    assert (made[~inside] == 50).all() and (made[inside] == 200).all()
 
 
-def test_the_border_is_soft_within_the_frame_and_whole_at_its_edge():
-    whole = np.zeros((1, 151, 203, 3), np.uint8)
-    made = Paster(whole, CropBox(0, 20, 120)).paste(np.full((1, 120, 120, 3), 255, np.uint8), one(1, 0))[0, ..., 0]
-    assert (made[60, :100] == 255).all()
-    along = made[60].astype(int)
-    assert np.abs(np.diff(along)).max() < 60
-    down = made[:, 50].astype(int)
-    assert (down[:20] == 0).all() and np.abs(np.diff(down)).max() < 60
-    assert np.array_equal(down[20:140], down[20:140][::-1])
-
-
-def test_the_frame_behind_is_blended_as_the_crop_was():
+def test_the_frame_behind_is_blended_as_the_picture_was():
     whole = np.stack([np.full((151, 203, 3), value, np.uint8) for value in (40, 80, 200)])
     paster = Paster(whole, CropBox(60, 40, 60))
-    crops = np.full((3, 60, 60, 3), 100, np.uint8)
+    pictures = np.full((3, 60, 60, 3), 100, np.uint8)
     weights = np.array([[0, 1, 0], [0.5, 0.5, 0], [0.25, 0, 0.75]], np.float32)
-    made = paster.paste(crops, weights)
+    made = paster.paste(pictures, weights)
     assert [int(frame[0, 0, 0]) for frame in made] == [80, 60, 160]
     assert (made[:, 70, 90] == 100).all()
 
@@ -78,8 +65,38 @@ def test_references_stay_as_they_are():
     assert np.array_equal(whole, before)
 
 
-def test_tiny_crops():
-    whole = frames()
-    made = Paster(whole, CropBox(5, 5, 3)).paste(np.full((1, 3, 3, 3), 255, np.uint8), one(2, 0))[0]
-    assert (made[6, 6] == 255).all()
-    assert np.array_equal(made[20:], whole[0, 20:])
+def test_a_soft_border_only_where_the_outer_square_goes_on():
+    border = soft_border(CropBox(40, 10, 120), CropBox(0, 10, 200)).numpy()
+    assert border.shape == (120, 120)
+    along, down = border[60], border[:, 60]
+    width = int(FEATHER * 120)
+    assert along[0] < 0.05 and along[-1] < 0.05 and (along[width + 1 : -width - 1] == 1).all()
+    assert np.abs(np.diff(along)).max() < 0.3
+    # above, both squares end together
+    assert (down[: -width - 1] == 1).all() and down[-1] < 0.05
+    assert (soft_border(BOXES["inside"], BOXES["inside"]) == 1).all()
+
+
+def disc(x: float, y: float, radius: float = 50.0) -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    return ((columns - x) ** 2 + (rows - y) ** 2 < radius**2).float()[None, None]
+
+
+def test_the_mask_covers_the_head_softly_and_leaves_the_rest():
+    mask = head_mask(disc(120, 110))
+    assert mask.shape == (1, 1, 256, 256) and mask.min() >= 0 and mask.max() <= 1 + 1e-5
+    assert mask[disc(120, 110, 48) > 0].min() > 0.85
+    assert mask[disc(120, 110, 85) == 0].max() < 0.01
+    for axis in (2, 3):
+        assert mask.diff(dim=axis).abs().max() < 0.15
+
+
+def test_the_mask_follows_the_head():
+    moved = torch.roll(head_mask(disc(120, 110)), (9, -14), (2, 3))
+    assert torch.allclose(head_mask(disc(106, 119)), moved, atol=1e-5)
+
+
+def test_what_hardly_moves_with_the_head_is_none_of_it():
+    assert head_mask(0.45 * disc(120, 110)).max() == 0
+    neck = head_mask(0.7 * disc(120, 110))[0, 0, 110, 120]
+    assert 0.2 < neck < 0.8

@@ -29,6 +29,8 @@ MARGIN = 0.04
 """A moving face keeps this part of the side clear of the crop's border."""
 ALREADY_CROP = (0.45, 0.70)
 """A square frame whose face height is in this range of its side is taken whole."""
+WIDER = 1.3
+"""Side of what is drawn of a whole frame, over the crop's: there, what moves with the head comes to rest."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class CropBox:
     def to_frame(self, points: Array, size: int = CROP_SIZE) -> Array:
         """The inverse of ``to_crop``."""
         return np.asarray(points * points.dtype.type(self.side / size) + self._corner(points))
+
+    def shown(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom end of what frames of (width, height) px show of it, in shares of its side."""
+        left, top = max(0, -self.x0), max(0, -self.y0)
+        right, bottom = min(self.side, size[0] - self.x0), min(self.side, size[1] - self.y0)
+        return left / self.side, top / self.side, right / self.side, bottom / self.side
 
     def _corner(self, points: Array) -> Array:
         return np.array([self.x0, self.y0, 0][: points.shape[-1]], dtype=points.dtype)
@@ -74,6 +82,15 @@ def head_crop(box: Float, size: tuple[int, int]) -> CropBox:
     # a crop that fits into the frame stays in it: what lies beyond the border is nothing to look at
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), corner)
     return CropBox(round(float(corner[0])), round(float(corner[1])), round(side))
+
+
+def surroundings(box: CropBox, size: tuple[int, int]) -> CropBox:
+    """A larger square around a crop, as far as frames of (width, height) px have anything there; holds the crop."""
+    side = max(box.side, min(round(WIDER * box.side), max(size)))
+    corner = np.array([box.x0, box.y0]) - (side - box.side) // 2
+    room = np.array(size) - side
+    x0, y0 = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), corner)
+    return CropBox(int(x0), int(y0), side)
 
 
 def crop_frames(frames: Image, box: CropBox, size: int = CROP_SIZE) -> Image:

@@ -15,7 +15,7 @@ from thcli.clips.probe import probe
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
 from thcli.faces.backends import cached_tracker, load_face_model
-from thcli.faces.crop import CropBox, crop_frame, head_crop
+from thcli.faces.crop import CropBox, crop_frame, head_crop, surroundings
 from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
@@ -43,7 +43,8 @@ class Person:
     usual: [20], the median expression; rest: [20], lips closed
     neutral: [V, 3], the face at the usual expression with open eyes, canonical units
     sound: the clip's own, τ frames, τ = 0 where it has none
-    chosen: [K] the references' frames; crops: [K, S, S, 3]; frames: [K, H, W, 3] whole frames, box: where the crop lies
+    chosen: [K] the references' frames; frames: [K, H, W, 3] whole frames, box: where the crop lies in them
+    scene: the square of them that is drawn: the crop, or more, where it is put back; crops: [K, S, S, 3], the scene
     """
 
     model: FaceModel
@@ -58,6 +59,18 @@ class Person:
     crops: Image
     frames: Image
     box: CropBox
+    scene: CropBox
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) of the whole frames."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    def in_scene(self, points: Float) -> Float:
+        """Points (..., 2 or 3), px of the crop, in px of the scene resized to ``CROP_SIZE``."""
+        if self.scene == self.box:
+            return points
+        return np.asarray(self.scene.to_crop(self.box.to_frame(points)), np.float32)
 
 
 def read_person(path: Path, options: GenerateOptions) -> Person:
@@ -74,7 +87,9 @@ def person_of(clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None,
     usual = np.median(expression, axis=0).astype(np.float32)
     neutral = _neutral(faces, expression - usual, model)
     chosen = choose_references(track.pose, faces, track.confidence, options.references)
-    side = CROP_SIZE if options.frame == "crop" else box.side
+    size = (clip.frames.shape[2], clip.frames.shape[1])
+    scene = box if options.frame == "crop" else surroundings(box, size)
+    side = CROP_SIZE if options.frame == "crop" else scene.side
     return Person(
         model=model,
         interior=MouthInterior.load(find_weights("mouth_interior.safetensors", options.weights)),
@@ -85,9 +100,10 @@ def person_of(clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None,
         neutral=neutral,
         sound=hear(speech, len(clip)),
         chosen=chosen,
-        crops=np.stack([crop_frame(clip.frames[i], box, side) for i in chosen]),
+        crops=np.stack([crop_frame(clip.frames[i], scene, side) for i in chosen]),
         frames=clip.frames[chosen],
         box=box,
+        scene=scene,
     )
 
 

@@ -16,7 +16,7 @@ from thcli.pipeline.target import Target
 from thcli.records import CROP_SIZE, Float, Image
 from thcli.render.landmark_maps import draw_landmarks
 from thcli.synthesis.generator import FrameGenerator, paint, resized
-from thcli.synthesis.paste import Paster
+from thcli.synthesis.paste import Paster, head_mask, soft_border
 from thgen_models.generator import Frames
 
 CHUNK = 8
@@ -37,8 +37,8 @@ def draw_frames(
 
     theta: draws them from the pictures of the geometric path; without it they are those pictures
     """
-    sketcher = Sketcher(person, device, full, drawing)
-    paster = Paster(person.frames, person.box) if full else None
+    sketcher = Sketcher(person, device, drawing)
+    paster = Paster(person.frames, person.scene) if full else None
     shares = drawing.match(person, target)
     painter = None if theta is None else _Painter(theta, person, target, sketcher)
     step = min(CHUNK, max(1, CHUNK_PIXELS // sketcher.pixels))
@@ -55,9 +55,11 @@ class _Painter:
     """Θ over the geometric path's pictures of one person; what it is to know of them is found out here, once."""
 
     def __init__(self, theta: FrameGenerator, person: Person, target: Target, sketcher: Sketcher) -> None:
-        self.theta, self.sketcher = theta, sketcher
+        self.theta, self.sketcher, device = theta, sketcher, sketcher.references.device
         self.blended = blend(person, target)
-        self.images = _seen(sketcher.references)
+        self.part = None if person.scene == person.box else _part(person)
+        self.border = soft_border(person.box, person.scene).to(device)
+        self.images = _seen(self._crop(sketcher.references))
         self.maps = self._maps(person.track.landmarks[person.chosen])
         self.embedding = theta.embed(self.images, self.maps)
 
@@ -65,7 +67,8 @@ class _Painter:
     def draw(self, mesh: Float, shares: Shares, chunk: slice) -> Tensor:
         """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from shares of the same frames."""
         pair = (shares, self.blended.part(chunk))
-        geometric, projected = self.sketcher.draw_each(torch.from_numpy(mesh), pair)
+        scene, projected = self.sketcher.draw_each(torch.from_numpy(mesh), pair)
+        geometric, projected = self._crop(scene), self._crop(projected)
         matched = torch.from_numpy(shares.base.argmax(axis=1)).to(geometric.device)
         frames = Frames(
             geometric=_seen(geometric),
@@ -75,12 +78,27 @@ class _Painter:
             target_map=self._maps(mesh[:, LANDMARKS_68]),
         )
         painted = self.theta.draw(frames, self.embedding)
-        return paint(painted, geometric, projected, self.sketcher.references[matched])
+        picture = paint(painted, geometric, projected, self._crop(self.sketcher.references)[matched])
+        if self.part is None:
+            return picture
+        mask = resized(head_mask(self.sketcher.attached(torch.from_numpy(mesh), shares)), scene.shape[-1])
+        geometric += self._crop(mask) * self.border * (picture - geometric)
+        return scene
+
+    def _crop(self, scenes: Tensor) -> Tensor:
+        """The crop's part of pictures of the scene, a view of them."""
+        return scenes if self.part is None else scenes[..., self.part[0], self.part[1]]
 
     def _maps(self, landmarks: Float) -> Tensor:
         """Landmarks [B, 68, 3], px of the crop, as Θ sees them: [B, 1, 256, 256]."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
         return drawn.to(self.sketcher.references.device)
+
+
+def _part(person: Person) -> tuple[slice, slice]:
+    """Rows and columns of the crop in the scene."""
+    top, left = person.box.y0 - person.scene.y0, person.box.x0 - person.scene.x0
+    return slice(top, top + person.box.side), slice(left, left + person.box.side)
 
 
 def _seen(pictures: Tensor) -> Tensor:

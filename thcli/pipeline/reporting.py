@@ -44,7 +44,7 @@ def report_on(
         look=look_at(person.track, person.box.side / CROP_SIZE),
         references=Recording(
             "reference",
-            crop_frames(person.crops, CropBox(0, 0, person.crops.shape[1])),
+            crop_frames(person.frames, person.box),
             person.track.select(person.chosen),
             None,
         ),

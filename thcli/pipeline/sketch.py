@@ -12,6 +12,7 @@ from torch import Tensor
 from thcli.pipeline.matching import Shares, costs
 from thcli.pipeline.person import Person
 from thcli.pipeline.target import Target
+from thcli.records import CROP_SIZE
 from thcli.render.attachment import learn_attachment, prior_attachment
 from thcli.render.picture import PictureRenderer
 from thcli.synthesis.compose import Part, compose
@@ -47,15 +48,16 @@ AS_GENERATED = Drawing()
 class Sketcher:
     """Draws a person's references on target meshes.
 
-    device: where to draw; full: leave the picture's border at rest, for pasting into the clip's own frame
+    device: where to draw; pictures are of the person's scene, meshes in pixels of the crop
     """
 
-    def __init__(self, person: Person, device: str, full: bool = False, drawing: Drawing = AS_GENERATED) -> None:
+    def __init__(self, person: Person, device: str, drawing: Drawing = AS_GENERATED) -> None:
+        self.person = person
         images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float() / 255
-        meshes = torch.from_numpy(person.track.mesh[person.chosen])
+        meshes = torch.from_numpy(person.in_scene(person.track.mesh[person.chosen]))
         attachment = learn_attachment(images, meshes, torch.from_numpy(person.model.faces).long(), prior_attachment())
         self.renderer = drawing.renderer(
-            images, meshes, person.model, attachment, device, person.interior, hold_border=full
+            images, meshes, person.model, attachment, device, person.interior, person.scene.shown(person.frame_size)
         )
         self.compose = drawing.compose
         self.pixels = images[0, 0].numel()
@@ -68,15 +70,26 @@ class Sketcher:
     @torch.inference_mode()
     def draw(self, mesh: Tensor, shares: Shares) -> Tensor:
         """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from B rows of shares."""
-        picture, windows = self.renderer.draw(mesh, shares.base, shares.mouth, shares.eyes)
+        picture, windows = self.renderer.draw(self._in_scene(mesh), shares.base, shares.mouth, shares.eyes)
         return self.compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
 
     @torch.inference_mode()
     def draw_each(self, mesh: Tensor, shares: Sequence[Shares]) -> list[Tensor]:
         """``draw`` for several shares of the same meshes; a reference that more than one uses is warped once."""
         base, mouth, eyes = (np.stack([getattr(s, part) for s in shares]) for part in ("base", "mouth", "eyes"))
-        pictures, windows = self.renderer.draw(mesh, base, mouth, eyes)
+        pictures, windows = self.renderer.draw(self._in_scene(mesh), base, mouth, eyes)
         return [
             self.compose(picture, [Part(w.image[i], w.mask, w.top, w.left) for w in windows])
             for i, picture in enumerate(pictures)
         ]
+
+    @torch.inference_mode()
+    def attached(self, mesh: Tensor, shares: Shares) -> Tensor:
+        """How far each place moves with the head, now or in a reference that is used: [B, 1, 256, 256] in 0..1."""
+        attachment, device = self.renderer.attachment, self.renderer.images.device
+        there = attachment.at(self.renderer.meshes, CROP_SIZE)[None]
+        used = torch.from_numpy(shares.base > 0).to(device)[..., None, None, None]
+        return torch.maximum(attachment.at(self._in_scene(mesh).to(device), CROP_SIZE), (there * used).amax(1))
+
+    def _in_scene(self, mesh: Tensor) -> Tensor:
+        return torch.from_numpy(self.person.in_scene(mesh.numpy()))

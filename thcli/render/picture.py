@@ -26,11 +26,13 @@ HARMLESS = 1.25
 """Squeeze up to which nothing is blurred: without it, mouths that are hardly warped lose a tenth of their sharpness."""
 SNAP = 16
 """Windows begin and end at multiples of this many pixels of the crop."""
-BORDER = (0.0, 0.1)
-"""Distance from the border, over the crop's side, up to which a picture rests, and from which it moves freely: beyond
-the border the references show nothing, and a border that moved inward would leave streaks."""
-HELD_BORDER = (0.04, 0.16)
-"""The same for a picture that is pasted into a larger frame."""
+BORDER = 0.1
+"""Distance from the border, over the picture's side, from which it moves freely, and ever less toward the border, which
+rests: beyond it the references show nothing, and a border that moved inward would leave streaks. Where the picture is
+part of a larger frame, the frame goes on there without a seam."""
+
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class PictureRenderer:
     images: [K, 3, S, S] float32 in 0..1, the references' crops at the size of the output
     meshes: [K, V, 3] float32, pixels of the crop (``records.CROP_SIZE``)
     interior: what is painted into mouths that open further than any reference's; without it they are stretched
-    hold_border: leave the picture's border where it is in the reference, for pasting into a larger frame
+    shown: left, top, right and bottom end of what the references truly show, in shares of their side
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class PictureRenderer:
         attachment: Attachment,
         device: str = "cpu",
         interior: MouthInterior | None = None,
-        hold_border: bool = False,
+        shown: tuple[float, float, float, float] = WHOLE,
     ):
         self.images, self.meshes = images.to(device), meshes.to(device)
         self.faces = torch.from_numpy(model.faces).long().to(device)
@@ -73,7 +75,7 @@ class PictureRenderer:
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
-        self.held = _border(device, *(HELD_BORDER if hold_border else BORDER))
+        self.held = _border(device, shown)
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS], -1).to(device)
 
     def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
@@ -143,11 +145,11 @@ def _closeness(model: FaceModel, seeds: list[int], reach: tuple[float, float]) -
     return torch.from_numpy((share * share * (3 - 2 * share)).astype(np.float32))
 
 
-def _border(device: str, start: float, end: float) -> Tensor:
-    """How far the picture may move at each pixel: 0 up to ``start`` from the border, from ``end`` on 1: [256, 256]."""
+def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:
+    """How far the picture may move at each pixel: not at the border of what is shown, freely inside: [256, 256]."""
     place = pixel_grid(CROP_SIZE, torch.device(device)) / CROP_SIZE
-    inward = torch.minimum(place, 1 - place).amin(0)
-    share = ((inward - start) / (end - start)).clamp(0, 1)
+    first, last = (torch.tensor(shown, device=device).view(2, 2, 1, 1)[i] for i in range(2))
+    share = (torch.minimum(place - first, last - place).amin(0) / BORDER).clamp(0, 1)
     return share * share * (3 - 2 * share)
 
 
@@ -155,7 +157,7 @@ def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tenso
     """For each reference in use, of [B, K] or [N, B, K]: its index, the rows of B that use it, and by how much,
     [n, 1, 1, 1] or [N, n, 1, 1, 1]."""
     used = []
-    in_use = (weights > 0).reshape(-1, *weights.shape[-2:]).any(axis=0)
+    in_use = np.asarray((weights > 0).any(axis=tuple(range(weights.ndim - 2))))
     for k in np.flatnonzero(in_use.any(axis=0)):
         rows = np.flatnonzero(in_use[:, k])
         share = torch.from_numpy(np.ascontiguousarray(weights[..., rows, k]))[..., None, None, None]
