@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from thcli.commands import options
 from thcli.commands.progress import show_progress
+from thcli.pipeline.options import DEFAULT_RENDERER, RENDERERS
 
 if TYPE_CHECKING:
     from thcli.evaluation.models import Models
@@ -25,13 +26,20 @@ _OPTIONS: tuple[options.Decorator, ...] = (
                  help="Numbers of reference frames, each 1 to 32."),
     click.option("--ablate", metavar="all|NAME,NAME…",
                  help="Also draw without: 3d-aware, hybrid-attention, non-linear, warping; or baseline, without all."),
+    click.option("--ablation-weights", type=options.PATH, metavar="DIR",
+                 help="Draw --ablate with the networks that benchmarks/ablation.py has trained there."),
+    click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT_RENDERER, show_default=True,
+                 help="Of the row thgen, as of `thgen generate`."),
     click.option("--split", default="val", show_default=True, help="Clips of DATA to draw, by split"),
     click.option("--clips", metavar="NAME,NAME…", help="and by name.  [default: all]"),
     click.option("--seed", type=int, default=0, show_default=True, help="Of head motion and blinks."),
     options.device,
     options.weights,
 )  # fmt: skip
-NAMES = ("suite", "out", "drive", "references", "ablate", "split", "clips", "seed", "device", "weights")
+NAMES = (
+    "suite", "out", "drive", "references", "ablate", "ablation_weights", "renderer", "split", "clips", "seed",
+    "device", "weights",
+)  # fmt: skip
 """The parameters of these options, which mean nothing without ``--suite``."""
 _OF_FILES = ("predicted", "reference", "reference_start", "output", "overwrite")
 """Parameters of ``thgen evaluate`` that mean nothing with it."""
@@ -74,6 +82,8 @@ def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
         drive=given["drive"],
         references=_numbers(given["references"]),
         ablate=words(given["ablate"]),
+        ablation_weights=given["ablation_weights"],
+        renderer=given["renderer"],
         split=given["split"],
         clips=words(given["clips"]),
         seconds=given["seconds"],

@@ -1,9 +1,12 @@
-"""Pictures made with less than thgen has: the four parts of Table 3, as the geometric picture has them."""
+"""Pictures made with less than thgen has: the four parts of Table 3, as the geometric picture has them.
+
+Networks that lack them draw the table in ``thcli.suite.trained``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from thcli.render.warp import SKIN
 from thcli.rotations import apply_pose
 from thcli.suite.options import ABLATIONS
 from thcli.synthesis.compose import Part
+from thcli.synthesis.generator import FrameGenerator
 
 Draw = Callable[[Person, Target, str], Iterator[Image]]
 """Frames [256, 256, 3] of a person for a target, on a device."""
@@ -31,17 +35,24 @@ Draw = Callable[[Person, Target, str], Iterator[Image]]
 class Ablation:
     """One row of Table 3.
 
-    title: as the paper prints it; meaning: what is left out of today's picture
+    title: as the paper prints it; meaning: what is left out of the picture
+    weights: SHA-256 by name of those that only this row uses
     """
 
     title: str
     meaning: str
     draw: Draw
+    weights: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_with(drawing: Drawing) -> Draw:
-    """Frames as ``generate`` draws them, but for the steps of ``drawing``."""
+    """Frames of the geometric path, drawn in the steps of ``drawing``."""
     return lambda person, target, device: draw_frames(person, target, device, False, drawing)
+
+
+def draw_by(theta: FrameGenerator | None) -> Draw:
+    """Frames as ``generate`` draws them: by Θ, or as the geometric path leaves them where there is none."""
+    return lambda person, target, device: draw_frames(person, target, device, False, theta=theta)
 
 
 def without_parts(base: Tensor, parts: Sequence[Part]) -> Tensor:
@@ -154,7 +165,7 @@ _DRAWN = (
     ),
     Ablation(
         "w/o Hybrid-Attention",
-        "one reference for all of the picture, mouth and eyes have none of their own; the same as thgen where K is 1",
+        "one reference for all of the picture, mouth and eyes have none of their own; as geometric where K is 1",
         draw_with(replace(AS_GENERATED, match=one_reference)),
     ),
     Ablation(

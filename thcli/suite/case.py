@@ -20,7 +20,6 @@ from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip
 from thcli.motion.blink import blinks_of_video
 from thcli.pipeline.driving import make_drive
-from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.target import Driven, Target, Tracked
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Image, Speech
@@ -54,33 +53,27 @@ class Case:
 
     def person(self, references: int) -> Person:
         """The person with K references; face, voice and manner of moving are those of all 64 frames."""
-        return person_of(self.past, self.past_track, WHOLE, self.past_sound, self._generating(references))
+        return person_of(self.past, self.past_track, WHOLE, self.past_sound, self.options.generating(references))
 
     def target(self, person: Person) -> Target:
         """What the drive asks for: the tracked face, or what the clip's own sound makes of the person."""
         if self.options.drive == "landmarks":
             return Tracked(self.track)
         assert self.real.speech is not None, "clips without a fitting sound are not chosen"
-        drive = make_drive(person, self.real.speech, self._generating(), self.options.device)
+        drive = make_drive(person, self.real.speech, self.options.generating(), self.options.device)
         return Driven(person, drive)
 
     def shuffled_target(self, person: Person) -> Target:
         """The same for another clip's sound; where landmarks drive, head and blinks stay as tracked."""
         if self.options.drive == "audio":
-            return Driven(person, make_drive(person, self.other, self._generating(), self.options.device))
-        drive = make_drive(person, self.other, replace(self._generating(), motion="still"), self.options.device)
+            return Driven(person, make_drive(person, self.other, self.options.generating(), self.options.device))
+        drive = make_drive(person, self.other, replace(self.options.generating(), motion="still"), self.options.device)
         blinks = blinks_of_video(eye_opening(deposed(self.track)), len(self))
         return Driven(person, replace(drive, pose=self.track.pose, blink=blinks))
 
     def recording(self, method: str, frames: Image) -> Recording:
         """Frames drawn for this case as metrics see them, beside the clip's own sound."""
         return record(f"{self.clip}, {method}", frames, self.real.speech, self.options)
-
-    def _generating(self, references: int = 1) -> GenerateOptions:
-        own = self.options
-        return GenerateOptions(
-            references=references, seed=own.seed, device=own.device, tracker=own.tracker, weights=own.weights
-        )
 
 
 def load_case(store: Store, meta: ClipMeta, other: ClipMeta, options: SuiteOptions) -> Case:

@@ -69,7 +69,7 @@ TABLES: tuple[Printed, ...] = (
 CAPTIONS = {
     1: "Table 1, audio-driven",
     2: "Table 2, landmark-driven; K references from the first 64 frames",
-    3: "Table 3, ablation; the full model stands where thgen stands above",
+    3: "Table 3, ablation; Full Model is all of it, as thgen is where no networks were trained without the parts",
 }
 
 

@@ -78,7 +78,8 @@ def _unit(result: Result) -> dict[str, Any]:
 
 
 def _json(report: Report, date: str) -> str:
-    options = {name: value for name, value in asdict(report.options).items() if name not in ("models", "weights")}
+    elsewhere = ("models", "weights", "ablation_weights")
+    options = {name: value for name, value in asdict(report.options).items() if name not in elsewhere}
     record = {
         "thgen": __version__,
         "date": date,
@@ -111,6 +112,7 @@ def _markdown(report: Report, date: str) -> str:
         *_header(report, date, clips),
         f"## Mean over {clips} clips",
         markdown(report.means, report.metrics),
+        *_networks(report),
         "\n".join(f"- **{method.name}**: {method.meaning}" for method in report.methods),
         paper.markdown(paper.printed_for(report.options.drive, bool(report.options.ablations))),
         "## Every clip",
@@ -133,7 +135,7 @@ def _header(report: Report, date: str, clips: int) -> list[str]:
         "data": f"{report.store}, split {options.split}: {clips} clips of {report.subjects} people",
         "drawn": f"{total} frames ({total / FPS:.1f} s), {_extent(options)}",
         "drive": f"{options.drive}; K = {', '.join(map(str, options.references))}; seed {options.seed}",
-        "device": f"{options.device}; tracker {options.tracker}",
+        "device": f"{options.device}; renderer {options.renderer}; tracker {options.tracker}",
         "weights": ", ".join(f"{name} {digest[:12]}" for name, digest in report.weights.items()),
         "networks of metrics": ", ".join(sorted(used)) or "none",
     }
@@ -146,6 +148,16 @@ def _header(report: Report, date: str, clips: int) -> list[str]:
         *(f"Left out: {one}." for one in report.left_out),
     ]
     return ["\n".join(f"- {name}: {text}" for name, text in facts.items()), "\n".join(f"- {note}" for note in notes)]
+
+
+def _networks(report: Report) -> list[str]:
+    """Which network each of the metrics that need one saw the pictures with."""
+    titles: dict[str, list[str]] = {}
+    for metric in report.metrics:
+        models = {row.figures[metric.name].model for row in report.means if metric.name in row.figures} - {""}
+        for model in sorted(models):
+            titles.setdefault(model, []).append(metric.title)
+    return ["\n".join(f"- {', '.join(names)}: by {model}" for model, names in titles.items())] if titles else []
 
 
 def _extent(options: SuiteOptions) -> str:

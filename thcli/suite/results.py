@@ -100,7 +100,8 @@ class Folder:
         return Result(unit, frames, measured.figures, path.with_suffix(".npz"))
 
     def _path(self, unit: Unit) -> Path:
-        made_of = [self.common, self.ingredients[unit.clip], unit.method.name, unit.references]
+        method = unit.method
+        made_of = [self.common, self.ingredients[unit.clip], method.name, dict(method.weights), unit.references]
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
         name = "".join(c if c.isalnum() else "-" for c in unit.method.name.lower()).strip("-")
         count = "" if unit.references is None else f"-{unit.references}"
@@ -124,7 +125,7 @@ def hashes_of_models(models: Models) -> dict[str, str]:
 
 
 def common_ingredients(options: SuiteOptions, metrics: Sequence[Metric]) -> dict[str, Any]:
-    """What the results of all clips depend on."""
+    """What the results of all clips and rows depend on; weights that only some rows use are in ``Method.weights``."""
     return {
         "thgen": [__version__, hash_of_code()],
         "weights": hashes_of_weights(options.weights),

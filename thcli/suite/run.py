@@ -57,7 +57,7 @@ def run_suite(
         results=results,
         pooled=_pooled(results, metrics),
         left_out=choice.left_out,
-        weights=common["weights"],
+        weights=common["weights"] | {name: sha for method in methods for name, sha in method.weights.items()},
         models=common["models"],
     )
     write_report(out, report)
