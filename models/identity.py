@@ -21,7 +21,7 @@ _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 12
 class MobileFaceNet(nn.Module):
     """Face pictures → features of five depths, the last of them the identity."""
 
-    weights = (0.2, 0.2, 0.2, 0.2, 0.2)
+    weights: tuple[float, ...] = (0.2, 0.2, 0.2, 0.2, 0.2)
 
     mean: Tensor
     deviation: Tensor

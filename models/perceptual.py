@@ -31,7 +31,7 @@ class PerceptualFeatures(Protocol):
 class Vgg19(nn.Module):
     """VGG19's convolutions up to relu5_1; names and shapes of its weights are those of torchvision's ``features``."""
 
-    weights = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+    weights: tuple[float, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
     """Of relu1_1 to relu5_1, as is usual: the deeper, the less it is about single pixels."""
 
     mean: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,16 +16,23 @@ from thcli.config import Config, GeneratorConfig, make_dims
 from thcli.data.store import INDEX
 from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.errors import MediaError
+from thcli.records import Image
 from thcli.training import export
+from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, sharpness, ssim, temporal_error, weighted_error
+from thcli.training.held_out import hold_out
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.pictures import tile
+from thgen_models.discriminator import DiscriminatorDims
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LOOK_TAKES, LOOK_WINDOWS = 16, 2
 """At a look: held-out takes at most, and windows of each."""
 LOOK_REFERENCES = 8
+SHOWN = 6
+"""Of the held-out takes, in TensorBoard."""
 
 
 def train_generator(
@@ -81,7 +89,7 @@ def list_takes(data: Path) -> list[TakeMeta]:
 class GeneratorStage:
     """Θ on takes; some subjects are held out to choose the best network by.
 
-    Takes of a single subject, as for fine-tuning to them, are looked at themselves.
+    Of a single subject, as for fine-tuning to them, some takes are, or some windows of the only one; see ``hold_out``.
     """
 
     name = "generator"
@@ -89,26 +97,30 @@ class GeneratorStage:
     def __init__(self, takes: Sequence[PackedTake], config: GeneratorConfig, device: str) -> None:
         self.config, self.device = config, device
         self.dims = make_dims(GeneratorDims, config.network, "generator.network")
-        subjects = sorted({take.meta.subject for take in takes})
-        order = np.random.default_rng(config.train.seed).permutation(len(subjects))
-        held_out = {subjects[i] for i in order[: min(config.held_out, len(subjects) - 1)]}
-        self.takes = [take for take in takes if take.meta.subject not in held_out]
-        kept_apart = [take for take in takes if take.meta.subject in held_out] or self.takes
+        self.takes, kept_apart = hold_out(takes, config.held_out, config.train.seed)
         self.held_out = kept_apart[:: -(-len(kept_apart) // LOOK_TAKES)]
         # every subject as often, however many takes there are of one
-        times = {subject: sum(take.meta.subject == subject for take in self.takes) for subject in subjects}
+        times = Counter(take.meta.subject for take in self.takes)
         chances = np.array([1 / times[take.meta.subject] for take in self.takes])
         self.chances = chances / chances.sum()
+        held_out = {take.meta.subject for take in kept_apart}
         self.header = Header(
             stage=self.name,
             dims=asdict(self.dims),
             config=asdict(config),
-            data={"takes": len(takes), "subjects": len(subjects), "held_out": sorted(held_out)},
+            data={"takes": len(takes), "subjects": len(set(times) | held_out), "held_out": sorted(held_out - set(times))},
         )
 
     def build(self) -> Networks:
-        network = Generator(self.dims).to(memory_format=torch.channels_last)
-        return Networks(network, entry="from_tensors")
+        network = Generator(self.dims)
+        # nn.Module.to has no overload for a memory format alone
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.compile:
+            network.compile()  # its forward: all of Θ but the references' embedding
+        critic = None
+        if self.config.adversarial > 0:
+            critic = Adversary(make_dims(DiscriminatorDims, self.config.discriminator, "generator.discriminator"))
+        return Networks(network, critic, entry="from_tensors")
 
     def batch(self, random: np.random.Generator) -> GeneratorBatch:
         config = self.config
@@ -122,7 +134,14 @@ class GeneratorStage:
         inputs = [getattr(batch.frames, field.name) for field in fields(Frames)]
         image, *warped = networks.network.from_tensors(*inputs, batch.references, batch.maps)
         with torch.autocast(torch.device(self.device).type, enabled=False):  # differences of squares need all digits
-            return self._losses(image, warped, batch)
+            losses = self._losses(image, warped, batch)
+        if networks.critic is not None:
+            judged = networks.critic(image, batch.real, batch.frames.target_map)
+            fooled, matched, losses["critic"] = (rows.mean() for rows in judged)
+            losses |= {"adversarial": fooled, "feature_matching": matched}
+            losses["total"] = losses["total"] + self.config.adversarial * fooled
+            losses["total"] = losses["total"] + self.config.feature_matching * matched
+        return losses
 
     def _losses(self, image: Tensor, warped: Sequence[Tensor], batch: GeneratorBatch) -> dict[str, Tensor]:
         config, real = self.config, batch.real
@@ -154,12 +173,7 @@ class GeneratorStage:
 
     def _measure(self, network: Generator, take: PackedTake) -> dict[str, float]:
         """Means over some frames: SSIM, mouth error (0..255), mouth's sharpness over the real one's; and y_geo's."""
-        windows = np.linspace(0, len(take.landmarks) // WINDOW - 1, LOOK_WINDOWS).round().astype(int)
-        random = np.random.default_rng(0)
-        batch = make_batch([take] * LOOK_WINDOWS, list(WINDOW * windows), LOOK_REFERENCES, 256, NO_CHANGE, random)
-        batch = self._on_device(batch)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
-            made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)
+        batch, made = self._look(network, take)
         figures = {}
         for name, picture in (("", made), ("geo_", batch.frames.geometric), ("proj_", batch.frames.projected)):
             ratio = sharpness(picture, batch.mouth) / sharpness(batch.real, batch.mouth).clamp(min=1e-6)
@@ -167,6 +181,27 @@ class GeneratorStage:
             figures[f"{name}mouth"] = float(weighted_error(picture, batch.real, batch.mouth)) * 127.5
             figures[f"{name}sharpness"] = float(ratio.median())
         return figures
+
+    def _look(self, network: Generator, take: PackedTake) -> tuple[GeneratorBatch, Tensor]:
+        """Windows of a held-out take, and what the network makes of them, [F, 3, 256, 256]."""
+        windows = np.linspace(0, len(take.landmarks) // WINDOW - 1, LOOK_WINDOWS).round().astype(int)
+        random = np.random.default_rng(0)
+        batch = make_batch([take] * LOOK_WINDOWS, list(WINDOW * windows), LOOK_REFERENCES, 256, NO_CHANGE, random)
+        batch = self._on_device(batch)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
+            made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)
+        return batch, made
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> dict[str, Image]:
+        """Of some held-out takes a frame each, in rows: y_geo, ỹ_t, what Θ makes of them, and the real one."""
+        assert isinstance(network, Generator)
+        rows = []
+        for take in self.held_out[:SHOWN]:
+            batch, made = self._look(network, take)
+            shown = torch.stack([x[0] for x in (batch.frames.geometric, batch.frames.projected, made, batch.real)])
+            rows.append(((shown + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        return {"y_geo, projected, made, real": tile(np.concatenate(rows), columns=4)}
 
     def _on_device(self, batch: GeneratorBatch) -> GeneratorBatch:
         def move(x: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ def _read_onnx(path: Path) -> ModelProto:
     if importlib.util.find_spec("onnx") is None:
         raise UsageError(f"{path}: reading it needs onnx; install it with pip install 'thgen[train]'")
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         return onnx.load(str(path))

@@ -38,12 +38,18 @@ def draw_curves(panels: Mapping[str, Mapping[str, Float]]) -> Image:
 
 def draw_meshes(images: Image, meshes: Float, columns: int = 4) -> Image:
     """Images [N, S, S, 3] in rows, with the vertices of their meshes [N, V, 3], in pixels, as dots."""
+    dotted = images.copy()
+    for image, mesh in zip(dotted, meshes, strict=True):
+        x, y = np.rint(mesh[:, :2]).astype(int).clip(0, images.shape[1] - 1).T
+        image[y, x] = (90, 255, 120)
+    return tile(dotted, columns)
+
+
+def tile(images: Image, columns: int) -> Image:
+    """Images [N, S, S, 3] side by side in rows."""
     rows, size = -(-len(images) // columns), images.shape[1]
     sheet = np.zeros((rows * size, columns * size, 3), np.uint8)
-    for number, (image, mesh) in enumerate(zip(images, meshes, strict=True)):
-        dotted = image.copy()
-        x, y = np.rint(mesh[:, :2]).astype(int).clip(0, size - 1).T
-        dotted[y, x] = (90, 255, 120)
+    for number, image in enumerate(images):
         row, column = divmod(number, columns)
-        sheet[row * size : (row + 1) * size, column * size : (column + 1) * size] = dotted
+        sheet[row * size : (row + 1) * size, column * size : (column + 1) * size] = image
     return sheet

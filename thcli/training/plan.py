@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import find_weights, load_checkpoint
+from thcli.checkpoints import find_weights
 from thcli.config import Config, load_config, make_dims
 from thcli.data.store import ClipMeta, Store
 from thcli.data.takes import WINDOW
 from thcli.errors import MediaError
 from thcli.records import CROP_SIZE
+from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
 from thcli.training.export import check_exporter
 from thcli.training.generator import list_takes
+from thcli.training.stages import sized_as
 from thgen_models.detection import DetectionDims, DetectionNetwork
+from thgen_models.discriminator import DiscriminatorDims
 from thgen_models.expression import ExpressionDims, make_expression_learner
 from thgen_models.generator import Generator, GeneratorDims
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
@@ -105,7 +108,7 @@ def plan(
 
     Only stages with steps can be planned. Raises UsageError, MediaError, WeightsError, DeviceError.
     """
-    chosen = load_config(config, overrides)
+    chosen = sized_as(init, stage, load_config(config, overrides))
     section = getattr(chosen, stage)
     where = world.device(device)
     world.check_batch(section.train.batch_size, section.train.accumulate)
@@ -113,8 +116,6 @@ def plan(
         check_exporter()
     if stage in ("expression", "unprojection"):
         find_weights("face_model.safetensors", weights)
-    if init is not None:
-        load_checkpoint(init, "head_motion" if stage == "motion" else stage)
     material = _takes(data) if stage == "generator" else _clips(stage, data, section)
     share = section.train.batch_size // section.train.accumulate // world.size
     networks, activations = _size_up(stage, chosen, share)
@@ -233,7 +234,15 @@ def _generator(config: Config, batch: int) -> Sketch:
 
     frames = [picture(channels, batch * WINDOW) for channels in (3, 3, 3, 1, 1)]
     references = [picture(channels, batch, max(section.references)) for channels in (3, 1)]
-    return [network], lambda: network.from_tensors(*frames, *references)
+    critic = Adversary(make_dims(DiscriminatorDims, section.discriminator, "generator.discriminator"))
+    judging = section.adversarial > 0
+
+    def run() -> None:
+        made, *_ = network.from_tensors(*frames, *references)
+        if judging:
+            critic(made, made.detach(), frames[-1])
+
+    return [network, *([critic] if judging else [])], run
 
 
 _SKETCHES: dict[str, Callable[[Config, int], Sketch]] = {
