@@ -1,0 +1,106 @@
+"""The adversarial term of Θ: whom it trains, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from thcli.config import load_config
+from thcli.data.takes import PackedTake
+from thcli.training.adversary import Adversary
+from thcli.training.generator import GeneratorStage
+from thgen_models.discriminator import DiscriminatorDims
+
+SMALL = DiscriminatorDims(width=4, layers=2)
+
+
+def pictures(seed: int, count: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    made, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
+    return made.requires_grad_(), real, torch.rand(count, 1, 32, 32, generator=random)
+
+
+@pytest.fixture
+def critic() -> Adversary:
+    torch.manual_seed(0)
+    return Adversary(SMALL)
+
+
+def test_rows_are_of_their_frames_alone(critic: Adversary) -> None:
+    """So processes can share them."""
+    made, real, drawing = pictures(0, 3)
+    critic.eval()  # in training spectral norms move a little with every call
+    whole = critic(made, real, drawing)
+    for i in range(3):
+        alone = critic(made[i : i + 1], real[i : i + 1], drawing[i : i + 1])
+        for rows, row in zip(whole, alone, strict=True):
+            assert rows.shape == (3,) and torch.allclose(rows[i], row[0], atol=1e-5)
+
+
+def test_what_trains_whom(critic: Adversary) -> None:
+    made, real, drawing = pictures(1)
+    fooled, matched, wrong = (rows.sum() for rows in critic(made, real, drawing))
+    for loss in (fooled, matched):
+        (gradient,) = torch.autograd.grad(loss, made, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.any()
+    assert torch.autograd.grad(wrong, made, allow_unused=True, retain_graph=True) == (None,)
+    # what a verdict's bias does to the made it undoes to the real
+    own = [p for name, p in critic.named_parameters() if not name.endswith("verdict.bias")]
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in torch.autograd.grad(wrong, own))
+
+
+def test_a_perfect_picture_has_matching_features(critic: Adversary) -> None:
+    made, real, drawing = pictures(2)
+    critic.eval()
+    assert critic(made, made.detach(), drawing)[1].abs().max() == 0
+    assert critic(made, real, drawing)[1].min() > 0
+
+
+def test_it_learns_to_tell_and_the_made_pictures_learn_to_pass(critic: Adversary) -> None:
+    made, real, drawing = pictures(3)
+    optimiser = torch.optim.Adam(critic.parameters(), 1e-2)
+    for _ in range(40):
+        loss = critic(made, real, drawing)[2].mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 1.5
+    before = critic(made, real, drawing)[0].mean()
+    (slope,) = torch.autograd.grad(before, made)
+    after = critic(made - 0.1 * slope.sign(), real, drawing)[0].mean()
+    assert float(after.detach()) < float(before.detach())
+
+
+@pytest.fixture
+def stage(a_take: Callable[..., PackedTake]) -> GeneratorStage:
+    changes = ["adversarial=1", "pixel=0", "similarity=0", "detail=0", "flow=0", "temporal=0"]
+    config = load_config("tiny", [f"generator.{change}" for change in changes]).generator
+    return GeneratorStage([a_take(subject) for subject in "ab"], config, "cpu")
+
+
+def test_adversarial_terms_alone_train_theta(stage: GeneratorStage) -> None:
+    torch.manual_seed(0)
+    networks = stage.build()
+    assert isinstance(networks.critic, Adversary)
+    losses = stage.step(networks, stage.batch(np.random.default_rng(0)))
+    last = networks.network.composition.layers[0].up.weight
+    for name in ("adversarial", "feature_matching", "total"):
+        (gradient,) = torch.autograd.grad(losses[name], last, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.any(), name
+    parameters = list(networks.network.parameters())
+    unused = torch.autograd.grad(losses["critic"], parameters, retain_graph=True, allow_unused=True)
+    assert all(gradient is None for gradient in unused)
+    total = losses["adversarial"] + stage.config.feature_matching * losses["feature_matching"]
+    assert float(losses["total"]) == pytest.approx(float(total), rel=1e-5)
+
+
+def test_without_the_term_there_is_no_critic(a_take: Callable[..., PackedTake]) -> None:
+    config = load_config("tiny").generator
+    stage = GeneratorStage([a_take(subject) for subject in "ab"], config, "cpu")
+    networks = stage.build()
+    assert networks.critic is None
+    assert "critic" not in stage.step(networks, stage.batch(np.random.default_rng(0)))
