@@ -1,9 +1,10 @@
 """A contact sheet: `python benchmarks/sheet.py STORE sheet.png [--drive landmarks] [--references 8] [--weights DIR]`.
 
 For each subject of a store's split, as the suite draws it: the reference that matches best, the real frame, the
-geometric picture and Θ's, and below them their mouths, enlarged. The frame is the one whose mouth Θ drew worst of all
-(`--frame worst`), or one of a number. What drives is the clip's own landmarks or sound; `--references 1 --drive audio`
-is a photo that speaks. Below each picture stands how far it is from the real one, whole and around the mouth, of 255.
+geometric picture and thgen's (Θ's, unless `--renderer warp`), and below them their mouths, enlarged. The frame is the
+one whose mouth thgen drew worst (`--frame worst`), or one of a number. What drives is the clip's own landmarks or
+sound; `--references 1 --drive audio` is a photo that speaks. Below each picture stands how far it is from the real
+one, whole and around the mouth, of 255.
 """
 
 from __future__ import annotations
@@ -59,21 +60,24 @@ def main() -> None:
         case = load_case(store, meta, other, options)
         pictures += pictures_of(case, methods["geometric"], methods[THGEN], given.references, given.frame)
         print(meta.clip, pictures[-5][0], flush=True)
+    thgen = methods[THGEN]
     title = [
-        f"{given.store.name}, {given.split}; driven by {given.drive}; K = {given.references}; {methods[THGEN].meaning}"
+        f"{given.store.name}, split {given.split}; driven by {given.drive}; K = {given.references}",
+        "; ".join([f"thgen: {thgen.meaning}", *(f"{name} {sha[:12]}" for name, sha in thgen.weights.items())]),
+        "mean difference from the real frame, of 255, whole and around the mouth",
     ]
     write_sheet(given.out, pictures, [], title)
 
 
 def pictures_of(case: Case, geometric: Method, thgen: Method, references: int, frame: str) -> list[Picture]:
-    """Two rows of a sheet: reference, real, geometric, Θ, and their mouths."""
+    """Two rows of a sheet: reference, real, geometric, thgen, and their mouths."""
     warped, made = (method.draw(case, references) for method in (geometric, thgen))
     real, squares = case.real.frames, mouth_squares(case.track)
     errors = [mouth_error(made[t], real[t], squares[t]) for t in range(len(case))]
     t = int(np.argmax(errors)) if frame == "worst" else int(frame)
     person = case.person(references)
     matched = int(match(person, case.target(person)).base[t].argmax())
-    row = [("real", real[t]), ("geometric", warped[t]), ("Θ", made[t])]
+    row = [("real frame", real[t]), ("geometric", warped[t]), (THGEN, made[t])]
     pictures = [(f"{case.clip}, frame {PAST + t}: reference", person.crops[matched])]
     pictures += [(f"{name}: {error(one, real[t]):.1f}", one) for name, one in row]
     own = mouth_squares(person.track.select(person.chosen))[matched]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,8 @@ def test_what_is_not_there_is_refused(store):
         ({"ablate": ("hair",)}, "--ablate hair: no such part"),
         ({"drive": "text"}, "--drive text: expected audio or landmarks"),
         ({"seconds": 0.5}, "--seconds 0.5"),
+        ({"ablation_weights": Path("six")}, "--ablation-weights six: draws what --ablate names"),
+        ({"renderer": "oil"}, "--renderer oil: expected network or warp"),
     ],
 )
 def test_options_out_of_range(options, words):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from thcli.checkpoints import sha256
 from thcli.data.store import Store
+from thcli.errors import WeightsError
 from thcli.pipeline.picture import draw_frames
 from thcli.pipeline.sketch import match
 from thcli.pipeline.target import Driven, Tracked
@@ -17,9 +19,10 @@ from thcli.rotations import to_matrix
 from thcli.suite.ablation import ABLATED, FlatRenderer, InPlace, laid_on, one_reference, one_reference_hard
 from thcli.suite.case import load_case
 from thcli.suite.choice import choose_clips
-from thcli.suite.methods import METHODS, choose_methods
+from thcli.suite.methods import GEOMETRIC, TRIVIAL, choose_methods
 from thcli.suite.options import ABLATIONS, SuiteOptions
 from thcli.synthesis.compose import Part, compose
+from thcli.synthesis.generator import load_generator
 
 FRAMES = 25
 
@@ -37,9 +40,9 @@ def cases(store):
 
 @pytest.fixture(scope="module")
 def drawn(cases):
-    """drawn(row, K): its frames of the nodding clip, driven by landmarks; each is drawn once."""
+    """drawn(row, K): its frames of the nodding clip, driven by landmarks, without Θ; each is drawn once."""
     known = {}
-    rows = {method.name: method for method in choose_methods(SuiteOptions("landmarks", ablate=("all",)))}
+    rows = methods(ablate=("all",))
     case = cases("nodding")
 
     def draw(name, references=3):
@@ -50,15 +53,20 @@ def drawn(cases):
     return draw
 
 
+def methods(drive="landmarks", renderer="warp", **options):
+    options = SuiteOptions(drive, renderer=renderer, device="cpu", **options)
+    return {method.name: method for method in choose_methods(options)}
+
+
 def difference(first, second):
     return np.abs(first.astype(int) - second.astype(int))
 
 
-def test_the_real_row_and_the_trivial_ones_stand_in_every_table():
-    names = [method.name for method in METHODS]
-    assert names[:4] == ["real", "first frame", "nearest frame", "shuffled audio"] and names[-1] == "thgen"
-    assert [m.name for m in choose_methods(SuiteOptions("audio"))] == names
-    assert len(choose_methods(SuiteOptions("audio", ablate=("warping",)))) == len(names) + 1
+def test_the_real_row_and_the_trivial_ones_stand_in_every_table(theta_weights):
+    names = ["real", "first frame", "nearest frame", "shuffled audio", "warp", "geometric", "thgen"]
+    assert list(methods("audio")) == names
+    assert list(methods("audio", "network", weights=theta_weights)) == names
+    assert list(methods("audio", ablate=("warping",))) == [*names, "w/o warping"]
 
 
 def test_real_first_and_nearest(cases, drawn):
@@ -74,19 +82,39 @@ def test_real_first_and_nearest(cases, drawn):
 
 def test_a_still_clip_driven_by_its_own_landmarks_is_itself(cases):
     case = cases("still")
-    made = {method.name: method for method in METHODS}["thgen"].draw(case, 2)
+    made = methods()["geometric"].draw(case, 2)
     held = np.broadcast_to(case.past.frames[case.person(2).chosen[0]], made.shape)
     assert difference(made, held).mean() < 0.5
     # the rest is what the encoder of the store's crops does to a still picture
     assert difference(made, case.real.frames).mean() < difference(held, case.real.frames).mean() + 0.5 < 2.5
 
 
-def test_thgen_is_what_generate_draws(cases, drawn):
+def test_without_theta_thgen_is_the_geometric_picture(cases, drawn):
     case = cases("nodding")
-    person = case.person(3)
-    frames = np.stack(list(draw_frames(person, Tracked(case.track), "cpu", False)))
-    assert frames.tobytes() == drawn("thgen").tobytes()
-    assert drawn("warp").tobytes() != drawn("thgen").tobytes()
+    frames = np.stack(list(draw_frames(case.person(3), Tracked(case.track), "cpu", False)))
+    assert frames.tobytes() == drawn("thgen").tobytes() == drawn("geometric").tobytes()
+    assert drawn("warp").tobytes() != drawn("geometric").tobytes()
+
+
+def test_thgen_is_what_generate_draws(cases, drawn, theta_weights):
+    case, rows = cases("nodding"), methods(renderer="network", weights=theta_weights)
+    made = rows["thgen"].draw(case, 3)
+    frames = draw_frames(case.person(3), Tracked(case.track), "cpu", False, theta=load_generator(theta_weights))
+    assert made.tobytes() == np.stack(list(frames)).tobytes()
+    assert difference(made, drawn("geometric")).mean() > 1
+    wrong, without = (one["shuffled audio"].draw(case, 3) for one in (rows, methods()))
+    assert difference(wrong, without).mean() > 1  # drawn by Θ as well
+
+
+def test_rows_that_theta_draws_know_its_weights(theta_weights, tmp_path):
+    path = theta_weights / "generator.safetensors"
+    rows = methods(renderer="network", weights=theta_weights)
+    known = {name: dict(method.weights) for name, method in rows.items() if method.weights}
+    assert known == {name: {path.name: sha256(path)} for name in ("shuffled audio", "thgen")}
+    assert not any(method.weights for method in methods(weights=theta_weights).values())
+    (tmp_path / path.name).write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"generator.safetensors: not a thgen checkpoint"):
+        methods(renderer="network", weights=tmp_path)
 
 
 def test_what_drives_the_sound_s_rows_is_not_the_truth(cases):
@@ -96,7 +124,7 @@ def test_what_drives_the_sound_s_rows_is_not_the_truth(cases):
         track=case.track.select(np.arange(FRAMES)[::-1]),
         real=replace(case.real, frames=case.real.frames * 0, track=None),
     )
-    for method in METHODS[2:3] + METHODS[-1:]:
+    for method in (TRIVIAL[2], GEOMETRIC[1]):
         assert method.draw(case, 2).tobytes() == method.draw(garbled, 2).tobytes()
 
 
@@ -122,7 +150,7 @@ def test_a_clip_whose_own_sound_may_not_fit_can_be_given_another_s(cases):
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_differs_from_the_whole(drawn, name):
-    assert difference(drawn(ABLATED[name].title), drawn("thgen")).max() > 5
+    assert difference(drawn(ABLATED[name].title), drawn("geometric")).max() > 5
 
 
 def test_the_baseline_is_made_of_the_references_themselves(cases, drawn):
@@ -136,7 +164,7 @@ def test_without_warping_only_mouth_and_eyes_are_drawn(cases, drawn):
     shares = [min((difference(frame, one).max(-1) > 2).mean() for one in references) for frame in drawn("w/o warping")]
     assert max(shares) < 0.25
     assert difference(drawn("w/o warping"), drawn("Baseline")).max() > 10
-    moving = [min((difference(frame, one).max(-1) > 2).mean() for one in references) for frame in drawn("thgen")]
+    moving = [min((difference(frame, one).max(-1) > 2).mean() for one in references) for frame in drawn("geometric")]
     assert max(moving) > 0.4
 
 
@@ -153,11 +181,11 @@ def test_in_place_is_where_the_reference_s_head_is(cases):
 
 
 def test_one_reference_needs_no_attention(drawn):
-    assert drawn("w/o Hybrid-Attention", 1).tobytes() == drawn("thgen", 1).tobytes()
+    assert drawn("w/o Hybrid-Attention", 1).tobytes() == drawn("geometric", 1).tobytes()
 
 
 def test_without_composition_only_the_parts_differ(cases, drawn):
-    changed = difference(drawn("w/o Non-Linear Comp."), drawn("thgen")).max(-1) > 0
+    changed = difference(drawn("w/o Non-Linear Comp."), drawn("geometric")).max(-1) > 0
     assert 0 < changed.mean() < 0.3
     rows, columns = np.where(changed.any(0))
     face = cases("nodding").track.box

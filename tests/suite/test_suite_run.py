@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thcli.evaluation.metric import Figure
 from thcli.suite.case import load_case
-from thcli.suite.methods import METHODS, REAL, Method
+from thcli.suite.methods import REAL, Method, choose_methods
 from thcli.suite.options import SuiteOptions
 from thcli.suite.results import hash_of_code
 from thcli.suite.run import run_suite
@@ -138,6 +139,26 @@ def test_other_weights_networks_and_versions_make_everything_anew(store, tmp_pat
     assert run_suite(store, tmp_path, OPTIONS).resumed == 0
 
 
+def test_other_weights_of_a_row_make_that_row_anew(store, tmp_path, drawn, monkeypatch):
+    run_suite(store, tmp_path, OPTIONS)
+    rows = (REAL, drawn.method("first frame", False, 0.25), drawn.method("half", True, 0.5))
+    rows = (*rows[:2], replace(rows[2], weights={"generator.onnx": "abc"}))
+    monkeypatch.setattr("thcli.suite.run.choose_methods", lambda options: rows)
+    done = run_suite(store, tmp_path, OPTIONS)
+    assert done.resumed == 4 and [row for _, row, _ in drawn.made[6:]] == ["half"] * 4
+    assert json.loads((tmp_path / "results.json").read_text())["weights"]["generator.onnx"] == "abc"
+
+
+def test_the_network_of_a_metric_is_named_below_the_means(store, tmp_path, drawn, metrics, monkeypatch):
+    def named(pair, models):
+        return Figure(1.0, len(pair), "SomeNet (sha256 123)")
+
+    seen = (*metrics, replace(metrics[0], name="csim", title="CSIM", measure=named))
+    monkeypatch.setattr("thcli.suite.run.choose_metrics", lambda names: seen)
+    table = run_suite(store, tmp_path, OPTIONS).table.read_text()
+    assert "- CSIM: by SomeNet (sha256 123)\n" in table.split("## Mean")[1].split("## ")[0]
+
+
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_what_is_broken_off_goes_on(store, tmp_path, drawn, count):
     drawn.stop_at = count
@@ -182,11 +203,12 @@ def test_the_rows_that_are_shipped_run_to_the_end(store, tmp_path, metrics):
     options = SuiteOptions("audio", references=(1,), seconds=1.0, device="cpu", ablate=("baseline",))
     done = run_suite(store, tmp_path, options)
     names = {one["method"] for one in lines(tmp_path)}
-    assert names == {method.name for method in METHODS} | {"Baseline"}
+    methods = choose_methods(options)
+    assert names == {method.name for method in methods} and "Baseline" in names
     table = done.table.read_text()
     assert "(LRW, VoxCeleb2)" in table and "Table 3, ablation" in table
     assert "Left out: unknown" in table and "Left out: short: 80 frames" in table
-    for method in METHODS:
+    for method in methods:
         assert f"**{method.name}**: {method.meaning}" in table
 
 

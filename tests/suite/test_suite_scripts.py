@@ -1,0 +1,100 @@
+"""benchmarks/ablation.py and benchmarks/sheet.py: from data to what they promise."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thcli.checkpoints import read_header
+from thcli.data.store import Store
+from thcli.data.takes import Take, TakeMeta, pack_take, write_index, write_take
+from thcli.suite.options import ABLATIONS
+from thcli.suite.trained import LACKS, trained_ablations
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+COLUMN, ROW = 256 + 8, 256 + 18 + 8
+"""Of a sheet."""
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """run(script, *arguments): as `python benchmarks/SCRIPT ARGUMENTS`."""
+
+    def call(script: str, *arguments: object) -> None:
+        spec = importlib.util.spec_from_file_location(f"benchmark_{script}", SCRIPTS / f"{script}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        module.main()
+
+    return call
+
+
+@pytest.fixture
+def takes(tmp_path) -> Path:
+    """Takes of two people, all grey."""
+    root = tmp_path / "takes"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    for subject in ("ada", "bob"):
+        pictures = np.full((4, 256, 256, 3), 120, np.uint8)
+        landmarks = random.uniform(60, 200, (4, 68, 2)).astype(np.float32)
+        take = Take(pictures[:2], landmarks[:2], pictures, pictures, pictures, landmarks, np.zeros(4, np.int64))
+        write_take(root, pack_take(TakeMeta(f"{subject}.0.safetensors", subject, "train", 4, 2), take, 80))
+    write_index(root)
+    return root
+
+
+def test_six_networks_are_trained_alike_and_once(run, takes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("thcli.training.export.export_generator", lambda network, folder: None)  # takes a minute each
+    out = tmp_path / "six"
+    call = ("ablation", takes, "--out", out, "--config", "tiny", "--steps", 2, "--size", 64, "--device", "cpu")
+    run(*call)
+    headers = {name: read_header(out / f"{name}.safetensors") for name in LACKS}
+    for name, header in headers.items():
+        absent = {module for module, has in header.dims.items() if has is False}
+        assert absent == {*LACKS[name], "floor"}
+        assert (header.step, header.config["train"]["steps"], header.config["size"]) == (2, 2, 64)
+    assert len(trained_ablations(out, ABLATIONS, "cpu")) == 6
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    (out / "no-warping.safetensors").unlink()
+    capsys.readouterr()
+    run(*call)
+    assert capsys.readouterr().out.count("done before") == 5
+    changed = {path.name for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"no-warping.safetensors"}
+
+
+@pytest.mark.parametrize("frame", ["worst", "3"])
+def test_a_sheet_shows_two_rows_a_subject(run, store, theta_weights, tmp_path, frame):
+    given = (
+        store,
+        tmp_path / "sheet.png",
+        "--weights",
+        theta_weights,
+        "--clips",
+        "still",
+        "nodding",
+        "--device",
+        "cpu",
+    )
+    run("sheet", *given, "--references", 2, "--seconds", 1, "--frame", frame)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape[0] > 4 * ROW and sheet.shape[1] > 4 * COLUMN - 8
+    top = np.flatnonzero((sheet[:, 16:272] != 255).all((1, 2)))[0]  # the first row that a picture fills
+
+    def tile(row: int, column: int) -> np.ndarray:
+        y, x = top + row * ROW, 16 + column * COLUMN
+        return sheet[y : y + 256, x : x + 256].astype(int)
+
+    assert [meta.clip for meta in Store(store).select("val")][:2] == ["nodding", "still"]
+    # of the still clip the reference, the real frame and the geometric picture are the same
+    assert np.abs(tile(2, 1) - tile(2, 0)).mean() < 4 and np.abs(tile(2, 2) - tile(2, 0)).mean() < 4
+    assert np.abs(tile(2, 3) - tile(2, 2)).mean() > 4
+    assert all(np.ptp(tile(row, column)) > 30 for row in range(4) for column in range(4))
