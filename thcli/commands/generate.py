@@ -9,8 +9,9 @@ import click
 
 from thcli.commands import options
 from thcli.commands.progress import show_progress
+from thcli.commands.tables import note
 from thcli.pipeline import GenerateOptions, generate, plan
-from thcli.pipeline.options import RENDERERS, Stream
+from thcli.pipeline.options import RENDERERS, SIZES, Stream
 
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, 3)
@@ -43,6 +44,8 @@ SCALE = click.FloatRange(0, 3)
               help="The network Θ draws the picture, or it is the warped frames of the clip alone.")  # fmt: skip
 @click.option("--frame", type=click.Choice(["crop", "full"]), default=DEFAULT.frame, show_default=True,
               help="A square around head and shoulders, or the clip's whole frame.")  # fmt: skip
+@click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size,
+              help="Side of the square in pixels; source: as large as it is in the clip.  [default: 256]")  # fmt: skip
 @options.device
 @click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Head motion and blinks follow it.")
 @options.tracker
@@ -73,6 +76,8 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
     click.echo(
         f"{target}: {result.frames} frames in {seconds:.1f} s ({result.frames / seconds:.1f} a second)", err=True
     )
+    for text in result.notes:
+        note(text)
     if chosen.report is not None:
         for warning in result.warnings:
             click.echo(f"warning: {warning}", err=True)

@@ -24,7 +24,6 @@ from thcli.clips.provenance import provenance
 from thcli.device import resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Result, Stream
-from thcli.records import CROP_SIZE
 
 if TYPE_CHECKING:
     from thcli.synthesis.generator import FrameGenerator
@@ -48,7 +47,7 @@ def generate(
     """
     from thcli.motion.curves import write_curves
     from thcli.pipeline.driving import make_drive
-    from thcli.pipeline.person import read_person
+    from thcli.pipeline.person import notes_on_size, read_person
     from thcli.pipeline.picture import draw_frames
     from thcli.pipeline.reporting import report_on
     from thcli.pipeline.sidecar import write_sidecar
@@ -68,7 +67,7 @@ def generate(
         with clock.stage("move"):
             drive = make_drive(person, speech, options, device)
         full = options.frame == "full"
-        size = (person.frames.shape[2], person.frames.shape[1]) if full else (CROP_SIZE, CROP_SIZE)
+        size = person.frame_size if full else (person.crops.shape[2], person.crops.shape[1])
         with clock.stage("draw", len(drive)):
             target = None if output == "-" else Path(output)
             with VideoWriter(target, size, sound, len(drive), provenance(f"thgen {__version__}")) as writer:
@@ -77,7 +76,8 @@ def generate(
                     clock.progress.advance()
         if options.save_curves is not None:
             write_curves(options.save_curves, drive)
-        result = Result(output, len(drive), size, clock.seconds, device)
+        notes = notes_on_size(person, options)
+        result = Result(output, len(drive), size, clock.seconds, device, notes)
         if target is not None:
             record = write_sidecar(reference, sound, target, options, result)
             if options.report is not None:

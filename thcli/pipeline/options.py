@@ -13,6 +13,7 @@ MAX_REFERENCES = 32
 Stream = Literal["-"]
 FaceChoice = str | int | tuple[float, float, float, float]
 RENDERERS = ("network", "warp")
+SIZES = ("256", "512", "source")
 DEFAULT_RENDERER = "warp"
 
 
@@ -25,7 +26,8 @@ class GenerateOptions:
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
     renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
-    frame: ``crop``, 256² around head and shoulders, or ``full``, the clip's own
+    frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own
+    size: side of the crop in pixels: ``256``, ``512`` or ``source``, the clip's own; None is 256. ``full`` has its own
     report: a page (.html) or its data (.json) on what came out
     """
 
@@ -40,6 +42,7 @@ class GenerateOptions:
     silence: str = "close"
     renderer: str = DEFAULT_RENDERER
     frame: str = "crop"
+    size: str | None = None
     device: str = "auto"
     seed: int = 0
     tracker: str = "builtin"
@@ -58,6 +61,10 @@ class GenerateOptions:
         ):
             if value not in allowed:
                 raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+        if self.size not in (None, *SIZES):
+            raise UsageError(f"--size {self.size}: expected {' or '.join(SIZES)}")
+        if self.frame == "full" and self.size not in (None, "source"):
+            raise UsageError(f"--size {self.size}: --frame full has the clip's own size; leave out one of the two")
         if not 0 <= self.start < math.inf:
             raise UsageError(f"--start {self.start:g}: expected seconds from 0")
         self.face_choice()
@@ -114,6 +121,7 @@ class Result:
 
     output: the file, or ``-``; frames: its length at 25 fps; size: (width, height) in pixels
     seconds: by stage; device: where the networks ran
+    notes: what of the options came out otherwise than one may think, a line each
     warnings: of the report, where one was asked for: what is so and what to do, a line each
     """
 
@@ -122,4 +130,5 @@ class Result:
     size: tuple[int, int]
     seconds: dict[str, float]
     device: str
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

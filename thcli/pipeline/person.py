@@ -30,6 +30,8 @@ REFERENCE_SECONDS = 4.0
 """How much of a clip is used."""
 MAX_BYTES = 1 << 30
 """Of decoded frames; of a very large clip less time is used."""
+MAX_SIDE = 2048
+"""Of a crop in the clip's own resolution; memory and time grow with its square."""
 OPEN = 0.3
 """Frames whose eyes are closed further do not shape the face at rest."""
 
@@ -89,7 +91,7 @@ def person_of(clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None,
     chosen = choose_references(track.pose, faces, track.confidence, options.references)
     size = (clip.frames.shape[2], clip.frames.shape[1])
     scene = box if options.frame == "crop" else surroundings(box, size)
-    side = CROP_SIZE if options.frame == "crop" else scene.side
+    side = crop_side(box, options) if options.frame == "crop" else scene.side
     return Person(
         model=model,
         interior=MouthInterior.load(find_weights("mouth_interior.safetensors", options.weights)),
@@ -105,6 +107,25 @@ def person_of(clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None,
         box=box,
         scene=scene,
     )
+
+
+def crop_side(box: CropBox, options: GenerateOptions) -> int:
+    """Side of the crop as it is drawn, pixels; even, as H.264 needs it."""
+    if options.size == "source":
+        return min(box.side, MAX_SIDE) // 2 * 2
+    return int(options.size or CROP_SIZE)
+
+
+def notes_on_size(person: Person, options: GenerateOptions) -> tuple[str, ...]:
+    """Where ``--size`` is not the size of what the clip has there."""
+    own, asked = person.box.side, options.size
+    if options.frame == "full":
+        return ()
+    if asked == "512" and own < crop_side(person.box, options):
+        return (f"--size 512: head and shoulders are {own} pixels wide in the clip; enlarging them adds no detail",)
+    if asked == "source" and own > MAX_SIDE + 1:
+        return (f"--size source: head and shoulders are {own} pixels wide in the clip, and drawn with {MAX_SIDE}",)
+    return ()
 
 
 def read_face(

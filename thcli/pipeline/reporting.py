@@ -35,7 +35,7 @@ def report_on(
     driven: whom the video shows, and how it was to move; sound: the file of the speech; record: the sidecar's
     """
     person = driven.person
-    whole = CropBox(0, 0, CROP_SIZE)
+    whole = CropBox(0, 0, record["size"][0])
     job = Job(
         video=video,
         box=person.box if record["options"]["frame"] == "full" else whole,
