@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FaceModel
@@ -21,7 +23,8 @@ MOUTH_REACH = (0.05, 0.26)
 EYE_REACH = (0.04, 0.17)
 """Distance from the lips and the lids at which the part begins to fade and has faded out, canonical units."""
 LEVELS = (1.0, 2.2)
-"""Blur, in pixels of the crop, of the references where lids or lips close and squeeze two, and four, lines into one."""
+"""Blur, in pixels of the picture, of the references where lids or lips close and squeeze two, and four, lines into
+one."""
 HARMLESS = 1.25
 """Squeeze up to which nothing is blurred: without it, mouths that are hardly warped lose a tenth of their sharpness."""
 SNAP = 16
@@ -70,8 +73,6 @@ class PictureRenderer:
         self.images, self.meshes = images.to(device), meshes.to(device)
         self.faces = torch.from_numpy(model.faces).long().to(device)
         self.attachment = Attachment(attachment.weight.to(device))
-        pixel = images.shape[-1] / CROP_SIZE
-        self.levels = [self.images, *(blur(self.images, sigma * pixel) for sigma in LEVELS)]
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
@@ -125,7 +126,7 @@ class PictureRenderer:
             moved = interpolate(some, self.faces, (self.source(target[rows], k) - target[rows])[..., :2])
             flow = _resized(moved, shape)
             where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
-            image[..., rows, :, :, :] += share * _sample_smoothly([level[k : k + 1] for level in self.levels], where)
+            image[..., rows, :, :, :] += share * _sample_smoothly(self.images[k : k + 1], where)
         if painter is not None and weights.ndim > 2:
             several = zip(image, weights, strict=True)
             image = torch.stack([painter.paint(one, inside, target, its) for one, its in several])
@@ -165,26 +166,35 @@ def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tenso
     return used
 
 
-def _sample_smoothly(levels: list[Tensor], where: Tensor) -> Tensor:
-    """Pictures [B, 3, h, w] from one reference at ``where`` [B, h, w, 2], without aliasing where it is squeezed.
-
-    levels: [1, 3, S, S] each, ever more blurred by a factor of two
-    """
-    size = levels[0].shape[-1]
-    down = torch.nn.functional.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
-    right = torch.nn.functional.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
+def _sample_smoothly(source: Tensor, where: Tensor) -> Tensor:
+    """Pictures [B, 3, h, w] from one reference [1, 3, S, S] at ``where`` [B, h, w, 2], without aliasing where it is
+    squeezed."""
+    size = source.shape[-1]
+    down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
+    right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
     squeeze = torch.maximum(down.norm(dim=-1), right.norm(dim=-1)) * (size / 2)
-    depth = torch.log2((squeeze / HARMLESS).clamp(1, 2 ** (len(levels) - 1)))
+    depth = torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))
     depth = blur(depth[:, None], size / CROP_SIZE)
-    image = torch.zeros(len(where), levels[0].shape[1], *where.shape[1:3], device=where.device)
-    for i, level in enumerate(levels):
+    source, where = _cut(source, where)
+    image = torch.zeros(len(where), source.shape[1], *where.shape[1:3], device=where.device)
+    for i, sigma in enumerate((0.0, *LEVELS)):
         share = (1 - (depth - i).abs()).clamp(min=0)
         if bool((share > 0).any()):
-            source = level.expand(len(where), -1, -1, -1)
-            image += share * torch.nn.functional.grid_sample(
-                source, where, mode="bicubic", padding_mode="border", align_corners=False
-            )
+            level = (blur(source, sigma) if sigma else source).expand(len(where), -1, -1, -1)
+            image += share * F.grid_sample(level, where, mode="bicubic", padding_mode="border", align_corners=False)
     return image.clamp(0, 1)
+
+
+def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of a picture [1, 3, S, S] that is looked at, with room for its blur, and the places in it."""
+    size, room = source.shape[-1], 3 * math.ceil(max(LEVELS)) + 2
+    place = (where + 1) * (size / 2)
+    (left, top), (right, bottom) = (
+        [int(edge) for edge in ends.clamp(0, size)]
+        for ends in (place.amin((0, 1, 2)) - room, place.amax((0, 1, 2)) + room + 1)
+    )
+    corner, extent = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
+    return source[..., top:bottom, left:right], (place - corner) / (extent / 2) - 1
 
 
 def _ends(used: Tensor) -> tuple[int, int]:
@@ -197,4 +207,4 @@ def _ends(used: Tensor) -> tuple[int, int]:
 def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(image.shape[-2:]) == shape:
         return image
-    return torch.nn.functional.interpolate(image, size=shape, mode="bilinear", align_corners=False)
+    return F.interpolate(image, size=shape, mode="bilinear", align_corners=False)
