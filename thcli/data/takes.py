@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,17 @@ class PackedTake:
     def pictures(self, field: str, indices: NDArray[np.intp] | list[int]) -> Image:
         """Some [N, 256, 256, 3] of a field."""
         return np.stack([self.picture(field, int(i)) for i in indices])
+
+    def part(self, frames: Sequence[int]) -> PackedTake:
+        """The take with some of its frames alone, and with all of its references."""
+        drawn = {field: [self.jpegs[field][i] for i in frames] for field in ("geometric", "projected", "real")}
+        return dataclasses.replace(
+            self,
+            meta=dataclasses.replace(self.meta, frames=len(frames)),
+            jpegs={**self.jpegs, **drawn},
+            landmarks=self.landmarks[list(frames)],
+            matched=self.matched[list(frames)],
+        )
 
 
 _PICTURES = ("references", "geometric", "projected", "real")

@@ -23,7 +23,7 @@ from thcli.clips.probe import probe
 from thcli.clips.provenance import provenance
 from thcli.device import resolve_device
 from thcli.errors import MediaError, UsageError
-from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Result, Stream
+from thcli.pipeline.options import Adapted, GenerateOptions, Progress, Quiet, Result, Stream
 
 if TYPE_CHECKING:
     from thcli.synthesis.generator import FrameGenerator
@@ -56,14 +56,22 @@ def generate(
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
     _check_sources(options)
+    _check_adapting(reference, options)
     device = resolve_device(options.device)
     theta = load_theta(options, device)
+    adapted: Adapted | None = None
     clock = _Clock(progress or Quiet())
     with local_audio(audio) as sound:
         with clock.stage("listen"):
             speech = read_speech(sound)
         with clock.stage("track"):
             person = read_person(reference, options)
+        if theta is not None and options.adapt:
+            from thcli.pipeline.adapting import adapt
+
+            with clock.stage("adapt", options.adapt):
+                tailored = adapt(theta, reference, person, options, device, clock.progress.advance)
+                theta, adapted = tailored.theta, tailored.record
         with clock.stage("move"):
             drive = make_drive(person, speech, options, device)
         full = options.frame == "full"
@@ -77,7 +85,7 @@ def generate(
         if options.save_curves is not None:
             write_curves(options.save_curves, drive)
         notes = notes_on_size(person, options)
-        result = Result(output, len(drive), size, clock.seconds, device, notes)
+        result = Result(output, len(drive), size, clock.seconds, device, notes, adapted=adapted)
         if target is not None:
             record = write_sidecar(reference, sound, target, options, result)
             if options.report is not None:
@@ -95,6 +103,13 @@ def load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
     from thcli.synthesis.generator import load_generator
 
     return load_generator(options.weights, device)
+
+
+def _check_adapting(reference: Path, options: GenerateOptions) -> None:
+    if options.adapt:
+        from thcli.pipeline.adapting import check_reference
+
+        check_reference(reference, options)
 
 
 class _Clock:
@@ -148,6 +163,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     options = options or GenerateOptions()
     _check_paths(reference, audio, output, options)
     _check_sources(options)
+    _check_adapting(reference, options)
     device = resolve_device(options.device)
     load_face_model(options.weights)
     for name in _needed_weights(options):
@@ -168,7 +184,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
         f"tracker {tracker.name}",
         f"motion from {options.motion}",
         f"expression from {options.expression}",
-        f"renderer {options.renderer}",
+        f"renderer {options.renderer}" + (f", adapted in {options.adapt} steps" if options.adapt else ""),
     )
     return Plan(f"{reference} ({seen.width}x{seen.height}, {kind})", str(audio), str(output), frames, device, uses)
 

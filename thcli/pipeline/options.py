@@ -26,6 +26,7 @@ class GenerateOptions:
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
     renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
+    adapt: steps in which Θ is fine-tuned to the clip first (§0.B.2)
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own
     size: side of the crop in pixels: ``256``, ``512`` or ``source``, the clip's own; None is 256. ``full`` has its own
     report: a page (.html) or its data (.json) on what came out
@@ -41,6 +42,7 @@ class GenerateOptions:
     blink: str = "reference"
     silence: str = "close"
     renderer: str = DEFAULT_RENDERER
+    adapt: int = 0
     frame: str = "crop"
     size: str | None = None
     device: str = "auto"
@@ -61,6 +63,13 @@ class GenerateOptions:
         ):
             if value not in allowed:
                 raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+        if self.adapt < 0:
+            raise UsageError(f"--adapt {self.adapt}: expected steps from 0")
+        if self.adapt and self.renderer != "network":
+            raise UsageError(
+                f"--adapt {self.adapt}: is training for the network, and the renderer is {self.renderer}; "
+                "give --renderer network, or leave out --adapt"
+            )
         if self.size not in (None, *SIZES):
             raise UsageError(f"--size {self.size}: expected {' or '.join(SIZES)}")
         if self.frame == "full" and self.size not in (None, "source"):
@@ -116,6 +125,21 @@ class Quiet:
 
 
 @dataclass(frozen=True)
+class Adapted:
+    """What ``--adapt`` came to, measured on frames of the clip that were not trained on.
+
+    kept: ``adapted``, or ``original`` where training made Θ no better there
+    before, after: ``ssim``; ``mouth``, mean difference around it, of 255; ``sharpness`` of the mouth, the real one's
+        is 1; ``score``, what is kept by, the lower the better
+    """
+
+    steps: int
+    kept: str
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished video.
 
@@ -123,6 +147,7 @@ class Result:
     seconds: by stage; device: where the networks ran
     notes: what of the options came out otherwise than one may think, a line each
     warnings: of the report, where one was asked for: what is so and what to do, a line each
+    adapted: where Θ was fine-tuned first
     """
 
     output: Path | Stream
@@ -132,3 +157,4 @@ class Result:
     device: str
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    adapted: Adapted | None = None

@@ -31,7 +31,8 @@ def sidecar_path(output: Path) -> Path:
 def write_sidecar(
     reference: Path, audio: Path, output: Path, options: GenerateOptions, result: Result
 ) -> dict[str, Any]:
-    """Version, arguments, seed, hashes of inputs and weights, device, seconds by stage, frames a second; returned."""
+    """Version, arguments, seed, hashes of inputs and weights, device, seconds by stage, frames a second, and what
+    ``--adapt`` came to; returned."""
     inputs = {"ref": reference, "audio": audio}
     for name in ("motion", "expression"):
         if Path(getattr(options, name)).is_file():
@@ -50,6 +51,8 @@ def write_sidecar(
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
         "frames_per_second": round(result.frames / total, 2) if total else None,
     }
+    if result.adapted is not None:
+        record["adapt"] = dataclasses.asdict(result.adapted)
     rewrite_sidecar(output, record)
     return record
 
@@ -63,9 +66,12 @@ def weights_of_theta(options: GenerateOptions, device: str) -> dict[str, str]:
     """SHA-256, by name, of the files that Θ runs from, none where it does not; WeightsError where they are missing."""
     if options.renderer != "network":
         return {}
-    from thcli.synthesis.generator import find_generator
+    from thcli.synthesis.generator import CHECKPOINT, find_generator
 
-    return {path.name: sha256(path) for path in find_generator(options.weights, device)}
+    files = set(find_generator(options.weights, device))
+    if options.adapt:  # it starts from the checkpoint, whatever else there is
+        files.add(find_weights(CHECKPOINT, options.weights))
+    return {path.name: sha256(path) for path in sorted(files)}
 
 
 def hashes_of_weights(folder: Path | None) -> dict[str, str]:

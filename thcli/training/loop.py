@@ -107,12 +107,11 @@ def train(
     """
     world.check_batch(options.batch_size, options.accumulate)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(stage, options, out, torch.device(device), world)
+    run = Run(stage, options, out, torch.device(device), world)
     if resume and run.state_path.is_file():
         run.load_state()
     elif init is not None:
-        load_weights(run.networks.network, load_checkpoint(init, stage.name), init)
-        run.average.load_state_dict(run.networks.network.state_dict())
+        run.start_from(init)
     if config is not None:
         world.first(lambda: write_atomic(out / "config.yaml", to_yaml(config).encode()))
     run.share()
@@ -135,8 +134,8 @@ def train(
     return TrainResult(run.best_path, best.step, best.metrics)
 
 
-class _Run(Generic[Batch]):
-    """The moving parts of one training run."""
+class Run(Generic[Batch]):
+    """The moving parts of one training run; ``out`` is written to by ``look`` alone."""
 
     def __init__(
         self, stage: Stage[Batch], options: TrainOptions, out: Path, device: torch.device, world: World
@@ -159,6 +158,11 @@ class _Run(Generic[Batch]):
     def _named(self) -> list[tuple[str, nn.Module]]:
         pairs = [("total", self.networks.network), ("critic", self.networks.critic)]
         return [(name, network) for name, network in pairs if network is not None]
+
+    def start_from(self, init: Path) -> None:
+        """Take the weights of a checkpoint of the same stage; WeightsError where they do not fit."""
+        load_weights(self.networks.network, load_checkpoint(init, self.stage.name), init)
+        self.average.load_state_dict(self.networks.network.state_dict())
 
     def share(self) -> None:
         """Share the work of the networks with other processes, from the same weights on."""
@@ -216,7 +220,7 @@ class _Run(Generic[Batch]):
 
     def look(self) -> dict[str, float]:
         """Evaluate on held-out subjects, keep the network if it is the best so far, and write the state."""
-        metrics = self.world.first(self._evaluate)
+        metrics = self.world.first(self.evaluate)
         better = metrics["score"] < self.best
         self.best = min(metrics["score"], self.best)
         self.looks_since_best = 0 if better else self.looks_since_best + 1
@@ -224,7 +228,8 @@ class _Run(Generic[Batch]):
         return metrics
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
+        """Figures of the running mean on what the stage holds out."""
         return self.stage.evaluate(self.average.eval())
 
     @torch.no_grad()
