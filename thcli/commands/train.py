@@ -32,16 +32,20 @@ STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "
 @click.option("--config", metavar="NAME|FILE", help="lite, tiny, paper, or a YAML file.  [default: lite]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), metavar="N",
+              help="Train for so many steps: short for --set STAGE.train.steps=N.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; start anew where there is none.")
 @click.option("--init", type=options.PATH, metavar="CHECKPOINT", help="Start from the weights of an earlier run.")
+@click.option("--perceptual-weights", "perceptual", type=options.PATH, metavar="FILE",
+              help="generator: VGG19 (safetensors) or MobileFaceNet (ONNX), for the perceptual loss.")  # fmt: skip
 @options.device
 @options.weights
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
 @options.progress
 @options.debug
 def command(
-    stage: str, data: Path, out: Path, config: str | None, overrides: tuple[str, ...], resume: bool,
-    init: Path | None, device: str, weights: Path | None, dry_run: bool, progress: str,
+    stage: str, data: Path, out: Path, config: str | None, overrides: tuple[str, ...], steps: int | None, resume: bool,
+    init: Path | None, perceptual: Path | None, device: str, weights: Path | None, dry_run: bool, progress: str,
 ) -> None:  # fmt: skip
     """Train the networks on preprocessed clips.
 
@@ -50,15 +54,22 @@ def command(
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
     thgen train motion --data store --out runs/motion --resume
     thgen train generator --data takes --out runs/generator --resume
+    thgen train generator --data own_takes --out runs/own --init generator.safetensors --steps 300
     torchrun --nproc-per-node 2 -m thcli train motion --data store --out runs/motion
     """
     from thcli.training import stages
     from thcli.training.distributed import processes
 
-    if (dry_run or init) and stage in stages.FITTED:
-        raise click.UsageError(f"train {stage}: has no steps; leave out {'--dry-run' if dry_run else '--init'}.")
+    for option, value in (("--dry-run", dry_run), ("--init", init), ("--steps", steps)):
+        if value and stage in stages.FITTED:
+            raise click.UsageError(f"train {stage}: has no steps; leave out {option}.")
+    if steps is not None:
+        overrides = (*overrides, f"{stage}.train.steps={steps}")
+    if perceptual is not None and stage != "generator":
+        raise click.UsageError("--perceptual-weights is for 'train generator'.")
     given: dict[str, Any] = {
         "config": config, "overrides": overrides, "init": init, "device": device, "weights": weights,
+        "perceptual": perceptual,
     }  # fmt: skip
     with processes() as world, _one_voice(world):
         if dry_run:

@@ -24,6 +24,7 @@ from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, sharpness, ssim, temporal_error, weighted_error
 from thcli.training.held_out import hold_out
 from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.perceptual import Perceptual, load_perceptual
 from thcli.training.pictures import tile
 from thgen_models.discriminator import DiscriminatorDims
 from thgen_models.generator import Frames, Generator, GeneratorDims
@@ -44,11 +45,16 @@ def train_generator(
     device: str = "cpu",
     resume: bool = False,
     init: Path | None = None,
+    perceptual: Path | None = None,
     world: World = ALONE,
 ) -> TrainResult:
-    """Train Θ on takes (``thgen preprocess takes``) of split ``train`` into ``out``, and export the best as ONNX."""
+    """Train Θ on takes (``thgen preprocess takes``) of split ``train`` into ``out``, and export the best as ONNX.
+
+    perceptual: weights of a network for the perceptual loss, see ``training.perceptual``; without, there is none
+    """
     export.check_exporter()
-    stage = GeneratorStage(load_takes(data), config.generator, device)
+    seen_by = None if perceptual is None else load_perceptual(perceptual, device)
+    stage = GeneratorStage(load_takes(data), config.generator, device, seen_by)
     world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
     result = train(
         stage,
@@ -94,8 +100,10 @@ class GeneratorStage:
 
     name = "generator"
 
-    def __init__(self, takes: Sequence[PackedTake], config: GeneratorConfig, device: str) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self, takes: Sequence[PackedTake], config: GeneratorConfig, device: str, perceptual: Perceptual | None = None
+    ) -> None:
+        self.config, self.device, self.perceptual = config, device, perceptual
         self.dims = make_dims(GeneratorDims, config.network, "generator.network")
         self.takes, kept_apart = hold_out(takes, config.held_out, config.train.seed)
         self.held_out = kept_apart[:: -(-len(kept_apart) // LOOK_TAKES)]
@@ -103,12 +111,12 @@ class GeneratorStage:
         times = Counter(take.meta.subject for take in self.takes)
         chances = np.array([1 / times[take.meta.subject] for take in self.takes])
         self.chances = chances / chances.sum()
-        held_out = {take.meta.subject for take in kept_apart}
+        subjects = {take.meta.subject for take in takes}
         self.header = Header(
             stage=self.name,
             dims=asdict(self.dims),
-            config=asdict(config),
-            data={"takes": len(takes), "subjects": len(set(times) | held_out), "held_out": sorted(held_out - set(times))},
+            config=asdict(config) | ({} if perceptual is None else {"perceptual_weights": dict(perceptual.source)}),
+            data={"takes": len(takes), "subjects": len(subjects), "held_out": sorted(subjects - set(times))},
         )
 
     def build(self) -> Networks:
@@ -141,6 +149,9 @@ class GeneratorStage:
             losses |= {"adversarial": fooled, "feature_matching": matched}
             losses["total"] = losses["total"] + self.config.adversarial * fooled
             losses["total"] = losses["total"] + self.config.feature_matching * matched
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(image, batch.real, batch.landmarks)
+            losses["total"] = losses["total"] + self.config.perceptual * losses["perceptual"]
         return losses
 
     def _losses(self, image: Tensor, warped: Sequence[Tensor], batch: GeneratorBatch) -> dict[str, Tensor]:
@@ -207,6 +218,4 @@ class GeneratorStage:
         def move(x: Tensor) -> Tensor:
             return x.to(self.device, memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
-        frames = Frames(*(move(getattr(batch.frames, field.name)) for field in fields(Frames)))
-        rest = {name: move(getattr(batch, name)) for name in ("references", "maps", "real", "mouth", "eyes")}
-        return GeneratorBatch(frames, **rest)
+        return batch.each(move)

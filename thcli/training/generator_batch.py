@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class GeneratorBatch:
 
     frames: what Θ sees of the targets; references: [B, K, 3, H, W] in -1..1, maps: [B, K, 1, H, W] in 0..1
     real: y_t, [F, 3, H, W] in -1..1; mouth, eyes: 1 there and 0 elsewhere, [F, 1, H, W]
+    landmarks: l_t, [F, 68, 2], pixels
     """
 
     frames: Frames
@@ -38,6 +39,11 @@ class GeneratorBatch:
     real: Tensor
     mouth: Tensor
     eyes: Tensor
+    landmarks: Tensor
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> GeneratorBatch:
+        """The batch with every tensor changed."""
+        return _joined([self], lambda tensors: change(tensors[0]))
 
 
 def make_batch(
@@ -53,12 +59,13 @@ def make_batch(
         _person(take, np.arange(first, first + WINDOW), count, size, augment, random)
         for take, first in zip(takes, firsts, strict=True)
     ]
-    frames = Frames(*(torch.cat([getattr(part.frames, name) for part in parts]) for name in vars(parts[0].frames)))
-    rest = {
-        name: torch.cat([getattr(part, name) for part in parts])
-        for name in ("references", "maps", "real", "mouth", "eyes")
-    }
-    return GeneratorBatch(frames, **rest)
+    return _joined(parts, torch.cat)
+
+
+def _joined(parts: Sequence[GeneratorBatch], join: Callable[[list[Tensor]], Tensor]) -> GeneratorBatch:
+    frames = {field.name: join([getattr(part.frames, field.name) for part in parts]) for field in fields(Frames)}
+    names = [field.name for field in fields(GeneratorBatch) if field.name != "frames"]
+    return GeneratorBatch(Frames(**frames), **{name: join([getattr(part, name) for part in parts]) for name in names})
 
 
 def _person(
@@ -93,6 +100,7 @@ def _person(
         real=pictures("real", frames),
         mouth=_box(view.moved(target)[:, MOUTH], size),
         eyes=torch.stack([_box(view.moved(target)[:, eye], size) for eye in EYES]).amax(0),
+        landmarks=torch.from_numpy(view.moved(target)),
     )
 
 
@@ -122,7 +130,7 @@ class _View:
 
     def moved(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Landmarks [N, L, 2] px of the crop, in pixels of the view."""
-        moved = (landmarks - np.float32([self.left, self.top])) * np.float32(self.size / self.side)
+        moved = (landmarks - np.array([self.left, self.top], np.float32)) * np.float32(self.size / self.side)
         if self.mirrored:
             moved[..., 0] = self.size - moved[..., 0]
         return moved
@@ -145,9 +153,8 @@ class _Light:
     def draw(augment: PictureAugment, random: np.random.Generator) -> _Light:
         gain = np.exp(random.normal(0, augment.gain) + random.normal(0, augment.tint, (3, 1, 1)))
         offset = random.normal(0, augment.offset, (3, 1, 1)) * (augment.offset > 0)
-        return _Light(
-            *(torch.from_numpy(x).float() for x in (gain, offset)), float(np.exp(random.normal(0, augment.gamma)))
-        )
+        gamma = float(np.exp(random.normal(0, augment.gamma)))
+        return _Light(torch.from_numpy(gain).float(), torch.from_numpy(offset).float(), gamma)
 
     def on(self, pictures: Tensor) -> Tensor:
         if self.gamma != 1:

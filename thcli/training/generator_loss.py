@@ -53,10 +53,8 @@ def _detail(picture: Tensor) -> Tensor:
 
 def temporal_error(picture: Tensor, real: Tensor, weight: Tensor, window: int) -> Tensor:
     """How far the change from frame to frame is from the real one; frames of a window lie together."""
-    steps = (x.unflatten(0, (-1, window)).diff(dim=1).flatten(0, 1) for x in (picture, real))
-    made, true = steps
-    later = weight.unflatten(0, (-1, window))[:, 1:].flatten(0, 1)
-    return weighted_error(made, true, later)
+    made, true, weight = (x.view(-1, window, *x.shape[1:]) for x in (picture, real, weight))
+    return weighted_error(made.diff(dim=1).flatten(0, 1), true.diff(dim=1).flatten(0, 1), weight[:, 1:].flatten(0, 1))
 
 
 def sharpness(picture: Tensor, weight: Tensor) -> Tensor:

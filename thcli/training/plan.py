@@ -21,6 +21,7 @@ from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
 from thcli.training.export import check_exporter
 from thcli.training.generator import list_takes
+from thcli.training.perceptual import load_perceptual
 from thcli.training.stages import sized_as
 from thgen_models.detection import DetectionDims, DetectionNetwork
 from thgen_models.discriminator import DiscriminatorDims
@@ -102,6 +103,7 @@ def plan(
     init: Path | None = None,
     device: str = "auto",
     weights: Path | None = None,
+    perceptual: Path | None = None,
     world: World = ALONE,
 ) -> TrainPlan:
     """Check configuration, device, weights and store as ``stages.run`` would, and size the run up.
@@ -114,6 +116,8 @@ def plan(
     world.check_batch(section.train.batch_size, section.train.accumulate)
     if stage == "generator":
         check_exporter()
+    if perceptual is not None:
+        load_perceptual(perceptual, "cpu")
     if stage in ("expression", "unprojection"):
         find_weights("face_model.safetensors", weights)
     material = _takes(data) if stage == "generator" else _clips(stage, data, section)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from thcli.checkpoints import load_checkpoint
 from thcli.config import Config, load_config
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError, UsageError
@@ -31,6 +33,7 @@ def run(
     init: Path | None = None,
     device: str = "auto",
     weights: Path | None = None,
+    perceptual: Path | None = None,
     progress: Progress | None = None,
     world: World = ALONE,
 ) -> TrainResult:
@@ -39,8 +42,9 @@ def run(
     ``generator`` takes a set of takes for ``data``.
 
     config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
-    init: a checkpoint of the same stage and sizes to start from, where nothing is resumed
+    init: a checkpoint of the same stage to start from, where nothing is resumed; the network has its sizes
     weights: where to look first for weights that the stage builds on, such as the face model
+    perceptual: weights of a network for the perceptual loss of ``generator``, see ``training.perceptual``
     world: the processes that share the work, see ``training.distributed``
     Raises UsageError, MediaError, WeightsError, DeviceError.
     """
@@ -49,8 +53,31 @@ def run(
         return world.first(lambda: (_face_model if stage == "face-model" else _mouth_interior)(data, out))
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
+    chosen = sized_as(init, stage, chosen)
     running = _Running(device=world.device(device), resume=resume, init=init, world=world)
+    if stage == "generator":
+        from thcli.training.generator import train_generator
+
+        return train_generator(data, out, chosen, progress, perceptual=perceptual, **running)
     return _network(stage, data, out, chosen, weights, progress, running)
+
+
+def sized_as(init: Path | None, stage: str, config: Config) -> Config:
+    """The configuration of a stage with the sizes of the network that it is to start from, if any.
+
+    Raises UsageError where the configuration asks for others, WeightsError where ``init`` is none of the stage.
+    """
+    if init is None:
+        return config
+    dims = load_checkpoint(init, "head_motion" if stage == "motion" else stage).header.dims
+    section = getattr(config, stage)
+    for name, asked in json.loads(json.dumps(dict(section.network))).items():
+        if name in dims and dims[name] != asked:
+            raise UsageError(
+                f"{init}: its network has {name} {dims[name]}, and {stage}.network.{name} asks for {asked}; "
+                "leave that setting out, or --init"
+            )
+    return dataclasses.replace(config, **{stage: dataclasses.replace(section, network={**section.network, **dims})})
 
 
 class _Running(TypedDict):
@@ -83,10 +110,6 @@ def _network(
         from thcli.training.detection import train_detection
 
         return train_detection(data, out, config, progress, **running)
-    if stage == "generator":
-        from thcli.training.generator import train_generator
-
-        return train_generator(data, out, config, progress, **running)
     from thcli.training.unprojection import train_unprojection
 
     return train_unprojection(data, out, config, progress, weights=weights, **running)
