@@ -34,8 +34,6 @@ STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), metavar="N",
               help="Train for so many steps: short for --set STAGE.train.steps=N.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(min=1), metavar="N",
-              help="Train for so many steps: short for --set STAGE.train.steps=N.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; start anew where there is none.")
 @click.option("--init", type=options.PATH, metavar="CHECKPOINT", help="Start from the weights of an earlier run.")
 @click.option("--perceptual-weights", "perceptual", type=options.PATH, metavar="FILE",
@@ -56,7 +54,6 @@ def command(
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
     thgen train motion --data store --out runs/motion --resume
     thgen train generator --data takes --out runs/generator --resume
-    thgen train generator --data own_takes --out runs/own --init generator.safetensors --steps 300
     thgen train generator --data own_takes --out runs/own --init generator.safetensors --steps 300
     torchrun --nproc-per-node 2 -m thcli train motion --data store --out runs/motion
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypedDict
 
 from thcli.checkpoints import load_checkpoint
-from thcli.checkpoints import load_checkpoint
 from thcli.config import Config, load_config
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError, UsageError
@@ -55,31 +54,12 @@ def run(
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
     chosen = sized_as(init, stage, chosen)
-    chosen = sized_as(init, stage, chosen)
     running = _Running(device=world.device(device), resume=resume, init=init, world=world)
     if stage == "generator":
         from thcli.training.generator import train_generator
 
         return train_generator(data, out, chosen, progress, perceptual=perceptual, **running)
     return _network(stage, data, out, chosen, weights, progress, running)
-
-
-def sized_as(init: Path | None, stage: str, config: Config) -> Config:
-    """The configuration of a stage with the sizes of the network that it is to start from, if any.
-
-    Raises UsageError where the configuration asks for others, WeightsError where ``init`` is none of the stage.
-    """
-    if init is None:
-        return config
-    dims = load_checkpoint(init, "head_motion" if stage == "motion" else stage).header.dims
-    section = getattr(config, stage)
-    for name, asked in json.loads(json.dumps(dict(section.network))).items():
-        if name in dims and dims[name] != asked:
-            raise UsageError(
-                f"{init}: its network has {name} {dims[name]}, and {stage}.network.{name} asks for {asked}; "
-                "leave that setting out, or --init"
-            )
-    return dataclasses.replace(config, **{stage: dataclasses.replace(section, network={**section.network, **dims})})
 
 
 def sized_as(init: Path | None, stage: str, config: Config) -> Config:
