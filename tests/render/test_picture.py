@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
+from thcli.pyramid import blur
 from thcli.records import CROP_SIZE
 from thcli.render.attachment import MAP_SIZE, Attachment, prior_attachment
 from thcli.render.picture import BORDER, PictureRenderer
@@ -155,3 +156,18 @@ def test_faces_that_leave_the_picture(face_model, faces, shift):
     picture, windows = renderer.draw(faces.mesh(shift=shift), one(1, 0), one(1, 0), one(1, 0))
     assert picture.isfinite().all()
     assert all(window.image.isfinite().all() for window in windows)
+
+
+def test_squeezed_parts_of_large_pictures_are_not_blurred_more(face_model, faces):
+    """Of detail as fine as their pixels, as much is left where lids close."""
+    left, target = [], faces.mesh(blink=1.0)
+    for size in (256, 640):
+        grain = torch.rand(1, 3, size // 5, size // 5, generator=torch.Generator().manual_seed(3))
+        image = interpolate(grain, size=(size, size), mode="bicubic").clamp(0, 1)
+        renderer = PictureRenderer(image, faces.mesh(), face_model, ALL)
+        picture, windows = renderer.draw(target, one(1, 0), one(1, 0), one(1, 0))
+        shown, _ = whole(windows[1], picture)
+        lids = target[0, [*LEFT_EYE], :2] * size / CROP_SIZE
+        (x0, y0), (x1, y1) = lids.amin(0).int().tolist(), lids.amax(0).int().tolist()
+        left.append(float((shown - blur(shown, 4.0))[..., y0 : y1 + 1, x0 : x1 + 1].std() / image.std()))
+    assert 0.5 < left[0] <= left[1]
