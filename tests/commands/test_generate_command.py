@@ -207,6 +207,19 @@ def test_photo_becomes_a_video(thgen, folder, photo, speech):
     assert (made["frames"], made["size"], made["device"], made["options"]["seed"]) == (25, [256, 256], "cpu", 0)
 
 
+def test_a_larger_picture_than_the_clip_has(thgen, folder, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4", "--size", "512")
+    assert (said.code, said.out, said.new) == (0, "", ("out.mp4", "out.mp4.json"))
+    (noted,) = (line for line in said.err.splitlines() if "note" in line)
+    assert noted.startswith("thgen: note: --size 512: head and shoulders are ")
+    assert json.loads((folder / "out.mp4.json").read_text())["size"] == [512, 512]
+
+
+def test_a_size_for_a_whole_frame(thgen, photo, speech):
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--frame", "full", "--size", "512")
+    one_line(said, 2, "--size 512: --frame full has the clip's own size; leave out one of the two")
+
+
 def test_report_beside_the_video(thgen, folder, photo, speech):
     given = ("--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4")
     said = thgen("generate", *given, "--report", "out.html", "--progress", "json")

@@ -111,6 +111,14 @@ def test_the_whole_frame_is_measured_where_the_face_is(inputs, plain, tmp_path):
     assert data["curves"]["nod"][0] == pytest.approx(data["reference"]["range_degrees"]["nod"][0], abs=5)
 
 
+def test_a_larger_picture_is_measured_alike(inputs, plain, tmp_path):
+    data, _ = report_of(inputs, tmp_path, sound="second.wav", size="512")
+    assert data["made"]["size"] == [512, 512]
+    for figure in ("face_found", "opening_followed"):
+        assert data["figures"][figure]["value"] == pytest.approx(plain[0]["figures"][figure]["value"], abs=0.1)
+    assert data["curves"]["nod"][0] == pytest.approx(plain[0]["curves"]["nod"][0], abs=1)
+
+
 def test_a_report_that_fails_leaves_the_video_and_no_part_of_itself(inputs, tmp_path, monkeypatch):
     def broken(job, seen):
         raise KeyboardInterrupt
