@@ -21,7 +21,8 @@ def store(thgen, media, nodding) -> Path:
 
 def test_a_suite_is_drawn_measured_and_taken_up_again(thgen, store):
     call = ("evaluate", "--suite", store, "--drive", "landmarks", "--references", "1", "--seconds", "1",
-            "--metrics", "lmd,jitter", "--out", "tables", "--format", "csv", "--ablate", "warping")  # fmt: skip
+            "--metrics", "lmd,jitter", "--out", "tables", "--format", "csv", "--ablate", "warping",
+            "--renderer", "warp")  # fmt: skip
     said = thgen(*call)
     assert said.code == 0, said.err
     assert {"tables/table.md", "tables/results.json", "tables/results.jsonl"} <= set(said.new)
@@ -29,15 +30,15 @@ def test_a_suite_is_drawn_measured_and_taken_up_again(thgen, store):
     lines = said.out.splitlines()
     assert lines[0] == "clip,method,lmd,jitter"
     names = {line.split(",")[1] for line in lines[1:]}
-    assert names == {"real", "first frame", "nearest frame", "shuffled audio (K=1)", "warp (K=1)", "thgen (K=1)",
-                     "w/o warping (K=1)"}  # fmt: skip
-    assert "tables/table.md: 7 videos" in said.err
+    assert names == {"real", "first frame", "nearest frame", "shuffled audio (K=1)", "warp (K=1)",
+                     "geometric (K=1)", "thgen (K=1)", "w/o warping (K=1)"}  # fmt: skip
+    assert "tables/table.md: 8 videos" in said.err
     table = Path("tables/table.md").read_text()
     assert "thgen evaluate" in table and "--ablate warping" in table and "VoxCeleb2" in table
     assert json.loads(Path("tables/results.json").read_text())["options"]["ablate"] == ["warping"]
     again = thgen(*call)
     assert (again.code, again.out, again.new) == (0, said.out, ())
-    assert "7 of them from an earlier run" in again.err
+    assert "8 of them from an earlier run" in again.err
 
 
 SUITE = ("--suite", "store", "--drive", "landmarks", "--out", "tables")
@@ -54,6 +55,8 @@ SUITE = ("--suite", "store", "--drive", "landmarks", "--out", "tables")
         ((*SUITE, "--references", "1,many"), 2, "--references 1,many: expected numbers"),
         ((*SUITE, "--references", ","), 2, "--references: no number is given"),
         ((*SUITE, "--ablate", "hair"), 2, "--ablate hair: no such part"),
+        ((*SUITE, "--ablation-weights", "six"), 2, "--ablation-weights six: draws what --ablate names; add --ablate"),
+        ((*SUITE, "--ablate", "all", "--ablation-weights", "six"), 5, "six/full.safetensors: no such checkpoint"),
         ((*SUITE, "--metrics", "beauty"), 2, "--metrics beauty: no such metric"),
         ((*SUITE, "--split", "test"), 3, "no clip of split 'test', it has val"),
         ((*SUITE, "--clips", "nobody"), 2, "--clips nobody: no such clip"),
@@ -64,6 +67,8 @@ SUITE = ("--suite", "store", "--drive", "landmarks", "--out", "tables")
         ((*SUITE, "-o", "figures.csv"), 2, "--output cannot be used with --suite"),
         (("made.mp4", "real.mp4", "--drive", "audio"), 2, "--drive is for --suite DATA"),
         (("made.mp4", "real.mp4", "--ablate", "all"), 2, "--ablate is for --suite DATA"),
+        (("made.mp4", "real.mp4", "--ablation-weights", "six"), 2, "--ablation-weights is for --suite DATA"),
+        (("made.mp4", "real.mp4", "--renderer", "network"), 2, "--renderer is for --suite DATA"),
         # the tone of the clip does not go with its picture
         (("--suite", "store", "--drive", "audio", "--out", "tables"), 3, "av_lag is null"),
     ],
