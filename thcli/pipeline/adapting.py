@@ -77,7 +77,7 @@ def adapt(
     stage = _stage(reference, person, options, device, read_header(init).dims)
     tuned = fine_tune(stage, stage.config.train, init, device, advance)
     before, after = _shown(tuned.before), _shown(tuned.after)
-    if not tuned.step:
+    if not tuned.step or _error(after) >= _error(before):
         return Tailored(theta, Adapted(options.adapt, "original", before, after))
     network = cast(Generator, tuned.network)
     return Tailored(TorchGenerator(network, device), Adapted(options.adapt, "adapted", before, after))
@@ -148,6 +148,11 @@ def _check_length(reference: Path, frames: int) -> None:
             f"--adapt: {reference} has {frames} frames to learn from, expected {LEAST_FRAMES} or more "
             f"({LEAST_FRAMES / FPS:g} s); give a longer clip, or leave out --adapt"
         )
+
+
+def _error(figures: Mapping[str, float]) -> float:
+    """The score without sharpness: fine texture may be of no use that is in the wrong place."""
+    return figures["mouth"] / 64 - figures["ssim"]
 
 
 def _shown(figures: Mapping[str, float]) -> dict[str, float]:
