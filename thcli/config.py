@@ -145,7 +145,7 @@ class PictureAugment:
 
     gain, tint, offset, gamma: deviations of the light's strength (log), its colour (log), of what is added, and of the
         exponent (log)
-    zoom: smallest part of the side that is cut out and enlarged again
+    zoom: smallest part of the side that is cut out and enlarged again; with any, half of the views are mirrored
     occlusion: chance that a reference, or the matched image, is covered in part
     """
 

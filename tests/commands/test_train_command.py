@@ -9,6 +9,7 @@ from thcli.training import stages
 from thcli.training.loop import TrainResult
 from thgen_models.detection import DetectionDims, DetectionNetwork
 from thgen_models.expression import ExpressionDims, ExpressionLearner
+from thgen_models.generator import Generator, GeneratorDims
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
@@ -99,6 +100,68 @@ def test_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
     assert found == own if stage != "motion" else own < found < 2 * own  # and its discriminator
     total, *parts = map(int, re.findall(r"(\d+) MB", lines["memory"]))
     assert total == pytest.approx(sum(parts), abs=2) and parts[0] > 0 and parts[1] > 10
+
+
+def takes(folder, name="takes", splits=("train", "train", "val")):
+    """An index of takes, and the files it speaks of, of half a megabyte each."""
+    (folder / name).mkdir()
+    lines = []
+    for number, split in enumerate(splits):
+        file = f"{number}.0.safetensors"
+        (folder / name / file).write_bytes(bytes(1 << 19))
+        lines.append({"file": file, "subject": f"s{number}", "split": split, "frames": 16, "references": 4})
+    (folder / name / "takes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def planned(thgen, *options):
+    said = thgen("train", "generator", "--data", "takes", "--out", "run", "--device", "cpu", "--dry-run", *options)
+    assert (said.code, said.err, said.new) == (0, "", ())
+    lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    _, weights, step, data = map(int, re.findall(r"(\d+) MB", lines["memory"]))
+    return lines, int(lines["network"].split()[0]), weights, step, data
+
+
+def test_dry_run_of_theta_says_what_would_be_done(thgen, folder):
+    takes(folder)
+    lines, network, weights, step, data = planned(thgen)
+    assert lines["data"] == "2 takes of 2 subjects, 32 frames" and "1 MB takes" in lines["memory"]
+    assert network == sum(p.numel() for p in Generator(GeneratorDims()).parameters())
+    assert data == 1 and weights == pytest.approx(20 * network / (1 << 20), abs=1)
+    judged = planned(thgen, "--set", "generator.adversarial=0.1")
+    assert judged[1] > network and judged[3] > step
+    halved = planned(thgen, "--set", "generator.train.accumulate=2")
+    assert halved[1] == network and halved[3] == pytest.approx(step / 2, rel=0.05)
+    paper = planned(thgen, "--config", "paper", "--set", "generator.adversarial=0")
+    assert paper[1] == pytest.approx(124.3e6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--data", "gone"], 3, "gone: no takes.jsonl there, expected takes; make them with 'thgen preprocess takes'"),
+        (["--data", "store"], 3, "store: clips, expected takes; make takes of them with 'thgen preprocess takes store"),
+        (["--data", "held"], 3, "held: no takes of split train there"),
+        (["--data", "lost"], 3, "lost/1.0.safetensors: no such file, though the index lists it"),
+        (["--data", "takes", "--set", "generator.network.width=3"], 2, "unknown key 'width'"),
+        (["--data", "takes", "--set", "generator.train.accumulate=3"], 2, "batch_size 4: cannot be cut into 3 parts"),
+        (["--data", "takes", "--perceptual-weights", "gone"], 5, "gone: no such file; expected VGG19"),
+        (["--data", "takes", "--perceptual-weights", "takes/takes.jsonl"], 5, "neither safetensors nor ONNX"),
+    ],
+)
+def test_dry_run_of_theta_finds_mistakes(thgen, folder, arguments, code, message):
+    store(folder)
+    takes(folder)
+    takes(folder, "held", ("val",))
+    takes(folder, "lost")
+    (folder / "lost/1.0.safetensors").unlink()
+    said = thgen("train", "generator", *arguments, "--out", "run", "--dry-run")
+    assert (said.code, said.out, said.new) == (code, "", ())
+    assert message in said.err and said.err.count("\n") == 1
+
+
+def test_perceptual_weights_are_for_theta(thgen, folder):
+    said = thgen("train", "motion", "--data", "store", "--out", "run", "--perceptual-weights", "vgg.safetensors")
+    assert said.code == 2 and "--perceptual-weights is for 'train generator'." in said.err
 
 
 def test_memory_of_a_step_goes_with_the_batch(thgen, folder):

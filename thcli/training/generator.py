@@ -16,7 +16,7 @@ from thcli.config import Config, GeneratorConfig, make_dims
 from thcli.data.store import INDEX
 from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.errors import MediaError
-from thcli.records import Image
+from thcli.records import CROP_SIZE, Image
 from thcli.training import export
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
@@ -32,6 +32,10 @@ from thgen_models.generator import Frames, Generator, GeneratorDims
 LOOK_TAKES, LOOK_WINDOWS = 16, 2
 """At a look: held-out takes at most, and windows of each."""
 LOOK_REFERENCES = 8
+SHARP = 0.9
+"""Sharpness of the mouth, over the real one's, that is asked for."""
+MOUTH_SCALE = 64
+"""Error of the mouth, of 255, that counts in the score as much as an SSIM of 0."""
 SHOWN = 6
 """Of the held-out takes, in TensorBoard."""
 
@@ -155,6 +159,7 @@ class GeneratorStage:
         return losses
 
     def _losses(self, image: Tensor, warped: Sequence[Tensor], batch: GeneratorBatch) -> dict[str, Tensor]:
+        """Those by pictures alone; ``geometric`` is the pixel loss of y_geo, to be compared with."""
         config, real = self.config, batch.real
         weight = 1 + (config.mouth - 1) * batch.mouth + (config.eyes - 1) * batch.eyes
         likeness = ssim(image, real)
@@ -165,10 +170,9 @@ class GeneratorStage:
             "similarity": (inner * (1 - likeness)).sum() / inner.sum(),
             "detail": detail_error(image, real, weight),
             "temporal": temporal_error(image, real, weight, WINDOW),
-            "flow": torch.stack([weighted_error(x, real, weight) for x in warped]).mean()
-            if warped
-            else image.sum() * 0,
         }
+        if warped:
+            losses["flow"] = torch.stack([weighted_error(x, real, weight) for x in warped]).mean()
         total = sum((getattr(config, name) * loss for name, loss in losses.items()), start=image.new_zeros(()))
         with torch.no_grad():
             start = weighted_error(batch.frames.geometric, real, weight)
@@ -176,11 +180,12 @@ class GeneratorStage:
 
     @torch.no_grad()
     def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Means over the held-out takes. A picture that is soft pays for it in the score, or SSIM would choose it."""
         assert isinstance(network, Generator)
         rows = [self._measure(network, take) for take in self.held_out]
         figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        soft = max(0.0, 0.9 - figures["sharpness"])
-        return {**figures, "score": 1 - figures["ssim"] + figures["mouth"] / 64 + soft}
+        soft = max(0.0, SHARP - figures["sharpness"])
+        return {**figures, "score": 1 - figures["ssim"] + figures["mouth"] / MOUTH_SCALE + soft}
 
     def _measure(self, network: Generator, take: PackedTake) -> dict[str, float]:
         """Means over some frames: SSIM, mouth error (0..255), mouth's sharpness over the real one's; and y_geo's."""
@@ -197,7 +202,8 @@ class GeneratorStage:
         """Windows of a held-out take, and what the network makes of them, [F, 3, 256, 256]."""
         windows = np.linspace(0, len(take.landmarks) // WINDOW - 1, LOOK_WINDOWS).round().astype(int)
         random = np.random.default_rng(0)
-        batch = make_batch([take] * LOOK_WINDOWS, list(WINDOW * windows), LOOK_REFERENCES, 256, NO_CHANGE, random)
+        firsts = [WINDOW * int(window) for window in windows]
+        batch = make_batch([take] * LOOK_WINDOWS, firsts, LOOK_REFERENCES, CROP_SIZE, NO_CHANGE, random)
         batch = self._on_device(batch)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
             made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 SSIM_SIGMA, SSIM_WINDOW = 1.5, 11
 C1, C2 = 0.01**2, 0.03**2
+"""As of Wang et al. (2004), for pictures in 0..1."""
 DETAIL_WINDOW = 16
 """Pixels a side over which the detail of a picture is taken."""
 
@@ -45,10 +46,8 @@ def detail_error(picture: Tensor, real: Tensor, weight: Tensor) -> Tensor:
 
 def _detail(picture: Tensor) -> Tensor:
     """Root mean square of the Laplacian of the luminance, [B, 1, h, w]."""
-    grey = picture.mean(dim=1, keepdim=True)
-    kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
-    edges = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernel)
-    return (F.avg_pool2d(edges.square(), DETAIL_WINDOW, DETAIL_WINDOW // 2) + 1e-6).sqrt()
+    strength = F.avg_pool2d(_laplacian(picture).square(), DETAIL_WINDOW, DETAIL_WINDOW // 2)
+    return (strength + 1e-6).sqrt()  # or flat windows would have no gradient
 
 
 def temporal_error(picture: Tensor, real: Tensor, weight: Tensor, window: int) -> Tensor:
@@ -59,16 +58,22 @@ def temporal_error(picture: Tensor, real: Tensor, weight: Tensor, window: int) -
 
 def sharpness(picture: Tensor, weight: Tensor) -> Tensor:
     """Variance of the Laplacian of the luminance where the weight is above a half, [B]."""
-    grey = picture.mean(dim=1, keepdim=True)
-    kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
-    edges = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernel)
+    edges = _laplacian(picture)
     inside = (weight > 0.5).float()
     count = inside.sum(dim=(1, 2, 3)).clamp(min=1)
     mean = (inside * edges).sum(dim=(1, 2, 3)) / count
     return (inside * edges.square()).sum(dim=(1, 2, 3)) / count - mean.square()
 
 
+def _laplacian(picture: Tensor) -> Tensor:
+    """Of the luminance, [B, 1, H, W]."""
+    grey = picture.mean(dim=1, keepdim=True)
+    kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).view(1, 1, 3, 3)
+    return F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernel)
+
+
 def _smooth(x: Tensor) -> Tensor:
+    """Gaussian means, [B, C, H - 10, W - 10]."""
     steps = torch.arange(SSIM_WINDOW, device=x.device, dtype=x.dtype) - SSIM_WINDOW // 2
     bell = torch.exp(-0.5 * (steps / SSIM_SIGMA) ** 2)
     bell = (bell / bell.sum()).expand(x.shape[1], 1, 1, -1)
