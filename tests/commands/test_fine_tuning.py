@@ -1,0 +1,197 @@
+"""Θ fine-tuned to a person: ``thgen train generator --init … --steps N`` and ``thgen generate --adapt STEPS``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+
+import pytest
+
+from thcli.checkpoints import Header, read_header, save_checkpoint, sha256
+from thcli.config import load_config
+from thcli.data.takes import TakeMeta
+from thcli.training import stages
+from thcli.training.generator import GeneratorStage
+from thcli.training.loop import TrainResult
+from thgen_models.generator import Generator, GeneratorDims
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What ``stages.run`` was asked for."""
+    asked = {}
+
+    def run(stage, data, out, **options):
+        asked.update(options, stage=stage)
+        return TrainResult(out / "x.safetensors", 1, {})
+
+    monkeypatch.setattr(stages, "run", run)
+    return asked
+
+
+@pytest.mark.parametrize("stage", ["expression", "motion", "detection", "unprojection", "generator"])
+def test_steps_is_short_for_a_setting(thgen, ran, stage):
+    said = thgen("train", stage, "--data", "d", "--out", "r", "--set", f"{stage}.train.steps=9", "--steps", "7")
+    assert said.code == 0
+    assert getattr(load_config(None, ran["overrides"]), stage).train.steps == 7
+
+
+def test_without_steps_the_settings_hold(thgen, ran):
+    assert thgen("train", "motion", "--data", "d", "--out", "r").code == 0
+    assert ran["overrides"] == ()
+
+
+@pytest.mark.parametrize("stage", ["face-model", "mouth-interior"])
+def test_stages_without_steps_refuse_them(thgen, stage):
+    said = thgen("train", stage, "--data", "d", "--out", "r.safetensors", "--steps", "7")
+    assert (said.code, said.new) == (2, ())
+    assert f"train {stage}: has no steps; leave out --steps." in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("steps", ["0", "-3", "many"])
+def test_numbers_of_steps_that_are_none(thgen, steps):
+    said = thgen("train", "motion", "--data", "d", "--out", "r", "--steps", steps)
+    assert said.code == 2 and "'--steps'" in said.err
+
+
+@pytest.fixture
+def takes(folder):
+    """An index of takes of one subject, whose files are empty: enough to plan."""
+    (folder / "own").mkdir()
+    meta = TakeMeta("ada.0.safetensors", "ada", "train", 16, 4)
+    (folder / "own" / meta.file).touch()
+    (folder / "own/takes.jsonl").write_text(json.dumps(dataclasses.asdict(meta)) + "\n")
+    return "own"
+
+
+def test_the_network_has_the_sizes_of_the_checkpoint_it_starts_from(thgen, takes, theta_weights):
+    init = theta_weights / "generator.safetensors"
+    given = ("train", "generator", "--data", takes, "--out", "run", "--device", "cpu", "--init", init)
+    said = thgen(*given, "--steps", "9", "--dry-run")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    own = sum(p.numel() for p in Generator(GeneratorDims(**read_header(init).dims)).parameters())
+    assert f"network    {own} weights" in said.out and "steps      9, batches of " in said.out
+    same = thgen(*given, "--dry-run", "--set", "generator.network.widths=[8, 12, 16]")
+    assert same.code == 0 and f"network    {own} weights" in same.out
+    other = thgen(*given, "--dry-run", "--set", "generator.network.hidden=9")
+    assert (other.code, other.new) == (2, ())
+    assert other.err == (
+        f"thgen: error: {init}: its network has hidden 8, and generator.network.hidden asks for 9; "
+        "leave that setting out, or --init\n"
+    )
+
+
+def test_a_checkpoint_of_something_else(thgen, folder, takes):
+    save_checkpoint(folder / "other.safetensors", Header("expression", {}), {})
+    for dry in ([], ["--dry-run"]):
+        said = thgen("train", "generator", "--data", takes, "--out", "run", "--init", "other.safetensors", *dry)
+        assert (said.code, said.new) == (5, ())
+        assert said.err == (
+            "thgen: error: other.safetensors: a checkpoint of 'expression', expected one of 'generator'\n"
+        )
+
+
+def adapt(thgen, weights, reference, sound, *options):
+    """``thgen generate --adapt 2`` with Θ of the folder ``weights``."""
+    given = ("--renderer", "network", "--weights", weights, "--device", "cpu", "-o", "out.mp4")
+    return thgen("generate", "--ref", reference, "--audio", sound, "--adapt", "2", *given, *options)
+
+
+@pytest.fixture
+def photo(folder, portrait_png):
+    (folder / "photo.png").write_bytes(portrait_png.read_bytes())
+    return "photo.png"
+
+
+@pytest.fixture
+def speech(media):
+    return media("speech.wav", "-f", "lavfi", "-i", "sine=frequency=200:duration=0.2")
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_photo_has_nothing_to_learn_from(thgen, theta_weights, photo, speech, dry):
+    said = adapt(thgen, theta_weights, photo, speech, *dry)
+    assert (said.code, said.out, said.new) == (2, "", ())
+    assert said.err == (
+        "thgen: error: --adapt: photo.png is a photo, expected a clip to learn from; leave out --adapt\n"
+    )
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_clip_that_is_too_short(thgen, theta_weights, faceless_clip, speech, dry):
+    said = adapt(thgen, theta_weights, faceless_clip, speech, "--start", "0.52", *dry)
+    assert (said.code, said.out, said.new) == (2, "", ())
+    assert said.err == (
+        "thgen: error: --adapt: bars.mp4 has 37 frames to learn from, expected 50 or more (2 s); "
+        "give a longer clip, or leave out --adapt\n"
+    )
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_the_warp_has_nothing_to_adapt(thgen, photo, speech, dry):
+    given = ("--renderer", "warp", "--adapt", "60")
+    said = thgen("generate", "--ref", photo, "--audio", speech, *given, *dry)
+    assert (said.code, said.out, said.new) == (2, "", ())
+    assert said.err == (
+        "thgen: error: --adapt 60: is training for the network, and the renderer is warp; "
+        "give --renderer network, or leave out --adapt\n"
+    )
+
+
+def test_dry_run_says_so(thgen, theta_weights, faceless_clip, speech):
+    said = adapt(thgen, theta_weights, faceless_clip, speech, "--dry-run")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    assert said.out.splitlines()[-1].endswith("renderer network, adapted in 2 steps")
+
+
+@pytest.fixture
+def a_face(nodding, monkeypatch):
+    """A face that nods, in every clip."""
+    from thcli.faces import backends
+    from thcli.pipeline import person
+
+    monkeypatch.setattr(person, "cached_tracker", backends.cached_tracker)
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files."""
+    path = tmp_path / "temporary"
+    path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setenv("TMPDIR", str(path))
+    return path
+
+
+@pytest.mark.usefixtures("a_face")
+def test_a_video_by_the_adapted_network(thgen, folder, theta_weights, faceless_clip, speech, temporary):
+    said = adapt(thgen, theta_weights, faceless_clip, speech, "--references", "2", "--progress", "json")
+    assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json")), said.err
+    assert list(temporary.iterdir()) == []
+    lines = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
+    names = [line["stage"] for line in lines]
+    assert list(dict.fromkeys(names)) == ["listen", "track", "adapt", "move", "draw"]
+    assert [(line["done"], line["total"]) for line in lines if line["stage"] == "adapt"][-1] == (2, 2)
+    made = json.loads((folder / "out.mp4.json").read_text())
+    record = made["adapt"]
+    assert made["options"]["adapt"] == record["steps"] == 2 and "adapt" in made["seconds"]
+    assert (record["kept"] == "adapted") == (record["after"]["score"] < record["before"]["score"])
+    assert made["weights"]["generator.safetensors"] == sha256(theta_weights / "generator.safetensors")
+    told = f"adapted in 2 steps: on held-out frames mouth error {record['before']['mouth']:.1f}, "
+    assert said.err.splitlines()[-1].startswith(told if record["kept"] == "adapted" else "not adapted: 2 steps made ")
+
+
+@pytest.mark.usefixtures("a_face")
+@pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (MemoryError(), 6)])
+def test_broken_off_nothing_is_left(
+    thgen, theta_weights, faceless_clip, speech, temporary, monkeypatch, fault, code
+):  # fmt: skip
+    def broken(self, networks, batch):
+        raise fault
+
+    monkeypatch.setattr(GeneratorStage, "step", broken)
+    monkeypatch.setattr(GeneratorStage, "evaluate", lambda self, network: {"score": 1.0})
+    said = adapt(thgen, theta_weights, faceless_clip, speech, "--references", "1")
+    assert (said.code, said.out, said.new) == (code, "", ())
+    assert list(temporary.iterdir()) == [] and said.err.count("\n") == 1
