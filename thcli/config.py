@@ -164,7 +164,8 @@ class GeneratorConfig:
     train: a batch is of windows, of two frames each
     size: side that the pictures are brought to
     references: K, drawn by lot for every batch
-    held_out: subjects among those to train on that are kept apart, to choose the best network by
+    held_out: subjects among those to train on that are kept apart, to choose the best network by; of a single one a
+        fifth of its takes is
     mouth, eyes: what a pixel counts there beside 1 elsewhere
     pixel, similarity, detail, flow, temporal: weights of the losses, see ``training.generator_loss``
     adversarial, feature_matching: weights of Eq. 8's losses by discriminators; with adversarial 0 there are none

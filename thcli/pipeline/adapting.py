@@ -28,7 +28,7 @@ from thcli.pipeline.takes import draw_take
 from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack
 from thcli.synthesis.generator import CHECKPOINT, FrameGenerator, TorchGenerator
 from thcli.training.fine_tune import fine_tune
-from thcli.training.generator import GeneratorStage
+from thcli.training.generator import MOUTH_SCALE, GeneratorStage
 from thcli.training.generator_batch import NO_CHANGE
 from thgen_models.generator import Generator
 
@@ -152,7 +152,7 @@ def _check_length(reference: Path, frames: int) -> None:
 
 def _error(figures: Mapping[str, float]) -> float:
     """The score without sharpness: fine texture may be of no use that is in the wrong place."""
-    return figures["mouth"] / 64 - figures["ssim"]
+    return figures["mouth"] / MOUTH_SCALE - figures["ssim"]
 
 
 def _shown(figures: Mapping[str, float]) -> dict[str, float]:
