@@ -32,17 +32,19 @@ from pathlib import Path
 from thcli.training import stages
 from thcli.training.distributed import processes
 with processes() as world:
-    for run in sys.argv[3:]:
+    for run in sys.argv[4:]:
         stage, out, *overrides = run.split()
-        stages.run(stage, Path(sys.argv[1]), Path(sys.argv[2]) / out, config="tiny", overrides=overrides,
-                   device="cpu", world=world)
+        data = sys.argv[2 if stage == "generator" else 1]
+        stages.run(stage, Path(data), Path(sys.argv[3]) / out, config="tiny", overrides=overrides, device="cpu",
+                   world=world)
 """
-"""STORE OUT RUN…: train several stages, one after the other, in the same processes."""
+"""STORE TAKES OUT RUN…: train several stages, one after the other, in the same processes."""
 SAME = {
     "expression": ("expression.network.dropout=0", "expression.train.batch_size=4", "expression.train.clip_norm=0.1"),
     "motion": ("motion.train.batch_size=4",),
     "detection": ("detection.train.batch_size=4",),
     "unprojection": ("unprojection.train.batch_size=4",),
+    "generator": ("generator.train.batch_size=4", "generator.train.accumulate=2", "generator.adversarial=0.1"),
 }
 """Options under which a stage is the same in one process as in two: without chance inside its network."""
 DROPOUT = ("expression.network.dropout=0.35", "expression.train.batch_size=4")
@@ -96,20 +98,21 @@ def two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def both(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def both(store: Path, takes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same runs by ``one`` process and by ``two``, and one with dropout; two train Φ by the command."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("one", "two")}
     script = folders["two"] / "shared.py"
     script.write_text(SHARED)
     runs = [(stage, stage, given) for stage, given in SAME.items()] + [("expression", "dropout", DROPOUT)]
     in_python = [" ".join((stage, out, *given)) for stage, out, given in runs if stage != "motion"]
-    done = two(script, store, folders["two"], *in_python)
+    done = two(script, store, takes, folders["two"], *in_python)
     assert done.returncode == 0, done.stderr
     done = two("-m", "thcli", *command("motion", store, folders["two"] / "motion"))
     assert done.returncode == 0, done.stderr
     (folders["two"] / "said").write_text(done.stdout + done.stderr)
     for stage, out, given in runs:
-        stages.run(stage, store, folders["one"] / out, config="tiny", overrides=given, device="cpu")
+        data = takes if stage == "generator" else store
+        stages.run(stage, data, folders["one"] / out, config="tiny", overrides=given, device="cpu")
     return folders
 
 
