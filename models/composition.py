@@ -6,17 +6,20 @@ Departures from the paper:
 - After the sum of the three, and before the transposed convolution, comes one convolution that is added to it; else
   the decoder's layers would mix neighbours by the transposed convolutions alone.
 - The landmarks' convolutions are each a fixed one by channel, then the dynamic one of θ_S across channels.
+- The last layer paints at the resolution of the finest level, and what it painted is enlarged smoothly: with a
+  transposed convolution there, a network that was to be sharp learned to weave a pattern into lips and teeth.
 - With ``change`` the last layer paints the change of a given picture, and shares of others in it, and begins at none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from .blocks import activation, convolution, pixel_norm, pyramid, stem, up
+from .blocks import activation, convolution, pixel_norm, pyramid, resized, stem, up
 from .embedding import Attended
 from .spade import Spade, Theta, denormalise, dynamic_convolution, dynamic_spade
 
@@ -26,7 +29,7 @@ class CompositionDims:
     """Sizes of the composition.
 
     widths: channels of the N levels; level 0 is at 1 / stem of the picture, each further one at half the one before
-    stem: stride of the first layers, and enlargement by the last
+    stem: stride of the first layers, and enlargement of what the last one paints
     kernel: of the fixed SPADE blocks' convolutions
     images: channels of each image that guides the decoder, the projected one φ_ỹ and the matched one φ_y_ts
     out: channels that are painted, a picture and what else may be
@@ -64,14 +67,14 @@ class LandmarkEncoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of G: SPADE blocks side by side, their sum, a transposed convolution."""
+    """One layer of G: SPADE blocks side by side, their sum, and ``up`` of it, but for the last a transposed convolution."""
 
-    def __init__(self, channels: int, out: int, factor: int, images: int, kernel: int) -> None:
+    def __init__(self, channels: int, up: nn.Module, images: int, kernel: int) -> None:
         super().__init__()
         self.spade = nn.ModuleList(Spade(channels, kernel) for _ in range(images))
         self.activation = activation()
         self.mix = convolution(channels, channels)
-        self.up = up(channels, out, factor)
+        self.up = up
 
     def forward(self, x: Tensor, theta: Theta, landmarks: Tensor, images: list[Tensor]) -> Tensor:
         """x, landmarks, images: features [B, C, H, W] of the layer's level."""
@@ -88,10 +91,10 @@ class Composition(nn.Module):
         self.change = dims.change
         self.landmarks = LandmarkEncoder(dims.widths, dims.stem)
         self.images = nn.ModuleList(pyramid(channels, dims.widths, dims.stem) for channels in dims.images)
-        out = (dims.out, *dims.widths[:-1])
+        ups = [convolution(dims.widths[0], dims.out), *(up(b, a) for a, b in pairwise(dims.widths))]
         layers = [
-            Layer(channels, out[i], dims.stem if i == 0 else 2, len(dims.images), dims.kernel)
-            for i, channels in enumerate(dims.widths)
+            Layer(channels, above, len(dims.images), dims.kernel)
+            for channels, above in zip(dims.widths, ups, strict=True)
         ]
         if dims.change:
             for parameter in layers[0].up.parameters():
@@ -108,6 +111,7 @@ class Composition(nn.Module):
         x = attended.appearance
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
+        x = resized(x, (target_map.shape[-2], target_map.shape[-1]))
         # a change of 2 takes black to white
         picture = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
         return torch.cat([picture, x[:, 3:]], dim=1)

@@ -169,9 +169,14 @@ class Generator(nn.Module):
         return self(frames, embedding.repeat(len(frames.target_map) // len(images)))
 
     def from_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """``from_references`` of the fields of ``Frames``, images and maps; gives the picture and the warped images."""
+        """``from_references`` of the fields of ``Frames``, images and maps, for training.
+
+        Gives the picture, the same without the change (with ``floor``), the shares, and the warped images.
+        """
         made = self.from_references(Frames(*tensors[:5]), *tensors[5:])
-        return made.image, *(warped.image for warped in (made.projected, made.matched) if warped is not None)
+        kept = made.image - made.change if self.dims.floor else made.image
+        warped = (warped.image for warped in (made.projected, made.matched) if warped is not None)
+        return made.image, kept, made.shares, *warped
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
         """Pictures of target frames; the embedding's B is that of the frames, or 1."""
@@ -229,47 +234,20 @@ def layered(geometric: Tensor, images: list[Tensor], shares: Tensor, change: Ten
     return picture
 
 
-@dataclass(frozen=True)
-class Painted:
-    """What Θ does to the pictures that it is given; what it does at one size can be done to them at another.
-
-    ŷ_t is ``layered(y_geo, [ỹ_t and y_ts, pulled through their flows by flow.warp], shares, change)``, cut off.
-
-    picture: ŷ_t, [B, 3, H, W] float32 in -1..1
-    change: [B, 3, H, W] float32
-    shares: of the projected and of the matched image, [B, 2, H, W] float32
-    projected_flow, matched_flow: [B, 2, H, W] float32, as of ``Warped``
-    """
-
-    picture: Tensor
-    change: Tensor
-    shares: Tensor
-    projected_flow: Tensor
-    matched_flow: Tensor
-
-
 class FrameNetwork(nn.Module):
-    """Θ without ``embed``, from tensors to tensors, as it is exported; see ``Painted``.
+    """Θ without ``embed``, from tensors to a tensor, as it is exported; the picture is cut off at -1..1.
 
     Inputs are the fields of ``Frames`` and then of ``Embedding``, in order; the embedding is one person's, B = 1.
-    Outputs are those of ``Painted``. A network that lacks a module gives all it does as a change.
     """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
-        dims = generator.dims
-        self.in_shares = dims.three_d and dims.nonlinear_composition and dims.warping and dims.floor
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Tensors [B, …] as above."""
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """ŷ_t, [B, 3, H, W] float32 in -1..1."""
         frames, embedding = Frames(*tensors[:5]), Embedding(*tensors[5:])
-        made = self.generator(frames, embedding)
-        picture = made.image.clamp(-1, 1)
-        if self.in_shares and made.projected is not None and made.matched is not None:
-            return picture, made.change, made.shares, made.projected.flow, made.matched.flow
-        nothing = torch.zeros_like(picture[:, :2])
-        return picture, picture - frames.geometric, nothing, nothing, nothing
+        return self.generator(frames, embedding).image.clamp(-1, 1)
 
 
 class EmbeddingNetwork(nn.Module):

@@ -153,7 +153,7 @@ class PictureAugment:
     tint: float = 0.08
     offset: float = 0.1
     gamma: float = 0.2
-    zoom: float = 0.75
+    zoom: float = 0.5
     occlusion: float = 0.2
 
 
@@ -162,12 +162,12 @@ class GeneratorConfig:
     """Training of Θ, the generative network (§3.4); ``network`` overrides fields of its ``Dims``.
 
     train: a batch is of windows, of two frames each
-    size: side that the pictures are brought to
+    size: side that the pictures are brought to; with a zoom of 0.5 they are seen as fine as they are at 256, in parts
     references: K, drawn by lot for every batch
     held_out: subjects among those to train on that are kept apart, to choose the best network by; of a single one a
         fifth of its takes is
     mouth, eyes: what a pixel counts there beside 1 elsewhere
-    pixel, similarity, detail, flow, temporal: weights of the losses, see ``training.generator_loss``
+    pixel, similarity, detail, roughness, flow, temporal: weights of the losses, see ``training.generator_loss``
     adversarial, feature_matching: weights of Eq. 8's losses by discriminators; with adversarial 0 there are none
     discriminator: overrides fields of their ``DiscriminatorDims``
     perceptual: weight of the perceptual loss, where weights of a network for it are given
@@ -175,18 +175,19 @@ class GeneratorConfig:
     """
 
     train: TrainOptions = TrainOptions(
-        steps=6000, warmup=100, batch_size=4, lr=1e-3, val_every=500, ema=0.998, bf16=True
+        steps=3600, warmup=100, batch_size=8, lr=1.5e-3, val_every=300, ema=0.998, bf16=True
     )
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: PictureAugment = PictureAugment()
-    size: int = 256
+    size: int = 128
     references: tuple[int, ...] = (1, 2, 4, 8)
     held_out: int = 10
-    mouth: float = 6.0
-    eyes: float = 3.0
+    mouth: float = 10.0
+    eyes: float = 4.0
     pixel: float = 1.0
-    similarity: float = 0.5
+    similarity: float = 1.0
     detail: float = 0.5
+    roughness: float = 0.05
     flow: float = 0.1
     temporal: float = 0.5
     adversarial: float = 0.0

@@ -133,6 +133,7 @@ def _config(options: GenerateOptions, device: str, dims: Mapping[str, object]) -
         steps=steps,
         warmup=min(10, steps),
         batch_size=BATCH,
+        accumulate=BATCH,  # the same in less memory
         lr=LEARNING_RATE,
         val_every=-(-steps // LOOKS),
         ema=GeneratorConfig().train.ema,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68
+from thcli.faces.crop import crop_frames
 from thcli.pipeline.matching import Shares
 from thcli.pipeline.person import Person
 from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, blend
 from thcli.pipeline.target import Target
 from thcli.records import CROP_SIZE, Float, Image
 from thcli.render.landmark_maps import draw_landmarks
-from thcli.synthesis.generator import FrameGenerator, paint, resized
+from thcli.synthesis.generator import FrameGenerator, resized
 from thcli.synthesis.paste import Paster, head_mask, soft_border
 from thgen_models.generator import Frames
 
@@ -40,7 +42,7 @@ def draw_frames(
     sketcher = Sketcher(person, device, drawing)
     paster = Paster(person.frames, person.scene) if full else None
     shares = drawing.match(person, target)
-    painter = None if theta is None else _Painter(theta, person, target, sketcher)
+    painter = None if theta is None else _Painter(theta, person, target, sketcher, device)
     step = min(CHUNK, max(1, CHUNK_PIXELS // sketcher.pixels))
     frames = len(target.pose)
     for first in range(0, frames, step):
@@ -52,55 +54,55 @@ def draw_frames(
 
 
 class _Painter:
-    """Θ over the geometric path's pictures of one person; what it is to know of them is found out here, once."""
+    """Θ over the geometric path's pictures of one person; what it is to know of them is found out here, once.
 
-    def __init__(self, theta: FrameGenerator, person: Person, target: Target, sketcher: Sketcher) -> None:
-        self.theta, self.sketcher, device = theta, sketcher, sketcher.references.device
+    Whatever is drawn, Θ sees and makes a picture of the crop at 256². What it changes there is laid on larger pictures.
+    Their finer detail is that of the warped reference: the same shares of warped images as at 256², taken at full size,
+    left half of it, for ỹ_t is a blend.
+    """
+
+    def __init__(self, theta: FrameGenerator, person: Person, target: Target, sketcher: Sketcher, device: str) -> None:
+        self.theta, self.person, self.sketcher = theta, person, sketcher
+        self.small = sketcher
+        if person.scene != person.box or person.crops.shape[1] != CROP_SIZE:
+            crops = crop_frames(person.frames, person.box)
+            self.small = Sketcher(replace(person, crops=crops, scene=person.box), device, sketcher.drawing)
         self.blended = blend(person, target)
-        self.part = None if person.scene == person.box else _part(person)
-        self.border = soft_border(person.box, person.scene).to(device)
-        self.images = _seen(self._crop(sketcher.references))
+        self.images = self.small.references * 2 - 1
         self.maps = self._maps(person.track.landmarks[person.chosen])
         self.embedding = theta.embed(self.images, self.maps)
+        self.border = soft_border(person.box, person.scene).to(self.images.device)
 
     @torch.inference_mode()
     def draw(self, mesh: Float, shares: Shares, chunk: slice) -> Tensor:
         """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from shares of the same frames."""
         pair = (shares, self.blended.part(chunk))
-        scene, projected = self.sketcher.draw_each(torch.from_numpy(mesh), pair)
-        geometric, projected = self._crop(scene), self._crop(projected)
+        geometric, projected = self.small.draw_each(torch.from_numpy(mesh), pair)
         matched = torch.from_numpy(shares.base.argmax(axis=1)).to(geometric.device)
         frames = Frames(
-            geometric=_seen(geometric),
-            projected=_seen(projected),
+            geometric=geometric * 2 - 1,
+            projected=projected * 2 - 1,
             matched=self.images[matched],
             matched_map=self.maps[matched],
             target_map=self._maps(mesh[:, LANDMARKS_68]),
         )
-        painted = self.theta.draw(frames, self.embedding)
-        picture = paint(painted, geometric, projected, self._crop(self.sketcher.references)[matched])
-        if self.part is None:
+        picture = (self.theta.draw(frames, self.embedding) + 1) / 2
+        if self.small is self.sketcher:
             return picture
-        mask = resized(head_mask(self.sketcher.attached(torch.from_numpy(mesh), shares)), scene.shape[-1])
-        geometric += self._crop(mask) * self.border * (picture - geometric)
-        return scene
+        return self._laid_on(picture - geometric, torch.from_numpy(mesh), shares)
 
-    def _crop(self, scenes: Tensor) -> Tensor:
-        """The crop's part of pictures of the scene, a view of them."""
-        return scenes if self.part is None else scenes[..., self.part[0], self.part[1]]
+    def _laid_on(self, change: Tensor, mesh: Tensor, shares: Shares) -> Tensor:
+        """The scene, larger than 256² or more than the crop, with a change [B, 3, 256, 256] of the crop in it."""
+        scene, box = self.sketcher.draw(mesh, shares), self.person.box
+        if self.person.scene == box:
+            return (scene + resized(change, scene.shape[-1])).clamp(0, 1)
+        top, left = box.y0 - self.person.scene.y0, box.x0 - self.person.scene.x0
+        crop = (..., slice(top, top + box.side), slice(left, left + box.side))
+        mask = resized(head_mask(self.sketcher.attached(mesh, shares)), scene.shape[-1])
+        scene[crop] += mask[crop] * self.border * resized(change, box.side)
+        return scene.clamp(0, 1)
 
     def _maps(self, landmarks: Float) -> Tensor:
         """Landmarks [B, 68, 3], px of the crop, as Θ sees them: [B, 1, 256, 256]."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
         return drawn.to(self.sketcher.references.device)
-
-
-def _part(person: Person) -> tuple[slice, slice]:
-    """Rows and columns of the crop in the scene."""
-    top, left = person.box.y0 - person.scene.y0, person.box.x0 - person.scene.x0
-    return slice(top, top + person.box.side), slice(left, left + person.box.side)
-
-
-def _seen(pictures: Tensor) -> Tensor:
-    """Pictures [B, 3, S, S] in 0..1 as Θ sees them: [B, 3, 256, 256] in -1..1."""
-    return resized(pictures, CROP_SIZE) * 2 - 1

@@ -52,7 +52,7 @@ class Sketcher:
     """
 
     def __init__(self, person: Person, device: str, drawing: Drawing = AS_GENERATED) -> None:
-        self.person = person
+        self.person, self.drawing = person, drawing
         images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float().div_(255)
         meshes = torch.from_numpy(person.in_scene(person.track.mesh[person.chosen]))
         attachment = learn_attachment(images, meshes, torch.from_numpy(person.model.faces).long(), prior_attachment())

@@ -15,7 +15,7 @@ from thcli.records import CROP_SIZE
 from thcli.suite.ablation import ABLATED, Ablation, draw_by
 from thcli.synthesis.generator import FrameGenerator, TorchGenerator, resized
 from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames, Painted
+from thgen_models.generator import Frames
 
 MODULES = {
     "3d-aware": "three_d",
@@ -56,11 +56,10 @@ class AtSize:
         """See ``FrameGenerator.embed``."""
         return self.theta.embed(resized(images, self.size), resized(maps, self.size))
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.draw``; the picture is enlarged."""
         small = Frames(*(resized(getattr(frames, field.name), self.size) for field in fields(Frames)))
-        painted = self.theta.draw(small, embedding)
-        return Painted(*(resized(getattr(painted, field.name), CROP_SIZE) for field in fields(Painted)))
+        return resized(self.theta.draw(small, embedding), CROP_SIZE)
 
 
 def _ablation(path: Path, title: str, header: Header, device: str) -> Ablation:

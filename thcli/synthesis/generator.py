@@ -19,13 +19,14 @@ from thcli.checkpoints import find_weights, load_checkpoint, load_weights, verif
 from thcli.config import make_dims
 from thcli.errors import WeightsError
 from thgen_models.embedding import Embedding
-from thgen_models.flow import warp
-from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims, Painted, layered
+from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims
 
 if TYPE_CHECKING:
     import onnxruntime
 
 CHECKPOINT, FRAMES, EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
+PICTURE = "picture"
+"""What the exported network gives."""
 
 
 class FrameGenerator(Protocol):
@@ -36,8 +37,8 @@ class FrameGenerator(Protocol):
         """What is to be known of a person, once a job: K references [K, 3, 256, 256] float32 in -1..1 and their
         landmark maps [K, 1, 256, 256] float32 in 0..1."""
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
-        """Frames [B, …] of the person; any B."""
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
+        """Pictures [B, 3, 256, 256] float32 in -1..1 of frames [B, …] of the person; any B."""
 
 
 def find_generator(weights: Path | None = None, device: str = "cpu") -> tuple[Path, ...]:
@@ -83,40 +84,28 @@ class TorchGenerator:
         return Embedding(*self._embedding(images[None], maps[None]))
 
     @torch.inference_mode()
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.draw``."""
         # else cuDNN may choose algorithms whose sums come in another order every time
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            return Painted(*self._frames(*_tensors(frames), *embedding.tensors()))
+            picture: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
+            return picture
 
 
 class OnnxGenerator:
     """Θ in ONNX Runtime, on the CPU, from the files that ``thcli.training.export.export_generator`` writes."""
 
     def __init__(self, frames: Path, embedding: Path) -> None:
-        self._frames = _session(frames, [*_names(Frames), *_names(Embedding)], _names(Painted))
+        self._frames = _session(frames, [*_names(Frames), *_names(Embedding)], [PICTURE])
         self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         """See ``FrameGenerator.embed``."""
         return Embedding(*_run(self._embedding, [images[None], maps[None]]))
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.draw``."""
-        return Painted(*_run(self._frames, [*_tensors(frames), *embedding.tensors()]))
-
-
-def paint(painted: Painted, geometric: Tensor, projected: Tensor, matched: Tensor) -> Tensor:
-    """What Θ does, done to pictures [B, 3, S, S] float32 in 0..1 of any size S; returns such.
-
-    Change, shares and flows are brought to that size; the pictures keep their detail. At Θ's own it is its picture.
-    """
-    size = geometric.shape[-1]
-    if size == painted.picture.shape[-1]:
-        return (painted.picture + 1) / 2
-    flows = (painted.projected_flow, painted.matched_flow)
-    images = [warp(image, resized(flow, size)) for image, flow in zip((projected, matched), flows, strict=True)]
-    return layered(geometric, images, resized(painted.shares, size), resized(painted.change, size) / 2).clamp(0, 1)
+        return _run(self._frames, [*_tensors(frames), *embedding.tensors()])[0]
 
 
 def resized(pictures: Tensor, size: int) -> Tensor:

@@ -20,7 +20,7 @@ from thcli.errors import UsageError
 from thcli.records import CROP_SIZE
 from thcli.training.loop import TrainResult
 from thgen_models.embedding import Embedding
-from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, Painted
+from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
 Network = TypeVar("Network", bound=nn.Module)
 MOST = 1024
@@ -81,7 +81,7 @@ def export_generator(network: Generator, folder: Path) -> None:
         FrameNetwork(network),
         dict(zip([*_names(Frames), *_names(Embedding)], [*pictures, *embedding], strict=True)),
         [*[{0: batch}] * 5, *[{1: references}] * 3, *[{}] * 2],
-        _names(Painted),
+        ["picture"],
         folder / "generator.onnx",
     )
 

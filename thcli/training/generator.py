@@ -21,7 +21,7 @@ from thcli.training import export
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
-from thcli.training.generator_loss import detail_error, sharpness, ssim, temporal_error, weighted_error
+from thcli.training.generator_loss import detail_error, roughness, sharpness, ssim, temporal_error, weighted_error
 from thcli.training.held_out import hold_out
 from thcli.training.loop import Networks, Progress, TrainResult, train
 from thcli.training.perceptual import Perceptual, load_perceptual
@@ -144,9 +144,9 @@ class GeneratorStage:
     def step(self, networks: Networks, batch: GeneratorBatch) -> dict[str, Tensor]:
         assert isinstance(networks.network, Generator)
         inputs = [getattr(batch.frames, field.name) for field in fields(Frames)]
-        image, *warped = networks.network.from_tensors(*inputs, batch.references, batch.maps)
+        image, kept, shares, *warped = networks.network.from_tensors(*inputs, batch.references, batch.maps)
         with torch.autocast(torch.device(self.device).type, enabled=False):  # differences of squares need all digits
-            losses = self._losses(image, warped, batch)
+            losses = self._losses(image, kept, shares, warped, batch)
         if networks.critic is not None:
             judged = networks.critic(image, batch.real, batch.frames.target_map)
             fooled, matched, losses["critic"] = (rows.mean() for rows in judged)
@@ -158,7 +158,9 @@ class GeneratorStage:
             losses["total"] = losses["total"] + self.config.perceptual * losses["perceptual"]
         return losses
 
-    def _losses(self, image: Tensor, warped: Sequence[Tensor], batch: GeneratorBatch) -> dict[str, Tensor]:
+    def _losses(
+        self, image: Tensor, kept: Tensor, shares: Tensor, warped: Sequence[Tensor], batch: GeneratorBatch
+    ) -> dict[str, Tensor]:
         """Those by pictures alone; ``geometric`` is the pixel loss of y_geo, to be compared with."""
         config, real = self.config, batch.real
         weight = 1 + (config.mouth - 1) * batch.mouth + (config.eyes - 1) * batch.eyes
@@ -168,7 +170,8 @@ class GeneratorStage:
         losses = {
             "pixel": weighted_error(image, real, weight),
             "similarity": (inner * (1 - likeness)).sum() / inner.sum(),
-            "detail": detail_error(image, real, weight),
+            "detail": detail_error(kept, real, weight),
+            "roughness": roughness(shares),
             "temporal": temporal_error(image, real, weight, WINDOW),
         }
         if warped:

@@ -37,7 +37,8 @@ def detail_error(picture: Tensor, real: Tensor, weight: Tensor) -> Tensor:
     """How far the strength of fine detail, over small windows, is from the real picture's.
 
     Errors of pixels are least for a picture that is soft wherever it is not sure; this one is not: it asks for
-    as much detail as there is, wherever that lies to the pixel.
+    as much detail as there is, wherever that lies to the pixel. It is for pictures put together from photographs:
+    what a network paints would be a pattern that has detail, and shows nothing.
     """
     made, true = (_detail(x) for x in (picture, real))
     weight = F.avg_pool2d(weight, DETAIL_WINDOW, DETAIL_WINDOW // 2)
@@ -48,6 +49,13 @@ def _detail(picture: Tensor) -> Tensor:
     """Root mean square of the Laplacian of the luminance, [B, 1, h, w]."""
     strength = F.avg_pool2d(_laplacian(picture).square(), DETAIL_WINDOW, DETAIL_WINDOW // 2)
     return (strength + 1e-6).sqrt()  # or flat windows would have no gradient
+
+
+def roughness(shares: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours, of shares [B, N, H, W]; 0 of none."""
+    if not shares.shape[1]:
+        return shares.sum()
+    return shares.diff(dim=-1).abs().mean() + shares.diff(dim=-2).abs().mean()
 
 
 def temporal_error(picture: Tensor, real: Tensor, weight: Tensor, window: int) -> Tensor:
