@@ -67,7 +67,7 @@ class LandmarkEncoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of G: SPADE blocks side by side, their sum, and ``up`` of it, but for the last a transposed convolution."""
+    """One layer of G: SPADE blocks side by side, their sum, and ``up``, mostly a transposed convolution."""
 
     def __init__(self, channels: int, up: nn.Module, images: int, kernel: int) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two
 ..                    lite    paper
 ====================  ======  ======
 parameters, millions  2.34    124.3
-GFLOP a frame         2.38    97.5
+GFLOP a frame         2.35    97.5
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 

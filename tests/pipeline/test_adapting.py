@@ -73,7 +73,7 @@ def drawn(theta: FrameGenerator) -> np.ndarray:
     images = torch.rand(4, 3, 64, 64, generator=random) * 2 - 1
     maps = torch.rand(4, 1, 64, 64, generator=random)
     frames = Frames(images[:1], images[1:2], images[2:3], maps[:1], maps[1:2])
-    return theta.draw(frames, theta.embed(images[2:], maps[2:])).picture.numpy()
+    return theta.draw(frames, theta.embed(images[2:], maps[2:])).numpy()
 
 
 @pytest.fixture(scope="module")

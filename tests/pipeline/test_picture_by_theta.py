@@ -25,7 +25,7 @@ from thcli.render.landmark_maps import draw_landmarks
 from thcli.rotations import apply_pose, placement
 from thcli.synthesis.generator import FrameGenerator, TorchGenerator, load_generator
 from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames, Generator, GeneratorDims, Painted
+from thgen_models.generator import Frames, Generator, GeneratorDims
 
 FRAMES, SCALE = 9, 1 / 56
 BOX = CropBox(12, 4, 300)
@@ -82,7 +82,7 @@ class Watched:
         self.embedded.append((images, maps))
         return self.theta.embed(images, maps)
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
         self.frames.append(frames)
         return self.theta.draw(frames, embedding)
 

@@ -22,7 +22,7 @@ from thcli.pipeline.target import Tracked
 from thcli.records import Clip, FaceTrack
 from thcli.rotations import apply_pose, placement
 from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames, Painted
+from thgen_models.generator import Frames
 
 SCALE = 1 / 56
 FRAME = (420, 500)
@@ -60,10 +60,9 @@ class Lamp:
         assert images.shape[-1] == maps.shape[-1] == 256
         return Embedding(*[torch.zeros(1)] * 5)
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Painted:
-        change = torch.full_like(frames.geometric, 40 / 255)
-        nothing = torch.zeros_like(change[:, :2])
-        return Painted((frames.geometric + change).clamp(-1, 1), change, nothing, nothing, nothing)
+    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
+        assert frames.geometric.shape[-1] == frames.projected.shape[-1] == frames.matched.shape[-1] == 256
+        return frames.geometric + 40 / 255
 
 
 @pytest.mark.parametrize(
@@ -115,6 +114,22 @@ def test_what_a_network_does_at_256_is_done_to_larger_pictures():
         somebody = person(size=size)
         warp, made = drawn(somebody), drawn(somebody, theta=Lamp())
         assert np.abs(made - np.minimum(warp + 20, 255)).max() <= 1
+
+
+def test_detail_that_a_network_does_not_see_stays():
+    """One that leaves nothing but one grey takes away what a picture of 256² has, and no more."""
+
+    class Fog(Lamp):
+        def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
+            return torch.zeros_like(frames.geometric)
+
+    somebody = person(size="512")
+    warp, made = drawn(somebody), drawn(somebody, theta=Fog())
+    inside = np.s_[:, 40:-40, 40:-40]
+    left, before = (np.abs(np.diff(frames[inside], n=2, axis=2)).mean() for frames in (made, warp))
+    assert 0.2 * before < left < before
+    blurred = torch.nn.functional.avg_pool2d(torch.from_numpy(made).permute(0, 3, 1, 2).float(), 8)
+    assert (blurred[..., 5:-5, 5:-5] - 127.5).abs().mean() < 6
 
 
 def test_a_network_changes_the_head_in_a_whole_frame_and_not_the_rest():

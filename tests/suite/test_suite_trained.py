@@ -20,7 +20,7 @@ from thcli.suite.options import ABLATIONS, SuiteOptions
 from thcli.suite.trained import LACKS, AtSize, trained_ablations
 from thcli.synthesis.generator import TorchGenerator
 from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames, Generator, GeneratorDims, Painted
+from thgen_models.generator import Frames, Generator, GeneratorDims
 
 TINY = GeneratorDims(
     widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1, flow_residuals=1,
@@ -101,19 +101,19 @@ def test_a_network_sees_pictures_at_its_own_size():
             self.seen += [images, maps]
             return "embedding"
 
-        def draw(self, frames: Frames, embedding: Embedding) -> Painted:
+        def draw(self, frames: Frames, embedding: Embedding) -> torch.Tensor:
             assert embedding == "embedding"
             self.seen += vars(frames).values()
-            return Painted(frames.geometric, *[frames.geometric] * 4)
+            return frames.geometric
 
     watched = Watched()
     small = AtSize(watched, 64)
     ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).contiguous()
     frames = Frames(ramp, ramp, ramp, ramp[:, :1], ramp[:, :1])
-    painted = small.draw(frames, small.embed(ramp, ramp[:, :1]))
+    picture = small.draw(frames, small.embed(ramp, ramp[:, :1]))
     assert {one.shape[-2:] for one in watched.seen} == {(64, 64)} and len(watched.seen) == 7
-    assert painted.picture.shape == (1, 3, 256, 256)
-    assert (painted.picture - ramp).abs().max() < 0.03
+    assert picture.shape == (1, 3, 256, 256)
+    assert (picture - ramp).abs().max() < 0.03
 
 
 @pytest.mark.parametrize(

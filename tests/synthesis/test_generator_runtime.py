@@ -1,4 +1,4 @@
-"""Θ at work: the two ways to run it, where they look for its files, and what is done at other sizes."""
+"""Θ at work: the two ways to run it, and where they look for its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,10 +18,9 @@ from thcli import checkpoints
 from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
 from thcli.config import make_dims
 from thcli.errors import WeightsError
-from thcli.synthesis.generator import OnnxGenerator, TorchGenerator, find_generator, load_generator, paint
+from thcli.synthesis.generator import OnnxGenerator, TorchGenerator, find_generator, load_generator
 from thcli.training.export import export_generator
-from thgen_models.flow import warp
-from thgen_models.generator import Frames, Generator, GeneratorDims, Painted, layered
+from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, of pictures in -1..1."""
@@ -79,21 +77,20 @@ def test_onnx_runtime_and_pytorch_draw_the_same(weights: Path, given: Given, bat
         drawn.append(theta.draw(frames, embeddings[-1]))
     for one, other in zip(*(embedding.tensors() for embedding in embeddings), strict=True):
         assert one.shape == other.shape and (one - other).abs().max() < 1e-3
-    for field in dataclasses.fields(Painted):
-        one, other = (getattr(painted, field.name) for painted in drawn)
-        assert one.shape == other.shape == (batch, 3 if field.name in ("picture", "change") else 2, 256, 256)
-        assert (one - other).abs().max() <= LEVEL / 2
-    assert (drawn[0].picture - frames.geometric).abs().max() > 10 * LEVEL
+    one, other = drawn
+    assert one.shape == other.shape == (batch, 3, 256, 256)
+    assert (one - other).abs().max() <= LEVEL / 2
+    assert (one - frames.geometric).abs().max() > 10 * LEVEL
 
 
 def test_a_frame_comes_out_the_same_alone(weights: Path, given: Given) -> None:
     images, maps, frames = given(3, 2)
     for theta in onnx_and_torch(weights):
         embedding = theta.embed(images, maps)
-        together = theta.draw(frames, embedding).picture
+        together = theta.draw(frames, embedding)
         last = Frames(*(getattr(frames, field.name)[2:] for field in dataclasses.fields(Frames)))
-        assert (theta.draw(last, embedding).picture - together[2:]).abs().max() <= LEVEL / 2
-        assert theta.draw(frames, embedding).picture.numpy().tobytes() == together.numpy().tobytes()
+        assert (theta.draw(last, embedding) - together[2:]).abs().max() <= LEVEL / 2
+        assert theta.draw(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
 
 
 def test_where_it_runs(weights: Path, theta_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,63 +149,18 @@ def test_a_checkpoint_of_another_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [{}, {"warping": False}, {"three_d": False}, {"nonlinear_composition": False}])
-def test_the_picture_is_what_its_parts_say(theta_weights: Path, given: Given, without: dict[str, bool]) -> None:
+def test_the_picture_is_theta_s_cut_off(theta_weights: Path, given: Given, without: dict[str, bool]) -> None:
     header = load_checkpoint(theta_weights / "generator.safetensors", "generator").header
     dims = make_dims(GeneratorDims, header.dims, "test")
     torch.manual_seed(0)
-    network = Generator(dataclasses.replace(dims, **without))
+    network = Generator(dataclasses.replace(dims, **without)).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     images, maps, frames = given(2, 3)
     theta = TorchGenerator(network)
-    painted = theta.draw(frames, theta.embed(images, maps))
-    warped = [warp(frames.projected, painted.projected_flow), warp(frames.matched, painted.matched_flow)]
-    made = layered(frames.geometric, warped, painted.shares, painted.change).clamp(-1, 1)
-    assert (made - painted.picture).abs().max() < 1e-4
-    assert (painted.picture - frames.geometric).abs().mean() > LEVEL
-
-
-def painted(size: int = 256, **given: Tensor) -> Painted:
-    """What changes nothing, but for what is given."""
-    nothing = torch.zeros(1, 2, size, size)
-    return Painted(**{
-        "picture": torch.zeros(1, 3, size, size), "change": torch.zeros(1, 3, size, size), "shares": nothing,
-        "projected_flow": nothing, "matched_flow": nothing, **given,
-    })  # fmt: skip
-
-
-def pictures(size: int, count: int = 3) -> list[Tensor]:
-    random = torch.Generator().manual_seed(3)
-    return [torch.rand(1, 3, size, size, generator=random) for _ in range(count)]
-
-
-@pytest.mark.parametrize("size", [200, 512])
-def test_nothing_done_leaves_every_pixel(size: int) -> None:
-    geometric, projected, matched = pictures(size)
-    assert torch.equal(paint(painted(), geometric, projected, matched), geometric)
-
-
-@pytest.mark.parametrize("size", [128, 512])
-@pytest.mark.parametrize("image", [0, 1])
-def test_a_share_of_one_shows_that_image_in_its_own_detail(size: int, image: int) -> None:
-    geometric, *others = pictures(size)
-    shares = torch.zeros(1, 2, 256, 256)
-    shares[:, image] = 1
-    flow = torch.zeros(1, 2, 256, 256)
-    flow[:, 0] = 0.25  # of half the picture
-    name = ("projected_flow", "matched_flow")[image]
-    made = paint(painted(shares=shares, **{name: flow}), geometric, *others)
-    moved = size // 8
-    assert (made[..., :-moved] - others[image][..., moved:]).abs().max() < 1e-3
-
-
-def test_a_change_is_of_pictures_from_black_to_white() -> None:
-    made = paint(painted(change=torch.full((1, 3, 256, 256), 0.5)), *(p / 2 for p in pictures(300)))
-    assert (made - pictures(300)[0] / 2 - 0.25).abs().max() < 1e-5
-    assert paint(painted(change=torch.full((1, 3, 256, 256), 2.0)), *pictures(300)).max() == 1
-
-
-def test_at_its_own_size_it_is_theta_s_picture() -> None:
-    picture = pictures(256)[0] * 2 - 1
-    assert torch.equal(paint(painted(picture=picture), *pictures(256)), (picture + 1) / 2)
-    assert np.isclose(paint(painted(picture=-torch.ones(1, 3, 256, 256)), *pictures(256)).max(), 0)
+    picture = theta.draw(frames, theta.embed(images, maps))
+    with torch.no_grad():
+        image = network(frames, network.embed(images[None], maps[None])).image
+    assert image.abs().max() > 1 and picture.abs().max() == 1
+    assert (image.clamp(-1, 1) - picture).abs().max() < 1e-5
+    assert (picture - frames.geometric).abs().mean() > LEVEL

@@ -140,7 +140,9 @@ def _config(options: GenerateOptions, device: str, dims: Mapping[str, object]) -
         bf16=device.startswith("cuda"),
         seed=options.seed,
     )
-    return GeneratorConfig(train=train, network=dims, augment=NO_CHANGE, references=(_references(options),))
+    return GeneratorConfig(
+        train=train, network=dims, augment=NO_CHANGE, size=CROP_SIZE, references=(_references(options),)
+    )
 
 
 def _check_length(reference: Path, frames: int) -> None:
