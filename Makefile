@@ -63,7 +63,8 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--set expression.held_out=4 --set expression.train.steps=1000 --set expression.train.val_every=1000
 	for stage in motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
-	$(BIN)/thgen preprocess takes $(DATA) --out runs/takes --weights runs/weights --resume
+	$(BIN)/thgen preprocess takes $(DATA) --out runs/takes --takes 4 --windows 10 --quality 95 \
+		--weights runs/weights --resume
 	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
