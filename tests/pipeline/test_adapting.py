@@ -102,6 +102,10 @@ def test_what_is_learnt_from_is_the_clip(stage: adapting.GeneratorStage, picture
     geometric = take.pictures("geometric", list(range(18)))
     assert 0.5 < np.abs(real.astype(int) - geometric).mean() < 30
     assert {take.meta.split for take in stage.takes} == {"train"}
+    batch = stage.batch(np.random.default_rng(0))
+    assert batch.real.shape == (4, 3, 256, 256) and batch.references.shape == (2, 2, 3, 256, 256)
+    seen = ((batch.real[0] + 1) * 127.5).permute(1, 2, 0).numpy()
+    assert min(np.abs(seen - picture).mean() for picture in pictures) < 2  # as it is, neither cut nor coloured
 
 
 def test_faces_that_were_not_found_are_not_learnt_from(
