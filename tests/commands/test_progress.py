@@ -40,3 +40,12 @@ def test_bar_names_stages_and_speed_on_standard_error(capsys, monkeypatch):
     assert captured.out == ""
     assert all(word in captured.err for word in ("track", "3/3", "render", "5/5", "frames/s"))
     assert "\x1b[3" not in captured.err
+
+
+def test_training_in_between_is_counted_in_steps(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    with show_progress("bar") as display:
+        display.stage("adapt", 2)
+        display.advance(2)
+    shown = capsys.readouterr().err
+    assert "steps/s" in shown and "frames/s" not in shown

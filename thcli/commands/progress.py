@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 INTERVAL = 0.5
 """Seconds between two JSON lines of one stage, and the least."""
 
+UNITS = {"adapt": "steps"}
+"""What ``advance`` counts in stages that count other things than their command does."""
+
 
 class JsonLines:
     """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second)."""
@@ -93,17 +96,18 @@ class _Bar:
         from rich.progress import TaskID
 
         assert isinstance(display, Display)
-        self.display, self.unit = display, unit
+        self.display, self.unit, self.name = display, unit, ""
         self.task, self.done, self.began = TaskID(-1), 0, 0.0
 
     def stage(self, name: str, total: int | None) -> None:
         self.finish()
+        self.name = name
         self.task, self.done, self.began = self.display.add_task(name, total=total, rate=""), 0, time.monotonic()
 
     def advance(self, frames: int = 1) -> None:
         self.done += frames
         rate = self.done / max(time.monotonic() - self.began, 1e-3)
-        self.display.update(self.task, advance=frames, rate=f"{rate:.1f} {self.unit}/s")
+        self.display.update(self.task, advance=frames, rate=f"{rate:.1f} {UNITS.get(self.name, self.unit)}/s")
 
     def finish(self) -> None:
         """A stage whose length nobody knew is as long as it was."""

@@ -107,7 +107,10 @@ class GenerateOptions:
 
 
 class Progress(Protocol):
-    """Told of every stage as it begins, with the number of frames where that is known, and of frames done."""
+    """Told of every stage as it begins, with the number of frames where that is known, and of frames done.
+
+    The stage ``adapt`` counts training steps.
+    """
 
     def stage(self, name: str, total: int | None) -> None: ...
 
