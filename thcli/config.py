@@ -175,7 +175,7 @@ class GeneratorConfig:
     """
 
     train: TrainOptions = TrainOptions(
-        steps=3600, warmup=100, batch_size=8, lr=1.5e-3, val_every=300, ema=0.998, bf16=True
+        steps=2400, warmup=100, batch_size=8, lr=1.5e-3, val_every=300, ema=0.998, bf16=True
     )
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: PictureAugment = PictureAugment()
@@ -186,7 +186,7 @@ class GeneratorConfig:
     eyes: float = 4.0
     pixel: float = 1.0
     similarity: float = 1.0
-    detail: float = 0.5
+    detail: float = 1.0
     roughness: float = 0.05
     flow: float = 0.1
     temporal: float = 0.5

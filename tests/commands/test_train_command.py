@@ -143,7 +143,7 @@ def test_dry_run_of_theta_says_what_would_be_done(thgen, folder):
         (["--data", "held"], 3, "held: no takes of split train there"),
         (["--data", "lost"], 3, "lost/1.0.safetensors: no such file, though the index lists it"),
         (["--data", "takes", "--set", "generator.network.width=3"], 2, "unknown key 'width'"),
-        (["--data", "takes", "--set", "generator.train.accumulate=3"], 2, "batch_size 4: cannot be cut into 3 parts"),
+        (["--data", "takes", "--set", "generator.train.accumulate=3"], 2, "batch_size 8: cannot be cut into 3 parts"),
         (["--data", "takes", "--perceptual-weights", "gone"], 5, "gone: no such file; expected VGG19"),
         (["--data", "takes", "--perceptual-weights", "takes/takes.jsonl"], 5, "neither safetensors nor ONNX"),
     ],

@@ -170,7 +170,7 @@ class GeneratorStage:
         losses = {
             "pixel": weighted_error(image, real, weight),
             "similarity": (inner * (1 - likeness)).sum() / inner.sum(),
-            "detail": detail_error(kept, real, weight),
+            "detail": detail_error(image, kept, real, weight),
             "roughness": roughness(shares),
             "temporal": temporal_error(image, real, weight, WINDOW),
         }

@@ -33,22 +33,28 @@ def ssim(picture: Tensor, real: Tensor) -> Tensor:
     return likeness.mean(dim=1, keepdim=True)
 
 
-def detail_error(picture: Tensor, real: Tensor, weight: Tensor) -> Tensor:
+def detail_error(picture: Tensor, photograph: Tensor, real: Tensor, weight: Tensor) -> Tensor:
     """How far the strength of fine detail, over small windows, is from the real picture's.
 
     Errors of pixels are least for a picture that is soft wherever it is not sure; this one is not: it asks for
-    as much detail as there is, wherever that lies to the pixel. It is for pictures put together from photographs:
-    what a network paints would be a pattern that has detail, and shows nothing.
+    as much detail as there is, wherever that lies to the pixel.
+
+    photograph: the picture without what is painted; only what its own detail is of the picture's counts. A network
+        that could paint detail itself would weave a pattern, which is sharp and shows nothing.
     """
-    made, true = (_detail(x) for x in (picture, real))
-    weight = F.avg_pool2d(weight, DETAIL_WINDOW, DETAIL_WINDOW // 2)
+    own = _laplacian(photograph.detach())
+    made = _over_windows(_laplacian(picture) * own) / _root(_over_windows(own.square()))
+    true = _root(_over_windows(_laplacian(real).square()))
+    weight = _over_windows(weight)
     return (weight * (made - true).abs()).sum() / weight.sum()
 
 
-def _detail(picture: Tensor) -> Tensor:
-    """Root mean square of the Laplacian of the luminance, [B, 1, h, w]."""
-    strength = F.avg_pool2d(_laplacian(picture).square(), DETAIL_WINDOW, DETAIL_WINDOW // 2)
-    return (strength + 1e-6).sqrt()  # or flat windows would have no gradient
+def _over_windows(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, DETAIL_WINDOW, DETAIL_WINDOW // 2)
+
+
+def _root(x: Tensor) -> Tensor:
+    return (x + 1e-6).sqrt()  # of flat windows as well
 
 
 def roughness(shares: Tensor) -> Tensor:
