@@ -149,6 +149,25 @@ def test_a_network_changes_the_head_in_a_whole_frame_and_not_the_rest():
         assert np.nanmax(np.abs(np.diff(open_to_change, axis=1))) < 5
 
 
+def test_what_a_network_sees_of_a_whole_frame_is_what_it_is_laid_on():
+    """Else what it takes away would not be there, and what it adds would lie beside it."""
+
+    class Watched(Lamp):
+        seen: list[Tensor]
+
+        def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
+            self.seen.append(frames.geometric)
+            return super().draw(frames, embedding)
+
+    somebody, watched = person(frame="full"), Watched()
+    watched.seen = []
+    drawn(somebody, True, watched)
+    place = np.s_[:, BOX.y0 : BOX.y0 + BOX.side, BOX.x0 : BOX.x0 + BOX.side]
+    there = torch.from_numpy(drawn(somebody, True)[place]).permute(0, 3, 1, 2).float()
+    there = torch.nn.functional.interpolate(there, size=(256, 256), mode="bilinear", antialias=True)
+    assert ((torch.cat(watched.seen) + 1) * 127.5 - there).abs().max() < 1
+
+
 def test_a_whole_frame_goes_on_where_the_picture_ends():
     """The head moves, its surroundings come to rest, and there is no seam where they do."""
     somebody = person(frame="full")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class _Painter:
     """
 
     def __init__(self, theta: FrameGenerator, person: Person, target: Target, sketcher: Sketcher, device: str) -> None:
-        self.theta, self.person, self.sketcher = theta, person, sketcher
+        self.theta, self.sketcher = theta, sketcher
         self.small = sketcher
         if person.scene != person.box or person.crops.shape[1] != CROP_SIZE:
             crops = crop_frames(person.frames, person.box)
@@ -72,13 +73,18 @@ class _Painter:
         self.maps = self._maps(person.track.landmarks[person.chosen])
         self.embedding = theta.embed(self.images, self.maps)
         self.border = soft_border(person.box, person.scene).to(self.images.device)
+        self.crop = _place(person)
 
     @torch.inference_mode()
     def draw(self, mesh: Float, shares: Shares, chunk: slice) -> Tensor:
         """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from shares of the same frames."""
-        pair = (shares, self.blended.part(chunk))
-        geometric, projected = self.small.draw_each(torch.from_numpy(mesh), pair)
-        matched = torch.from_numpy(shares.base.argmax(axis=1)).to(geometric.device)
+        target, blended = torch.from_numpy(mesh), self.blended.part(chunk)
+        if self.small is self.sketcher:
+            scene, projected = self.sketcher.draw_each(target, (shares, blended))
+        else:
+            scene, projected = self.sketcher.draw(target, shares), self.small.draw(target, blended)
+        geometric = resized(scene[self.crop], CROP_SIZE)
+        matched = torch.from_numpy(shares.base.argmax(axis=1)).to(scene.device)
         frames = Frames(
             geometric=geometric * 2 - 1,
             projected=projected * 2 - 1,
@@ -87,22 +93,27 @@ class _Painter:
             target_map=self._maps(mesh[:, LANDMARKS_68]),
         )
         picture = (self.theta.draw(frames, self.embedding) + 1) / 2
-        if self.small is self.sketcher:
-            return picture
-        return self._laid_on(picture - geometric, torch.from_numpy(mesh), shares)
+        return picture if self.small is self.sketcher else self._laid_on(scene, picture - geometric, target, shares)
 
-    def _laid_on(self, change: Tensor, mesh: Tensor, shares: Shares) -> Tensor:
+    def _laid_on(self, scene: Tensor, change: Tensor, mesh: Tensor, shares: Shares) -> Tensor:
         """The scene, larger than 256² or more than the crop, with a change [B, 3, 256, 256] of the crop in it."""
-        scene, box = self.sketcher.draw(mesh, shares), self.person.box
-        if self.person.scene == box:
-            return (scene + resized(change, scene.shape[-1])).clamp(0, 1)
-        top, left = box.y0 - self.person.scene.y0, box.x0 - self.person.scene.x0
-        crop = (..., slice(top, top + box.side), slice(left, left + box.side))
-        mask = resized(head_mask(self.sketcher.attached(mesh, shares)), scene.shape[-1])
-        scene[crop] += mask[crop] * self.border * resized(change, box.side)
+        crop = scene[self.crop]
+        change = resized(change, crop.shape[-1])
+        if crop.shape != scene.shape:
+            mask = resized(head_mask(self.sketcher.attached(mesh, shares)), scene.shape[-1])
+            change = mask[self.crop] * self.border * change
+        crop += change
         return scene.clamp(0, 1)
 
     def _maps(self, landmarks: Float) -> Tensor:
         """Landmarks [B, 68, 3], px of the crop, as Θ sees them: [B, 1, 256, 256]."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
         return drawn.to(self.sketcher.references.device)
+
+
+def _place(person: Person) -> tuple[EllipsisType, slice, slice]:
+    """Where the crop lies in pictures of the scene."""
+    if person.scene == person.box:
+        return ..., slice(None), slice(None)
+    top, left = person.box.y0 - person.scene.y0, person.box.x0 - person.scene.x0
+    return ..., slice(top, top + person.box.side), slice(left, left + person.box.side)
