@@ -65,7 +65,12 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
 	$(BIN)/thgen preprocess takes $(DATA) --out runs/takes --takes 4 --windows 10 --quality 95 \
 		--weights runs/weights --resume
-	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume
+	$(BIN)/thgen train generator --data runs/takes --out runs/generator-128 --resume
+	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume \
+		--init runs/generator-128/generator.safetensors --steps 900 --set generator.size=192 \
+		--set generator.augment.zoom=0.75 --set generator.detail=2 --set generator.train.batch_size=4 \
+		--set generator.train.lr=1e-3 --set generator.train.ema=0.99 --set generator.train.warmup=30 \
+		--set generator.train.val_every=150
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
 		runs/generator/generator_embedding.onnx runs/weights

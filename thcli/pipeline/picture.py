@@ -17,7 +17,8 @@ from thcli.pipeline.person import Person
 from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, blend
 from thcli.pipeline.target import Target
 from thcli.records import CROP_SIZE, Float, Image
-from thcli.render.landmark_maps import draw_landmarks
+from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.synthesis.detail import keep_detail
 from thcli.synthesis.generator import FrameGenerator, resized
 from thcli.synthesis.paste import Paster, head_mask, soft_border
 from thgen_models.generator import Frames
@@ -93,7 +94,9 @@ class _Painter:
             target_map=self._maps(mesh[:, LANDMARKS_68]),
         )
         picture = (self.theta.draw(frames, self.embedding) + 1) / 2
-        return picture if self.small is self.sketcher else self._laid_on(scene, picture - geometric, target, shares)
+        features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(scene.device)
+        change = keep_detail(picture - geometric, features)
+        return geometric + change if self.small is self.sketcher else self._laid_on(scene, change, target, shares)
 
     def _laid_on(self, scene: Tensor, change: Tensor, mesh: Tensor, shares: Shares) -> Tensor:
         """The scene, larger than 256² or more than the crop, with a change [B, 3, 256, 256] of the crop in it."""

@@ -1,4 +1,4 @@
-"""68 landmarks as grey-scale line drawings, the form in which the networks of §4.2 see them.
+"""68 landmarks as grey-scale line drawings, the form in which the networks of §4.2 see them, and as places.
 
 Lines are drawn by the distance of pixel centres to segments, anti-aliased over one pixel; only pixels in a
 segment's bounding box are looked at.
@@ -21,6 +21,29 @@ SEGMENTS = tuple(
     [(i, i + 1) for start, end in _OPEN + _CLOSED for i in range(start, end - 1)]
     + [(end - 1, start) for start, end in _CLOSED]
 )
+
+
+_FEATURES = (slice(36, 42), slice(42, 48), slice(48, 68))
+"""Right eye, left eye, mouth."""
+ROOM, SOFTNESS = 0.3, 0.15
+"""By which part of its larger side the box around a feature is widened, and how wide its soft border is."""
+
+
+@torch.no_grad()
+def draw_features(landmarks: Tensor, height: int, width: int) -> Tensor:
+    """Where mouth and eyes of landmarks [B, 68, 2 or 3] px are: [B, 1, H, W] float32, 1 in boxes, 0 away from them."""
+    columns, rows = (torch.arange(n, device=landmarks.device) + 0.5 for n in (width, height))
+    features = torch.zeros(len(landmarks), height, width, device=landmarks.device)
+    for part in _FEATURES:
+        points = landmarks[:, part, :2].float()
+        low, high = points.amin(dim=1), points.amax(dim=1)
+        side = (high - low).amax(dim=1).clamp(min=1)
+        inside = []
+        for axis, place in enumerate((columns, rows)):
+            depth = torch.minimum(place - low[:, axis, None], high[:, axis, None] - place) + ROOM * side[:, None]
+            inside.append((depth / (SOFTNESS * side[:, None]) + 0.5).clamp(0, 1))
+        features = torch.maximum(features, inside[1][:, :, None] * inside[0][:, None, :])
+    return features[:, None]
 
 
 @torch.no_grad()

@@ -17,6 +17,8 @@ from thcli.data.store import INDEX
 from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.errors import MediaError
 from thcli.records import CROP_SIZE, Image
+from thcli.render.landmark_maps import draw_features
+from thcli.synthesis.detail import keep_detail
 from thcli.training import export
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
@@ -202,7 +204,7 @@ class GeneratorStage:
         return figures
 
     def _look(self, network: Generator, take: PackedTake) -> tuple[GeneratorBatch, Tensor]:
-        """Windows of a held-out take, and what the network makes of them, [F, 3, 256, 256]."""
+        """Windows of a held-out take, and what comes of them as ``generate`` draws them, [F, 3, 256, 256]."""
         windows = np.linspace(0, len(take.landmarks) // WINDOW - 1, LOOK_WINDOWS).round().astype(int)
         random = np.random.default_rng(0)
         firsts = [WINDOW * int(window) for window in windows]
@@ -210,7 +212,8 @@ class GeneratorStage:
         batch = self._on_device(batch)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
             made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)
-        return batch, made
+        geometric, features = batch.frames.geometric, draw_features(batch.landmarks, CROP_SIZE, CROP_SIZE)
+        return batch, geometric + keep_detail(made - geometric, features)
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Image]:
