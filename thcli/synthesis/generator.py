@@ -121,6 +121,8 @@ def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxr
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    # PyTorch takes turns with it; threads that spin while they wait take the cores from it, and from other programs
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
