@@ -20,8 +20,7 @@ GFLOP a frame         2.35    97.5
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 
-A reference is embedded once a job; a frame's figure holds all the rest. Not trained yet: no weights ship, and
-``thgen generate`` draws the geometric picture.
+A reference is embedded once a job; a frame's figure holds all the rest.
 """
 
 from __future__ import annotations

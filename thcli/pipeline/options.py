@@ -14,7 +14,7 @@ Stream = Literal["-"]
 FaceChoice = str | int | tuple[float, float, float, float]
 RENDERERS = ("network", "warp")
 SIZES = ("256", "512", "source")
-DEFAULT_RENDERER = "warp"
+DEFAULT_RENDERER = "network"
 
 
 @dataclass(frozen=True)
