@@ -18,7 +18,7 @@ from thcli.data.store import Store
 from thcli.device import resolve_device
 from thcli.evaluation.baselines import PAST
 from thcli.evaluation.regions import Square, mouth_squares
-from thcli.pipeline.sketch import match
+from thcli.pipeline.matching import costs
 from thcli.records import Image
 from thcli.sheet import write_sheet
 from thcli.suite.case import Case, load_case
@@ -76,7 +76,7 @@ def pictures_of(case: Case, geometric: Method, thgen: Method, references: int, f
     errors = [mouth_error(made[t], real[t], squares[t]) for t in range(len(case))]
     t = int(np.argmax(errors)) if frame == "worst" else int(frame)
     person = case.person(references)
-    matched = int(match(person, case.target(person)).base[t].argmax())
+    matched = int(costs(person, case.target(person)).match().base[t].argmax())
     row = [("real frame", real[t]), ("geometric", warped[t]), (THGEN, made[t])]
     pictures = [(f"{case.clip}, frame {PAST + t}: reference", person.crops[matched])]
     pictures += [(f"{name}: {error(one, real[t]):.1f}", one) for name, one in row]

@@ -46,11 +46,9 @@ def down(channels: int, out: int) -> nn.Sequential:
     return nn.Sequential(convolution(channels, out, 3, 2), activation())
 
 
-def up(channels: int, out: int, factor: int = 2) -> nn.Module:
-    """[B, C, H, W] → [B, out, factor H, factor W], a transposed convolution whose kernel leaves no checkerboard."""
-    if factor == 1:
-        return convolution(channels, out)
-    layer = nn.ConvTranspose2d(channels, out, 2 * factor, factor, padding=factor // 2)
+def up(channels: int, out: int) -> nn.ConvTranspose2d:
+    """[B, C, H, W] → [B, out, 2 H, 2 W], a transposed convolution whose kernel is a multiple of its stride."""
+    layer = nn.ConvTranspose2d(channels, out, 4, 2, padding=1)
     # each output pixel hears 2 x 2 positions of the input
     nn.init.normal_(layer.weight, std=(2 / (1 + SLOPE**2) / (4 * channels)) ** 0.5)
     if layer.bias is not None:

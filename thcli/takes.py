@@ -16,7 +16,7 @@ from thcli.data.processes import spread
 from thcli.data.store import ClipMeta, Store
 from thcli.data.takes import WINDOW, TakeMeta, pack_take, sweep, write_index, write_take
 from thcli.errors import MediaError, UsageError
-from thcli.faces.crop import CropBox
+from thcli.faces.crop import WHOLE_CROP
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import person_of
 from thcli.pipeline.takes import draw_take
@@ -29,7 +29,6 @@ REFERENCES = (1, 2, 4, 8)
 """K, drawn by lot."""
 LONGEST = 120.0
 """Seconds of a clip that are used: its frames are held in memory."""
-WHOLE = CropBox(0, 0, CROP_SIZE)
 KILLED = "the process at work on it was killed, most likely for want of memory; take fewer --workers"
 
 
@@ -186,7 +185,7 @@ def _draw(meta: ClipMeta, number: int, clip: Clip, track: FaceTrack, out: Path, 
             f"{meta.clip}: the face was found in no two frames on end but those of references; leave the clip out"
         )
     generating = GenerateOptions(references=int(random.choice(REFERENCES)), weights=options.weights)
-    person = person_of(Clip(clip.frames[shown], clip.path), track.select(shown), WHOLE, None, generating)
+    person = person_of(Clip(clip.frames[shown], clip.path), track.select(shown), WHOLE_CROP, None, generating)
     take = draw_take(person, clip, track, windows, random)
     path = _path(out, meta, number)
     about = TakeMeta(path.name, meta.subject, meta.split, len(take.real), len(take.references))

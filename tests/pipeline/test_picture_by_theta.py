@@ -16,9 +16,10 @@ from thcli.faces.backends import load_face_model
 from thcli.faces.crop import CropBox
 from thcli.faces.pose import to_pixels
 from thcli.pipeline import GenerateOptions, picture
+from thcli.pipeline.matching import costs
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.picture import draw_frames
-from thcli.pipeline.sketch import Sketcher, blend, match
+from thcli.pipeline.sketch import Sketcher
 from thcli.pipeline.target import Target, Tracked
 from thcli.records import Clip, FaceTrack
 from thcli.render.landmark_maps import draw_landmarks
@@ -121,15 +122,15 @@ def test_what_it_is_given(make_person: MakePerson, target: Target, theta: FrameG
     assert (images - references).abs().max() < 1e-5
     landmarks = torch.from_numpy(person.track.landmarks[person.chosen])
     assert torch.equal(maps, draw_landmarks(landmarks, 256, 256))
-    matched = torch.from_numpy(match(person, target).base.argmax(1))
+    matched = torch.from_numpy(costs(person, target).match().base.argmax(1))
     assert len(set(matched.tolist())) > 1
-    assert not np.array_equal(matched, blend(person, target).base.argmax(1))
+    assert not np.array_equal(matched, costs(person, target).blend().base.argmax(1))
     assert (watched.all("matched") - references[matched]).abs().max() < 1e-5
     assert torch.equal(watched.all("matched_map"), maps[matched])
     wanted = torch.from_numpy(target.meshes(slice(None))[:, LANDMARKS_68])
     assert torch.equal(watched.all("target_map"), draw_landmarks(wanted, 256, 256))
     sketcher, meshes = Sketcher(person, "cpu"), torch.from_numpy(target.meshes(slice(None)))
-    for field, shares in (("geometric", match(person, target)), ("projected", blend(person, target))):
+    for field, shares in (("geometric", costs(person, target).match()), ("projected", costs(person, target).blend())):
         alone = torch.cat([sketcher.draw(meshes[t : t + 1], shares.part(slice(t, t + 1))) for t in range(FRAMES)])
         assert (watched.all(field) - (2 * alone - 1)).abs().max() < 2 / 255
 
@@ -146,7 +147,7 @@ def test_of_one_reference_both_pictures_are_the_same(
 def test_several_pictures_at_once_are_those_drawn_alone(make_person: MakePerson, target: Target) -> None:
     person = make_person(4)
     sketcher, meshes = Sketcher(person, "cpu"), torch.from_numpy(target.meshes(slice(None)))
-    each = [match(person, target), blend(person, target)]
+    each = [costs(person, target).match(), costs(person, target).blend()]
     for shares, together in zip(each, sketcher.draw_each(meshes, each), strict=True):
         assert (sketcher.draw(meshes, shares) - together).abs().max() < 1e-4
     one, other = sketcher.draw_each(meshes, each)

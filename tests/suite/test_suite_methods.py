@@ -11,8 +11,8 @@ import torch
 from thcli.checkpoints import sha256
 from thcli.data.store import Store
 from thcli.errors import WeightsError
+from thcli.pipeline.matching import costs
 from thcli.pipeline.picture import draw_frames
-from thcli.pipeline.sketch import match
 from thcli.pipeline.target import Driven, Tracked
 from thcli.render.attachment import prior_attachment
 from thcli.rotations import to_matrix
@@ -221,8 +221,8 @@ def test_without_3d_a_turned_and_enlarged_head_is_found_where_it_is(cases):
 def test_the_weights_of_ablations(cases):
     case = cases("nodding")
     person = case.person(3)
-    shares = match(person, Tracked(case.track))
-    same = one_reference(person, Tracked(case.track))
+    shares = costs(person, Tracked(case.track)).match()
+    same = one_reference(costs(person, Tracked(case.track)))
     assert same.base.tobytes() == shares.base.tobytes() and same.mouth is same.base and same.eyes is same.base
     assert shares.mouth.tobytes() != shares.base.tobytes()
-    assert set(np.unique(one_reference_hard(person, Tracked(case.track)).base)) == {0.0, 1.0}
+    assert set(np.unique(one_reference_hard(costs(person, Tracked(case.track))).base)) == {0.0, 1.0}

@@ -63,6 +63,10 @@ class CropBox:
         return np.array([self.x0, self.y0, 0][: points.shape[-1]], dtype=points.dtype)
 
 
+WHOLE_CROP = CropBox(0, 0, CROP_SIZE)
+"""Of frames that are crops already, as a store has them."""
+
+
 def head_crop(box: Float, size: tuple[int, int]) -> CropBox:
     """The fixed crop of a clip from its face boxes [T, 4] (x0, y0, x1, y1 px) in frames of (width, height) px.
 

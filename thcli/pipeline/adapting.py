@@ -21,7 +21,7 @@ from thcli.clips.probe import probe
 from thcli.config import GeneratorConfig, TrainOptions
 from thcli.data.takes import WINDOW, PackedTake, TakeMeta, pack_take
 from thcli.errors import MediaError, UsageError
-from thcli.faces.crop import CropBox, crop_frame
+from thcli.faces.crop import WHOLE_CROP, crop_frame
 from thcli.pipeline.options import Adapted, GenerateOptions
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.takes import draw_take
@@ -40,7 +40,6 @@ MOST_REFERENCES = 8
 LEARNING_RATE, BATCH, LOOKS = 2e-4, 2, 4
 QUALITY = 95
 """Of the JPEGs that the drawn frames are held as."""
-WHOLE = CropBox(0, 0, CROP_SIZE)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _take(
         )
     others = np.setdiff1d(np.arange(len(track)), part)
     shown = GenerateOptions(references=_references(options), weights=options.weights)
-    person = person_of(Clip(clip.frames[others], clip.path), track.select(others), WHOLE, None, shown)
+    person = person_of(Clip(clip.frames[others], clip.path), track.select(others), WHOLE_CROP, None, shown)
     take = draw_take(person, clip, track, windows, random, device)
     name = str(clip.path)
     return pack_take(TakeMeta(name, name, "train", len(take.real), len(take.references)), take, QUALITY)

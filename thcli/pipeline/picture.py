@@ -12,9 +12,9 @@ from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68
 from thcli.faces.crop import crop_frames
-from thcli.pipeline.matching import Shares
+from thcli.pipeline.matching import Shares, costs
 from thcli.pipeline.person import Person
-from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, blend
+from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, as_images
 from thcli.pipeline.target import Target
 from thcli.records import CROP_SIZE, Float, Image
 from thcli.render.landmark_maps import draw_features, draw_landmarks
@@ -43,33 +43,35 @@ def draw_frames(
     """
     sketcher = Sketcher(person, device, drawing)
     paster = Paster(person.frames, person.scene) if full else None
-    shares = drawing.match(person, target)
-    painter = None if theta is None else _Painter(theta, person, target, sketcher, device)
+    known = costs(person, target)
+    shares = drawing.match(known)
+    painter = None if theta is None else _Painter(theta, person, known.blend(), sketcher, device)
     step = min(CHUNK, max(1, CHUNK_PIXELS // sketcher.pixels))
     frames = len(target.pose)
     for first in range(0, frames, step):
         chunk = slice(first, min(first + step, frames))
         some, mesh = shares.part(chunk), target.meshes(chunk)
         picture = sketcher.draw(torch.from_numpy(mesh), some) if painter is None else painter.draw(mesh, some, chunk)
-        crops = (picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        crops = as_images(picture)
         yield from crops if paster is None else paster.paste(crops, some.base)
 
 
 class _Painter:
     """Θ over the geometric path's pictures of one person; what it is to know of them is found out here, once.
 
-    Whatever is drawn, Θ sees and makes a picture of the crop at 256². What it changes there is laid on larger pictures.
-    Their finer detail is that of the warped reference: the same shares of warped images as at 256², taken at full size,
-    left half of it, for ỹ_t is a blend.
+    Whatever is drawn, Θ sees and makes a picture of the crop at 256². What it changes there is laid on larger pictures,
+    and their finer detail is that of y_geo: shares of warped images at full size left half of it, for ỹ_t is a blend.
+
+    blended: the references for ỹ_t, of all frames
     """
 
-    def __init__(self, theta: FrameGenerator, person: Person, target: Target, sketcher: Sketcher, device: str) -> None:
+    def __init__(self, theta: FrameGenerator, person: Person, blended: Shares, sketcher: Sketcher, device: str) -> None:
         self.theta, self.sketcher = theta, sketcher
         self.small = sketcher
         if person.scene != person.box or person.crops.shape[1] != CROP_SIZE:
             crops = crop_frames(person.frames, person.box)
             self.small = Sketcher(replace(person, crops=crops, scene=person.box), device, sketcher.drawing)
-        self.blended = blend(person, target)
+        self.blended = blended
         self.images = self.small.references * 2 - 1
         self.maps = self._maps(person.track.landmarks[person.chosen])
         self.embedding = theta.embed(self.images, self.maps)

@@ -9,35 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thcli.pipeline.matching import Shares, costs
+from thcli.pipeline.matching import Costs, Shares
 from thcli.pipeline.person import Person
-from thcli.pipeline.target import Target
-from thcli.records import CROP_SIZE
+from thcli.records import CROP_SIZE, Image
 from thcli.render.attachment import learn_attachment, prior_attachment
 from thcli.render.picture import PictureRenderer
 from thcli.synthesis.compose import Part, compose
-
-
-def match(person: Person, target: Target) -> Shares:
-    """The references for the picture as a whole, the mouth and the eyes (§4.1)."""
-    return costs(person, target).match()
-
-
-def blend(person: Person, target: Target) -> Shares:
-    """The references for ỹ_t, the nearer ones blended."""
-    return costs(person, target).blend()
 
 
 @dataclass(frozen=True)
 class Drawing:
     """The steps a picture is made in; ablations (Table 3) replace some.
 
-    match: the references for the whole, the mouth and the eyes
+    match: chooses the references for the whole, the mouth and the eyes (§4.1)
     renderer: warps the references onto the target mesh
     compose: lays the parts, mouth and eyes, over the whole
     """
 
-    match: Callable[[Person, Target], Shares] = match
+    match: Callable[[Costs], Shares] = Costs.match
     renderer: type[PictureRenderer] = PictureRenderer
     compose: Callable[[Tensor, Sequence[Part]], Tensor] = compose
 
@@ -93,3 +82,8 @@ class Sketcher:
 
     def _in_scene(self, mesh: Tensor) -> Tensor:
         return torch.from_numpy(self.person.in_scene(mesh.numpy()))
+
+
+def as_images(pictures: Tensor) -> Image:
+    """Pictures [B, 3, S, S] in 0..1 as frames [B, S, S, 3] uint8."""
+    return (pictures * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from thcli.data.takes import WINDOW, Take
 from thcli.pipeline.matching import Costs, Shares, costs
 from thcli.pipeline.person import Person
-from thcli.pipeline.sketch import Sketcher
+from thcli.pipeline.sketch import Sketcher, as_images
 from thcli.pipeline.target import Tracked
 from thcli.records import Clip, FaceTrack, Float, Image
 
@@ -86,7 +86,7 @@ def _drawn(sketcher: Sketcher, mesh: Float, shares: Sequence[Shares]) -> list[Im
         chunk = slice(first, first + CHUNK)
         drawn = sketcher.draw_each(torch.from_numpy(mesh[chunk]), [one.part(chunk) for one in shares])
         for known, new in zip(pictures, drawn, strict=True):
-            known.append((new * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())
+            known.append(as_images(new))
     return [np.concatenate(known) for known in pictures]
 
 

@@ -23,8 +23,8 @@ SEGMENTS = tuple(
 )
 
 
-_FEATURES = (slice(36, 42), slice(42, 48), slice(48, 68))
-"""Right eye, left eye, mouth."""
+EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
+"""Of the 68 landmarks; the right eye first."""
 ROOM, SOFTNESS = 0.3, 0.15
 """By which part of its larger side the box around a feature is widened, and how wide its soft border is."""
 
@@ -34,7 +34,7 @@ def draw_features(landmarks: Tensor, height: int, width: int) -> Tensor:
     """Where mouth and eyes of landmarks [B, 68, 2 or 3] px are: [B, 1, H, W] float32, 1 in boxes, 0 away from them."""
     columns, rows = (torch.arange(n, device=landmarks.device) + 0.5 for n in (width, height))
     features = torch.zeros(len(landmarks), height, width, device=landmarks.device)
-    for part in _FEATURES:
+    for part in (*EYES, MOUTH):
         points = landmarks[:, part, :2].float()
         low, high = points.amin(dim=1), points.amax(dim=1)
         side = (high - low).amax(dim=1).clamp(min=1)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from thcli.faces.pose import to_pixels
-from thcli.pipeline.matching import Shares
+from thcli.pipeline.matching import Costs, Shares, costs
 from thcli.pipeline.person import Person
 from thcli.pipeline.picture import draw_frames
-from thcli.pipeline.sketch import AS_GENERATED, Drawing, match
+from thcli.pipeline.sketch import AS_GENERATED, Drawing
 from thcli.pipeline.target import Target
 from thcli.records import Float, Image
 from thcli.render.picture import PictureRenderer, Window
@@ -60,15 +60,15 @@ def without_parts(base: Tensor, parts: Sequence[Part]) -> Tensor:
     return base
 
 
-def one_reference(person: Person, target: Target) -> Shares:
+def one_reference(known: Costs) -> Shares:
     """The reference whose pose is nearest, for mouth and eyes as well."""
-    base = match(person, target).base
+    base = known.match().base
     return Shares(base, base, base)
 
 
-def one_reference_hard(person: Person, target: Target) -> Shares:
+def one_reference_hard(known: Costs) -> Shares:
     """The same without cross-fades, which would show two heads where nothing is warped."""
-    base = match(person, target).base
+    base = known.match().base
     base = np.eye(base.shape[1], dtype=np.float32)[base.argmax(axis=1)]
     return Shares(base, base, base)
 
@@ -137,11 +137,11 @@ class InPlace:
 
 def draw_unwarped(person: Person, target: Target, device: str) -> Iterator[Image]:
     """The matched reference as it is, mouth and eyes drawn where its head is."""
-    base = one_reference_hard(person, target).base
+    base = one_reference_hard(costs(person, target)).base
     in_place = InPlace(person, target, base.argmax(axis=1))
 
-    def matched_before(person: Person, in_place: Target) -> Shares:
-        return replace(match(person, in_place), base=base)
+    def matched_before(known: Costs) -> Shares:
+        return replace(known.match(), base=base)
 
     return draw_frames(person, in_place, device, False, Drawing(matched_before, StillRenderer))
 

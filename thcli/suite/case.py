@@ -15,17 +15,15 @@ from thcli.evaluation.baselines import PAST
 from thcli.evaluation.recording import Recording
 from thcli.face_model import eye_opening
 from thcli.faces import backends
-from thcli.faces.crop import CropBox
+from thcli.faces.crop import WHOLE_CROP
 from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip
 from thcli.motion.blink import blinks_of_video
 from thcli.pipeline.driving import make_drive
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.target import Driven, Target, Tracked
-from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Image, Speech
+from thcli.records import FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Image, Speech
 from thcli.suite.options import SuiteOptions
-
-WHOLE = CropBox(0, 0, CROP_SIZE)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Case:
 
     def person(self, references: int) -> Person:
         """The person with K references; face, voice and manner of moving are those of all 64 frames."""
-        return person_of(self.past, self.past_track, WHOLE, self.past_sound, self.options.generating(references))
+        return person_of(self.past, self.past_track, WHOLE_CROP, self.past_sound, self.options.generating(references))
 
     def target(self, person: Person) -> Target:
         """What the drive asks for: the tracked face, or what the clip's own sound makes of the person."""

@@ -14,13 +14,9 @@ from torch import Tensor
 from thcli.config import PictureAugment
 from thcli.data.takes import WINDOW, PackedTake
 from thcli.records import CROP_SIZE, Image
-from thcli.render.landmark_maps import LINE_WIDTH, draw_landmarks
+from thcli.render.landmark_maps import EYES, LINE_WIDTH, MOUTH, ROOM, draw_landmarks
 from thgen_models.generator import Frames
 
-MOUTH, EYES = slice(48, 68), (slice(36, 42), slice(42, 48))
-"""Of the 68 landmarks."""
-ROOM = 0.3
-"""By which part of its larger side the box around a mouth or an eye is widened."""
 NO_CHANGE = PictureAugment(gain=0, tint=0, offset=0, gamma=0, zoom=1, occlusion=0)
 
 
@@ -152,7 +148,7 @@ class _Light:
     @staticmethod
     def draw(augment: PictureAugment, random: np.random.Generator) -> _Light:
         gain = np.exp(random.normal(0, augment.gain) + random.normal(0, augment.tint, (3, 1, 1)))
-        offset = random.normal(0, augment.offset, (3, 1, 1)) * (augment.offset > 0)
+        offset = random.normal(0, augment.offset, (3, 1, 1))
         gamma = float(np.exp(random.normal(0, augment.gamma)))
         return _Light(torch.from_numpy(gain).float(), torch.from_numpy(offset).float(), gamma)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from thcli.checkpoints import sha256
 from thcli.errors import UsageError, WeightsError
 from thcli.faces.identity import ALIGNED, ARCFACE
+from thcli.render.landmark_maps import EYES
 from thgen_models.identity import MobileFaceNet
 from thgen_models.perceptual import PerceptualFeatures, Vgg19
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 EXPECTED = "expected VGG19 as safetensors with torchvision's names, or MobileFaceNet as ONNX"
-EYES, NOSE_TIP, MOUTH_CORNERS = (slice(36, 42), slice(42, 48)), 30, (48, 54)
-"""Of the 68 landmarks: what ArcFace's five points are."""
+NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
+"""Of the 68 landmarks: with the eyes, what ArcFace's five points are."""
 
 
 @dataclass(frozen=True)
