@@ -148,6 +148,7 @@ class GeneratorStage:
         inputs = [getattr(batch.frames, field.name) for field in fields(Frames)]
         image, kept, shares, *warped = networks.network.from_tensors(*inputs, batch.references, batch.maps)
         with torch.autocast(torch.device(self.device).type, enabled=False):  # differences of squares need all digits
+            image, kept = (_shown(picture, batch) for picture in (image, kept))
             losses = self._losses(image, kept, shares, warped, batch)
         if networks.critic is not None:
             judged = networks.critic(image, batch.real, batch.frames.target_map)
@@ -212,8 +213,7 @@ class GeneratorStage:
         batch = self._on_device(batch)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
             made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)
-        geometric, features = batch.frames.geometric, draw_features(batch.landmarks, CROP_SIZE, CROP_SIZE)
-        return batch, geometric + keep_detail(made - geometric, features)
+        return batch, _shown(made, batch)
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Image]:
@@ -231,3 +231,9 @@ class GeneratorStage:
             return x.to(self.device, memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
         return batch.each(move)
+
+
+def _shown(made: Tensor, batch: GeneratorBatch) -> Tensor:
+    """What is seen of pictures [F, 3, S, S] that Θ makes: ``generate`` keeps y_geo's fine detail in mouth and eyes."""
+    geometric, size = batch.frames.geometric, made.shape[-1]
+    return geometric + keep_detail(made - geometric, draw_features(batch.landmarks, size, size))
