@@ -1,29 +1,73 @@
-"""What the output says of itself: made by a model (IPTC digital source type), in a comment and as XMP."""
+"""What a video says of itself: made by a model (IPTC digital source type), by which program, and from what.
+
+It is said twice: in a comment, which tools that copy a video keep, and as XMP, which programs for pictures read.
+"""
 
 from __future__ import annotations
 
+import html
+import re
 import struct
+import subprocess
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 from xml.sax.saxutils import escape
+
+import ffmpeg
+
+from thcli.clips.ffmpeg import arguments, open_input
 
 XMP_KEY = "xmp"
 """Key of the XMP packet in the metadata given to ``VideoWriter``; the other keys are ffmpeg's."""
+SOURCE_TYPE = "trainedAlgorithmicMedia"
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # XMP specification part 3, ISO base media files
-_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_SOURCE_URI = f"http://cv.iptc.org/newscodes/digitalsourcetype/{SOURCE_TYPE}"
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- xmlns:xmp="http://ns.adobe.com/xap/1.0/">
-<Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType><xmp:CreatorTool>{tool}</xmp:CreatorTool>
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/">
+<Iptc4xmpExt:DigitalSourceType>{type}</Iptc4xmpExt:DigitalSourceType><xmp:CreatorTool>{tool}</xmp:CreatorTool>{source}
 </rdf:Description></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
+_SAYS = "Synthetic talking-head video made by "
+_COMMENT = re.compile(re.escape(_SAYS) + r"(?P<tool>.{1,200}?) \(" + SOURCE_TYPE + r"\)(?:, from (?P<sources>.*))?")
+_HASH = re.compile(r"([a-z]{1,20}) sha256:([0-9a-f]{64})")
+_MAX_PACKET = 1 << 20
+"""Bytes of an XMP packet that are read; ours have one thousandth of it."""
 
 
-def provenance(tool: str) -> dict[str, str]:
-    """Metadata for ``VideoWriter`` that declares the video synthetic; ``tool`` is name and version, "thgen 0.1.0"."""
+@dataclass(frozen=True)
+class Declaration:
+    """What a file says of being synthetic.
+
+    tool: that made it, "" where nobody says; sources: SHA-256 of what it was made from, by role (``ref``, ``audio``…)
+    comment, xmp: where it is said
+    """
+
+    tool: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    comment: bool = False
+    xmp: bool = False
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it says so anywhere."""
+        return self.comment or self.xmp
+
+
+def provenance(tool: str, sources: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Metadata for ``VideoWriter`` that declares the video synthetic.
+
+    tool: name and version, "thgen 0.1.0"; sources: SHA-256, by role, of what it is made from
+    """
+    made_from = ", ".join(f"{role} sha256:{digest}" for role, digest in (sources or {}).items())
+    said = f"<dc:source>{escape(made_from)}</dc:source>" if made_from else ""
     return {
-        "comment": f"Synthetic talking-head video made by {tool} (trainedAlgorithmicMedia)",
-        XMP_KEY: _PACKET.format(source=_SOURCE_TYPE, tool=escape(tool)),
+        "comment": f"{_SAYS}{tool} ({SOURCE_TYPE}){', from ' if made_from else ''}{made_from}",
+        XMP_KEY: _PACKET.format(type=_SOURCE_URI, tool=escape(tool), source=said),
     }
 
 
@@ -31,3 +75,55 @@ def xmp_box(packet: str) -> bytes:
     """The XMP packet as a top-level ``uuid`` box; legal at the end of any MP4, where it moves no offset."""
     content = _XMP_UUID.bytes + packet.encode()
     return struct.pack(">I4s", 8 + len(content), b"uuid") + content
+
+
+def read_declaration(path: Path) -> Declaration:
+    """What a media file of any kind says in its comment, and as XMP where it is an MP4; MediaError by ``probe``."""
+    said = _COMMENT.search(_comment(path))
+    packet = _packet(path)
+    claims = SOURCE_TYPE in _element(packet, "DigitalSourceType")
+    tool, sources = ("", "") if said is None else (said["tool"], said["sources"] or "")
+    return Declaration(
+        tool=tool or (_element(packet, "CreatorTool") if claims else ""),
+        sources=dict(_HASH.findall(sources or (_element(packet, "source") if claims else ""))),
+        comment=said is not None,
+        xmp=claims,
+    )
+
+
+def _comment(path: Path) -> str:
+    """The file's comment, as ffmpeg finds it in any container; empty where there is none."""
+    listing = ffmpeg.output(open_input(path), "pipe:1", format="ffmetadata")
+    done = subprocess.run(arguments(listing), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    found = re.search(r"^comment=((?:\\.|[^\\\n])*)", done.stdout.decode(errors="replace"), re.I | re.M | re.S)
+    return "" if found is None else re.sub(r"\\(.)", r"\1", found[1], flags=re.S)
+
+
+def _packet(path: Path) -> str:
+    """The XMP packet among the boxes on top of an MP4; empty where there is none, or the file is none."""
+    with open(path, "rb") as file:
+        end = file.seek(0, 2)
+        at = 0
+        while at + 24 <= end:
+            file.seek(at)
+            kind, header, size = _box(file, end - at)
+            if size < header:  # no box: not an MP4, or a broken one
+                return ""
+            if kind == b"uuid" and file.read(16) == _XMP_UUID.bytes:
+                return file.read(min(size - header - 16, _MAX_PACKET)).decode(errors="replace")
+            at += size
+    return ""
+
+
+def _box(file: BinaryIO, left: int) -> tuple[bytes, int, int]:
+    """Kind of the box that begins here, bytes of its header, and of all of it; 0 means to the end of the file."""
+    size, kind = struct.unpack(">I4s", file.read(8))
+    if size == 1:
+        return kind, 16, struct.unpack(">Q", file.read(8))[0]
+    return kind, 8, size or left
+
+
+def _element(packet: str, name: str) -> str:
+    """Text of an element. By pattern: what a stranger's file holds is not given to an XML parser."""
+    found = re.search(rf"<(?:\w+:)?{name}>([^<]{{0,4096}})<", packet)
+    return "" if found is None else html.unescape(found[1])

@@ -48,7 +48,7 @@ def generate(
     from thcli.pipeline.person import notes_on_size, read_person
     from thcli.pipeline.picture import draw_frames
     from thcli.pipeline.reporting import report_on
-    from thcli.pipeline.sidecar import write_sidecar
+    from thcli.pipeline.sidecar import sources_of, write_sidecar
     from thcli.pipeline.target import Driven
 
     options = options or GenerateOptions()
@@ -74,7 +74,9 @@ def generate(
         size = person.frame_size if full else (person.crops.shape[2], person.crops.shape[1])
         with clock.stage("draw", len(drive)):
             target = None if output == "-" else Path(output)
-            with VideoWriter(target, size, sound, len(drive), provenance(f"thgen {__version__}")) as writer:
+            sources = sources_of(reference, sound, options, device)
+            declared = provenance(f"thgen {__version__}", sources.hashes)
+            with VideoWriter(target, size, sound, len(drive), declared) as writer:
                 for frame in draw_frames(person, Driven(person, drive), device, full, theta=theta):
                     writer.write(frame)
                     clock.progress.advance()
@@ -83,7 +85,7 @@ def generate(
         notes = notes_on_size(person, options)
         result = Result(output, len(drive), size, clock.seconds, device, notes, adapted=adapted)
         if target is not None:
-            record = write_sidecar(reference, sound, target, options, result)
+            record = write_sidecar(sources, target, options, result)
             if options.report is not None:
                 with clock.stage("report", len(drive)):
                     driven = Driven(person, drive)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thcli import __version__
 from thcli.checkpoints import find_weights, sha256, write_atomic
-from thcli.errors import WeightsError
+from thcli.clips.provenance import SOURCE_TYPE
+from thcli.errors import MediaError, WeightsError
 from thcli.pipeline.options import GenerateOptions, Result
 
 WEIGHTS = (
@@ -21,6 +24,8 @@ WEIGHTS = (
     "unprojection.onnx",
     "detection.onnx",
 )
+SEAL = "record_sha256"
+"""Key of a sidecar's own hash."""
 
 
 def sidecar_path(output: Path) -> Path:
@@ -28,23 +33,52 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def write_sidecar(
-    reference: Path, audio: Path, output: Path, options: GenerateOptions, result: Result
-) -> dict[str, Any]:
-    """Version, arguments, seed, hashes of inputs and weights, device, seconds by stage, frames a second, and what
-    ``--adapt`` came to; returned."""
+@dataclass(frozen=True)
+class Sources:
+    """What a video is made from.
+
+    inputs: by role (``ref``, ``audio``, ``motion``, ``expression``) the file and its SHA-256
+    weights: SHA-256 by the file's name
+    """
+
+    inputs: Mapping[str, tuple[Path, str]]
+    weights: Mapping[str, str]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What the video's own metadata say: SHA-256 by role, all weights as one."""
+        return {**{role: digest for role, (_, digest) in self.inputs.items()}, "weights": hash_of_all(self.weights)}
+
+
+def sources_of(reference: Path, audio: Path, options: GenerateOptions, device: str) -> Sources:
+    """Hash the inputs and the weights of a job; audio: the file that is read, whatever the user gave."""
     inputs = {"ref": reference, "audio": audio}
     for name in ("motion", "expression"):
-        if Path(getattr(options, name)).is_file():
-            inputs[name] = Path(getattr(options, name))
+        given = getattr(options, name)
+        if given not in ("audio", "still") and Path(given).is_file():
+            inputs[name] = Path(given)
+    hashed = {role: (path, sha256(path)) for role, path in inputs.items()}
+    return Sources(hashed, {**hashes_of_weights(options.weights), **weights_of_theta(options, device)})
+
+
+def hash_of_all(weights: Mapping[str, str]) -> str:
+    """One SHA-256 for all weights: that of their list as ``sha256sum`` writes it, in order of the names."""
+    listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(weights.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, result: Result) -> dict[str, Any]:
+    """Version, arguments, seed, hashes of inputs, weights and the video, device, seconds by stage, frames a second,
+    and what ``--adapt`` came to; returned."""
     total = sum(result.seconds.values())
     record: dict[str, Any] = {
         "thgen": __version__,
         "synthetic": True,
-        "digital_source_type": "trainedAlgorithmicMedia",
+        "digital_source_type": SOURCE_TYPE,
         "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items()},
-        "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
-        "weights": {**hashes_of_weights(options.weights), **weights_of_theta(options, result.device)},
+        "inputs": {role: {"path": str(path), "sha256": digest} for role, (path, digest) in sources.inputs.items()},
+        "weights": dict(sources.weights),
+        "output": {"sha256": sha256(output), "bytes": output.stat().st_size},
         "device": result.device,
         "frames": result.frames,
         "size": list(result.size),
@@ -58,8 +92,29 @@ def write_sidecar(
 
 
 def rewrite_sidecar(output: Path, record: Mapping[str, Any]) -> None:
-    """The record as it stands in ``OUT.mp4.json``."""
-    write_atomic(sidecar_path(output), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    """The record as it stands in ``OUT.mp4.json``, with its own hash."""
+    sealed = {**record, SEAL: seal(record)}
+    write_atomic(sidecar_path(output), (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a sidecar's content without the seal itself: tells whether it was edited since, not by whom."""
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def read_sidecar(output: Path) -> dict[str, Any] | None:
+    """The record beside a video, edited or not; None where there is none. MediaError for what is no sidecar."""
+    path = sidecar_path(output)
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or "thgen" not in record:
+        raise MediaError(f"{path}: not a sidecar of thgen; expected the JSON that generate writes beside its video")
+    return record
 
 
 def weights_of_theta(options: GenerateOptions, device: str) -> dict[str, str]:
