@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from thcli.errors import MediaError
 from thcli.records import SAMPLE_RATE, Float, Speech
 
 MIN_SECONDS = 0.1
+MAX_SECONDS = 4 * 3600
+"""Of speech; a file of a few bytes can claim a gap of years, which would be filled with silence."""
+MAX_SPOOLED = 8 << 30
+"""Bytes of a pipe that are copied to disk."""
 FULL_SCALE = 0.999
 """Level from which a sample counts as being at full scale."""
 _CHUNK = 1 << 20
@@ -43,15 +47,22 @@ def local_audio(source: Path | str) -> Iterator[Path]:
         return
     with scratch_folder() as folder:
         spooled = folder / (STDIN_NAME if str(source) == "-" else source.name)
-        with open(spooled, "wb") as file:
-            if str(source) == "-":
-                shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
-            else:
-                with open(source, "rb") as pipe:
-                    shutil.copyfileobj(pipe, file, _CHUNK)
+        if str(source) == "-":
+            _spool(sys.stdin.buffer, spooled)
+        else:
+            with open(source, "rb") as pipe:
+                _spool(pipe, spooled)
         if spooled.stat().st_size == 0:
             raise MediaError(f"{label(spooled)}: no bytes came; pipe a sound file into it")
         yield spooled
+
+
+def _spool(pipe: IO[bytes], target: Path) -> None:
+    with open(target, "wb") as file:
+        while block := pipe.read(_CHUNK):
+            if file.tell() + len(block) > MAX_SPOOLED:
+                raise MediaError(f"{label(target)}: more than {MAX_SPOOLED >> 30} GB came; pipe a shorter recording")
+            file.write(block)
 
 
 def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = None) -> Speech:
@@ -59,7 +70,7 @@ def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = 
 
     start, seconds: part to read, on the file's own clock, so that it fits ``read_clip`` of the same part
     Samples stay as loud as they are, unless they exceed 1: then all are scaled to a peak of 1.
-    Raises MediaError without sound, for less than 0.1 s, and for samples that are no numbers.
+    Raises MediaError without sound, for less than 0.1 s or more than 4 hours, and for samples that are no numbers.
     """
     with local_audio(source) as path:
         info = probe(path)
@@ -76,7 +87,7 @@ def clipped_share(source: Path) -> float:
     command = arguments(open_input(source)["a:0"].output("pipe:1", format="f32le"))
     at_limit, count = 0, 0
     block = memoryview(bytearray(_CHUNK))
-    with Reader(command) as reader:
+    with Reader(command, label(source)) as reader:
         while got := reader.fill(block):
             samples = np.frombuffer(block[: got - got % 4], "<f4")
             at_limit += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
@@ -93,9 +104,11 @@ def _decode(path: Path, start: float, seconds: float | None) -> tuple[Float, str
     command = arguments(sound.output("pipe:1", format="f32le", ac=1, ar=SAMPLE_RATE))
     data = bytearray()
     block = memoryview(bytearray(_CHUNK))
-    with Reader(command) as reader:
+    with Reader(command, label(path)) as reader:
         while got := reader.fill(block):
             data += block[:got]
+            if len(data) > 4 * MAX_SECONDS * SAMPLE_RATE:
+                raise MediaError(f"{label(path)}: more than {MAX_SECONDS // 3600} hours of sound; cut it into parts")
         log = reader.finish()
     return np.frombuffer(data, "<f4", len(data) // 4).astype(np.float32, copy=False), log
 

@@ -17,6 +17,8 @@ from thcli.records import FPS, Clip, Image
 PREROLL = FPS
 """Frames decoded before ``start`` and dropped: the picture on show there may have begun earlier (VFR)."""
 HD_SIDE = 1280
+MAX_BYTES = 4 << 30
+"""Of the frames that ``read_clip`` holds at a time."""
 MISSING = FPS // 2
 """Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
 
@@ -26,18 +28,24 @@ def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, long
 
     start, seconds: part of the file to read; all that follows ``start`` where ``seconds`` is None; ignored for a photo
     longest: side in pixels to which larger frames of a video are reduced
-    Raises MediaError for a file without usable frames there, DeviceError where they do not fit into memory.
+    Raises MediaError for a file without usable frames there or with more than ``MAX_BYTES`` of them, DeviceError where
+    they do not fit into memory.
     """
     path = Path(path)
     info = probe(path)
     size = _size(info, longest)
     stream = _stream(path, info, size, start, seconds)
+    most = MAX_BYTES // (3 * size[0] * size[1])
     expected = _expected(info, start, seconds) or 10 * FPS
     try:
+        if expected > most:
+            raise _too_long(path, size, most)
         # Memory is taken when a frame is written, so the spare frames for a wrong duration cost nothing.
         frames = np.empty((expected + FPS, size[1], size[0], 3), np.uint8)
         count = 0
         for frame in stream:
+            if count == most:
+                raise _too_long(path, size, most)
             if count == len(frames):
                 frames = np.concatenate([frames, np.empty_like(frames)])
             frames[count] = frame
@@ -50,6 +58,12 @@ def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, long
     finally:
         stream.close()
     return Clip(frames[:count], path, 0.0 if info.image else start)
+
+
+def _too_long(path: Path, size: tuple[int, int], most: int) -> MediaError:
+    return MediaError(
+        f"{label(path)}: more than {most / FPS:.0f} s at {size[0]}x{size[1]}, more than is read at a time; cut it"
+    )
 
 
 def stream_frames(path: Path, start: float = 0.0, seconds: float | None = None) -> Generator[Image, None, None]:
@@ -105,7 +119,7 @@ def _video(
         path, info, size, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
     )
     count = 0
-    with Reader(command) as reader:
+    with Reader(command, label(path)) as reader:
         while True:
             frame = np.empty((size[1], size[0], 3), np.uint8)
             if reader.fill(frame.data.cast("B")) < frame.nbytes:

@@ -2,11 +2,14 @@
 
 A media file may be hostile: a playlist can name other files or hosts. Hence only the protocols
 ``file`` and ``pipe`` are open to ffmpeg, and only demuxers which read nothing but their own file.
+What claims to be huge, or keeps ffmpeg busy for ever, meets limits of picture size, memory and time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import shutil
 import subprocess
 import sys
@@ -28,6 +31,14 @@ DEMUXERS = (
     "yuv4mpegpipe"
 )
 """Demuxers that open no second file; hls, dash, concat, imf, sdp, image2, avisynth and the like stay shut."""
+
+MAX_PIXELS = 1 << 26
+"""Of a frame: twice those of 8K. ffmpeg refuses larger ones before it takes memory for them."""
+MAX_MEMORY = 8 << 30
+"""Bytes of address space of an ffmpeg, on Linux; eight times what one needs for 8K."""
+MAX_SECONDS = 120
+"""Within which an ffmpeg must be done with a first look, or give its next bytes when it is read from."""
+LOG_BYTES = 1 << 20
 
 STDIN_NAME = "standard input"
 PIPE_BYTES = 1 << 20
@@ -96,10 +107,14 @@ def label(path: Path | str) -> str:
 
 
 def open_input(path: Path, **options: object) -> Any:
-    """ffmpeg-python input node of a local file, with the protocols and the demuxers limited."""
+    """ffmpeg-python input node of a local file, with protocols, demuxers and picture size limited."""
     # The prefix keeps names like "-x.mp4" or "http:a.mp4" from being anything but files.
     return ffmpeg.input(
-        "file:" + str(Path.cwd() / path), protocol_whitelist=PROTOCOLS, format_whitelist=DEMUXERS, **options
+        "file:" + str(Path.cwd() / path),
+        protocol_whitelist=PROTOCOLS,
+        format_whitelist=DEMUXERS,
+        max_pixels=MAX_PIXELS,
+        **options,
     )
 
 
@@ -117,9 +132,14 @@ def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -
 
 
 class Reader:
-    """A running ffmpeg whose raw output is read; killed when closed before its end."""
+    """A running ffmpeg whose raw output is read; killed when closed before its end.
 
-    def __init__(self, command: list[str]) -> None:
+    name: the file that it reads, for messages
+    Raises MediaError where no bytes come for ``MAX_SECONDS``.
+    """
+
+    def __init__(self, command: list[str], name: str) -> None:
+        self._name = name
         # Messages go to a file: a full pipe of them would stop ffmpeg while frames are read.
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
@@ -131,6 +151,7 @@ class Reader:
         """Read until the byte buffer is full or the stream ends; how many bytes came."""
         done = 0
         while done < len(buffer):
+            self._await()
             got = self._stdout.readinto(buffer[done:])  # type: ignore[attr-defined]
             if not got:
                 break
@@ -141,6 +162,11 @@ class Reader:
         """Wait for the end of ffmpeg and return what it complained of."""
         self._process.wait()
         return read_log(self._log)
+
+    def _await(self) -> None:
+        """Come back when there is something to read; only POSIX can wait for a pipe."""
+        if os.name == "posix" and not select.select([self._stdout], [], [], MAX_SECONDS)[0]:
+            raise _too_slow(self._name, MAX_SECONDS)
 
     def close(self) -> None:
         stop(self._process)
@@ -156,9 +182,37 @@ class Reader:
 def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
     """Start ffmpeg in a session of its own: Ctrl-C reaches us, and we end it in order."""
     try:
-        return subprocess.Popen(command, bufsize=0, start_new_session=True, **streams)
+        process = subprocess.Popen(command, bufsize=0, start_new_session=True, **streams)
     except OSError as error:
         raise MediaError(f"{command[0]}: cannot be run ({error.strerror}); install a working ffmpeg") from error
+    if sys.platform == "linux":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):  # it is over already, or its limit is lower
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    return process
+
+
+def run(command: list[str], name: str, seconds: float = MAX_SECONDS) -> tuple[int, str]:
+    """Run ffmpeg to its end: its exit status and what it wrote to its log.
+
+    name: the file that it reads, for the MediaError of one that takes longer than ``seconds``
+    """
+    process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        log = process.communicate(timeout=seconds)[1]
+    except subprocess.TimeoutExpired as error:
+        raise _too_slow(name, seconds) from error
+    finally:
+        stop(process)
+    return process.returncode, log.decode(errors="replace")
+
+
+def _too_slow(name: str, seconds: float) -> MediaError:
+    return MediaError(
+        f"{name}: ffmpeg had nothing to show after {seconds:g} s; the file is damaged, or its disk does not answer: "
+        "copy or export it again"
+    )
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -166,16 +220,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-    for pipe in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
 
 
 def read_log(log: IO[bytes]) -> str:
-    """All that ffmpeg wrote to its log file."""
+    """What ffmpeg wrote to its log file, as far as a person would read it."""
     log.seek(0)
-    return log.read().decode(errors="replace").strip()
+    return log.read(LOG_BYTES).decode(errors="replace").strip()
 
 
 def complaint(log: str) -> str:

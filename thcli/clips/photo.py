@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from thcli.clips.ffmpeg import label
-from thcli.errors import MediaError
+from thcli.errors import MediaError, ThgenError
 from thcli.records import Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -42,7 +42,7 @@ def photo_size(path: Path) -> PhotoSize | None:
     with _opened(path) as photo:
         if photo is None or (photo.format in MOVING and getattr(photo, "is_animated", False)):
             return None
-        turned = photo.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        turned = photo.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
         width, height = photo.size[::-1] if turned else photo.size
         return PhotoSize(width, height, str(photo.format))
 
@@ -72,9 +72,14 @@ def _opened(path: Path) -> Iterator[Pillow.Image | None]:
         except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
             limit = (Pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise MediaError(f"{label(path)}: more than {limit} megapixels; make the photo smaller") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except (ThgenError, MemoryError):
+            raise
+        except (
+            Exception
+        ) as error:  # Pillow's readers let through whatever damage makes of them: struct.error, KeyError…
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise MediaError(
-                f"{label(path)}: the photo is damaged or cut off ({error}); use a complete copy"
+                f"{label(path)}: the photo is damaged or cut off ({reason}); use a complete copy"
             ) from error
 
 

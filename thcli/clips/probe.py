@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from thcli.clips import photo
-from thcli.clips.ffmpeg import arguments, complaint, label, open_input
+from thcli.clips.ffmpeg import MAX_PIXELS, arguments, complaint, label, open_input, run
 from thcli.errors import MediaError
 
 MIN_SIDE = 16
@@ -21,6 +20,7 @@ _FORMAT = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
 _CODEC = re.compile(r"(\w+).*?, (\w+)")
 _SHOWN = re.compile(r"^\[Parsed_showinfo.*\bn: *0 .*\bs:(\d+)x(\d+)", re.MULTILINE)
+_TOO_LARGE = re.compile(r"\b(?:Picture size|dimensions) (\d+)x(\d+) (?:exceeds|is invalid)")
 _MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
 
 
@@ -94,9 +94,7 @@ def _first_frame_log(path: Path) -> str:
         .filter("showinfo")
         .output("-", format="null", **{"frames:v": 1})
     )
-    command = arguments(shown, loglevel="info")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    return done.stderr.decode(errors="replace")
+    return run(arguments(shown, loglevel="info"), label(path))[1]
 
 
 def _parse(path: Path, kind: str, log: str) -> MediaInfo:
@@ -109,6 +107,13 @@ def _parse(path: Path, kind: str, log: str) -> MediaInfo:
     if not pictures:
         return MediaInfo(0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
     shown = _SHOWN.search(log)
+    refused = _TOO_LARGE.search(log)
+    size = refused or shown
+    if refused or (shown is not None and int(shown[1]) * int(shown[2]) > MAX_PIXELS):
+        raise MediaError(
+            f"{label(path)}: {size[1]}x{size[2]} pixels, expected at most {MAX_PIXELS // 10**6} megapixels; "
+            "make the picture smaller"
+        )
     if shown is None:
         raise MediaError(f"{label(path)}: no video frame can be decoded ({_reason(log)}); export the clip again as MP4")
     width, height = int(shown[1]), int(shown[2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,15 @@ from thcli.clips.ffmpeg import (
     label,
     on_timeline,
     open_input,
+    run,
     scratch_folder,
 )
 from thcli.clips.probe import MediaInfo, probe
 from thcli.errors import MediaError
 
 _PLAYABLE = ("h264 yuv420p", "h264 yuvj420p")
+LONGEST_COPY = 3600
+"""Seconds that a copy may take."""
 _SEI = 6
 """H.264's supplemental information: for playing not needed, and where x264 writes its version and options."""
 
@@ -41,12 +43,9 @@ def anonymous_mp4(source: Path) -> bytes:
         raise MediaError(f"{label(source)}: has no sound, expected a video that speaks; add the sound to it")
     with scratch_folder() as folder:
         target = folder / "anonymous.mp4"
-        done = subprocess.run(
-            _command(source, info, target), stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        if done.returncode:
-            reason = complaint(done.stderr.decode(errors="replace"))
-            raise MediaError(f"{label(source)}: cannot be copied ({reason}); export the video again as MP4")
+        status, log = run(_command(source, info, target), label(source), LONGEST_COPY)
+        if status:
+            raise MediaError(f"{label(source)}: cannot be copied ({complaint(log)}); export the video again as MP4")
         return target.read_bytes()
 
 
