@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,17 @@ import pytest
 
 if TYPE_CHECKING:
     from thcli.records import FaceTrack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What whoever runs the tests has added with ``thgen weights add`` changes nothing."""
+    from thcli import checkpoints
+
+    nowhere = tmp_path_factory.mktemp("user") / "models"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "user_folder", lambda: nowhere)
+        yield
 
 
 @pytest.fixture(scope="session")

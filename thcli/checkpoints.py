@@ -1,7 +1,8 @@
 """Checkpoints: find, verify, load, save. A checkpoint is safetensors with a JSON header; pickle is never loaded.
 
-The shipped ones lie in the package (``models/weights``); ``--weights DIR`` looks in a folder of the user's first.
-Each folder lists the SHA-256 of its files in ``SHA256SUMS``, as ``sha256sum`` writes it.
+The shipped ones lie in the package (``models/weights``). ``--weights DIR`` looks in a folder of the user's first, and
+then in ``user_folder``, where ``thgen weights add`` puts files and where the networks lie that metrics ask for. Each
+folder lists the SHA-256 of its files in ``SHA256SUMS``, as ``sha256sum`` writes it.
 """
 
 from __future__ import annotations
@@ -60,14 +61,25 @@ def shipped_weights() -> Path:
     return Path(str(resources.files("thgen_models"))) / "weights"
 
 
+def user_folder() -> Path:
+    """The user's own networks: ``$XDG_CACHE_HOME/thgen/models``, else ``~/.cache/thgen/models``."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "thgen" / "models"
+
+
+def weight_folders(weights: Path | None = None) -> list[Path]:
+    """The folders that are searched, in order: the one given, the user's where there is one, the shipped one."""
+    return [folder for folder in (weights, user_folder(), shipped_weights()) if folder is not None and folder.is_dir()]
+
+
 def find_weights(name: str, weights: Path | None = None) -> Path:
-    """The verified path of ``name`` (such as ``expression.safetensors``) in ``weights``, else in the package.
+    """The verified path of ``name`` (such as ``expression.safetensors``) in the first of ``weight_folders`` with it.
 
     Raises ``WeightsError`` where there is none, or where it is not what the folder's manifest lists.
     """
     if weights is not None and not weights.is_dir():
         raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds {name}")
-    folders = ([weights] if weights is not None else []) + [shipped_weights()]
+    folders = weight_folders(weights)
     for folder in folders:
         if (folder / name).is_file():
             verify(folder / name)
@@ -79,9 +91,11 @@ def find_weights(name: str, weights: Path | None = None) -> Path:
 
 
 def verify(path: Path) -> None:
-    """Compare a file with its folder's manifest; without one it is taken as it is, not listed it is refused."""
-    manifest = path.parent / MANIFEST
-    if not manifest.is_file():
+    """Compare a file with its folder's manifest; what that does not list is refused.
+
+    A folder without manifest is taken as it is, if it is not the user's own, into which any program may write.
+    """
+    if not (path.parent / MANIFEST).is_file() and path.parent != user_folder():
         return
     expected = read_manifest(path.parent).get(path.name)
     found = sha256(path)
@@ -92,15 +106,25 @@ def verify(path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """File names and their SHA-256 as listed."""
-    lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    """File names and their SHA-256 as listed; none where there is no manifest."""
+    try:
+        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{folder / MANIFEST}: cannot be read; expected lines as sha256sum writes them") from error
     return {name.lstrip(" *"): digest for digest, _, name in (line.partition(" ") for line in lines if line.strip())}
 
 
 def write_manifest(folder: Path) -> None:
     """List all weights of a folder anew: one line a file, in order of their names."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".onnx"))
-    write_atomic(folder / MANIFEST, "".join(f"{sha256(folder / name)}  {name}\n" for name in names).encode())
+    names = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx")]
+    list_files(folder, {name: sha256(folder / name) for name in names})
+
+
+def list_files(folder: Path, listed: Mapping[str, str]) -> None:
+    """Write a folder's manifest, SHA-256 by file name, in order of the names; beside it, then renamed."""
+    write_atomic(folder / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode())
 
 
 def sha256(path: Path) -> str:

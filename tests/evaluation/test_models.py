@@ -29,7 +29,7 @@ def test_without_a_file_it_is_said_what_to_do(cache):
 def test_cache_without_a_variable_is_in_the_home(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert models.cache_folder() == tmp_path / ".cache" / "thgen" / "models"
+    assert models.user_folder() == tmp_path / ".cache" / "thgen" / "models"
 
 
 def test_given_file_is_found_and_named(cache, network):

@@ -1,12 +1,11 @@
 """Networks that metrics need and thgen may not ship: given by path, or put into the user's cache; never fetched.
 
-The cache is ``$XDG_CACHE_HOME/thgen/models`` (``~/.cache/thgen/models``) with ``identity.onnx``, ``inception.onnx`` and
-``syncnet.onnx``. What lies there must be a file that thgen knows, or be listed in ``SHA256SUMS`` beside it.
+The cache is ``checkpoints.user_folder`` with ``identity.onnx``, ``inception.onnx`` and ``syncnet.onnx``, where ``thgen
+weights add`` puts them. What lies there must be a file that thgen knows, or be listed in ``SHA256SUMS`` beside it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from thcli.checkpoints import MANIFEST, sha256, verify
+from thcli.checkpoints import MANIFEST, sha256, user_folder, verify
 from thcli.errors import WeightsError
 from thcli.records import Float
 
@@ -105,7 +104,7 @@ class Models:
     def find(self, role: Role) -> Model | str:
         """The network of a role; where there is none, why not and what to do."""
         given: Path | None = getattr(self, role)
-        path = given or cache_folder() / f"{role}.onnx"
+        path = given or user_folder() / f"{role}.onnx"
         if given is None and not path.is_file():
             return f"no {role} network; give --{role} FILE.onnx or put it at {path}"
         return _load(path, role, given is not None)
@@ -116,12 +115,6 @@ class Models:
         return found.name if isinstance(found, Model) else ""
 
 
-def cache_folder() -> Path:
-    """Where networks are looked for that no option names."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "thgen" / "models"
-
-
 @lru_cache(maxsize=8)
 def _load(path: Path, role: Role, given: bool) -> Model:
     import onnxruntime
@@ -130,7 +123,10 @@ def _load(path: Path, role: Role, given: bool) -> Model:
         raise WeightsError(f"{path}: no such file; --{role} takes the network as ONNX")
     digest = sha256(path)
     if not given and digest not in KNOWN and not (path.parent / MANIFEST).is_file():
-        raise WeightsError(f"{path}: its SHA-256 {digest[:12]}… is not known; list it in {path.parent / MANIFEST}")
+        raise WeightsError(
+            f"{path}: its SHA-256 {digest[:12]}… is not known; list it in {path.parent / MANIFEST}, "
+            "as 'thgen weights add' does"
+        )
     if digest not in KNOWN:
         verify(path)
     options = onnxruntime.SessionOptions()

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from thcli import __version__
-from thcli.checkpoints import sha256, write_atomic
+from thcli.checkpoints import sha256, user_folder, write_atomic
 from thcli.data.store import TRACK, ClipMeta, Store
 from thcli.evaluation.compare import Measured
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.models import CONTRACTS, Models, cache_folder
+from thcli.evaluation.models import CONTRACTS, Models
 from thcli.pipeline.sidecar import hashes_of_weights
 from thcli.records import Float
 from thcli.suite.methods import Method
@@ -120,7 +120,7 @@ def hash_of_code() -> str:
 
 def hashes_of_models(models: Models) -> dict[str, str]:
     """SHA-256 of the networks that metrics find, by role."""
-    paths = {role: getattr(models, role) or cache_folder() / f"{role}.onnx" for role in CONTRACTS}
+    paths = {role: getattr(models, role) or user_folder() / f"{role}.onnx" for role in CONTRACTS}
     return {role: sha256(path) for role, path in paths.items() if path.is_file()}
 
 
