@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from types import EllipsisType
@@ -13,6 +14,7 @@ from torch import Tensor
 from thcli.face_model import LANDMARKS_68
 from thcli.faces.crop import crop_frames
 from thcli.pipeline.matching import Shares, costs
+from thcli.pipeline.memory import OneFrame, in_parts
 from thcli.pipeline.person import Person
 from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, as_images
 from thcli.pipeline.target import Target
@@ -39,6 +41,8 @@ def draw_frames(
 ) -> Iterator[Image]:
     """Frames [H, W, 3] uint8 one after the other; memory does not grow with their number.
 
+    Where the device has not enough memory, fewer are drawn at a time; DeviceError where one is too many.
+
     theta: draws them from the pictures of the geometric path; without it they are those pictures
     """
     sketcher = Sketcher(person, device, drawing)
@@ -47,13 +51,15 @@ def draw_frames(
     shares = drawing.match(known)
     painter = None if theta is None else _Painter(theta, person, known.blend(), sketcher, device)
     step = min(CHUNK, max(1, CHUNK_PIXELS // sketcher.pixels))
-    frames = len(target.pose)
-    for first in range(0, frames, step):
-        chunk = slice(first, min(first + step, frames))
+
+    def draw(chunk: slice) -> Image:
         some, mesh = shares.part(chunk), target.meshes(chunk)
         picture = sketcher.draw(torch.from_numpy(mesh), some) if painter is None else painter.draw(mesh, some, chunk)
-        crops = as_images(picture)
-        yield from crops if paster is None else paster.paste(crops, some.base)
+        return as_images(picture)
+
+    one = OneFrame(math.isqrt(sketcher.pixels), len(person.crops), device)
+    for chunk, crops in in_parts(len(target.pose), step, draw, one):
+        yield from crops if paster is None else paster.paste(crops, shares.part(chunk).base)
 
 
 class _Painter:
