@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from thcli.errors import WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 FORMAT = 1
@@ -154,6 +155,29 @@ def save_checkpoint(path: Path, header: Header, tensors: Mapping[str, torch.Tens
     metadata = {"thgen": json.dumps(dataclasses.asdict(header), sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, save(plain, metadata))
+
+
+def load_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by name; WeightsError where names or shapes (None: any) are others."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged, or no safetensors file ({error}); get the file again") from error
+    for name in sorted(arrays.keys() | shapes.keys()):
+        found, wanted = (arrays[name].shape if name in arrays else None), shapes.get(name)
+        fits = found is not None and wanted is not None and len(found) == len(wanted)
+        if not fits or any(n not in (None, own) for n, own in zip(wanted or (), found or (), strict=True)):
+            raise WeightsError(
+                f"{path}: its '{name}' is {_shape(found)}, expected {_shape(wanted)}; get the file again"
+            )
+    return arrays
+
+
+def _shape(sides: Sequence[int | None] | None) -> str:
+    return "not there" if sides is None else f"[{', '.join('any' if n is None else str(n) for n in sides)}]"
 
 
 def read_header(path: Path) -> Header:

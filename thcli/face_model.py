@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.records import Float
+from thcli.checkpoints import load_arrays
+from thcli.records import N_EXPRESSION, N_VERTICES, Float
 
 # fmt: off
 LANDMARKS_68 = (
@@ -103,7 +104,7 @@ class FaceModel:
 
     @classmethod
     def load(cls, path: Path) -> FaceModel:
-        """Read what ``save`` wrote."""
-        from safetensors.numpy import load_file
-
-        return cls(**load_file(path))
+        """Read what ``save`` wrote; WeightsError for anything else."""
+        mesh = (N_VERTICES, 3)
+        shapes = {"canonical": mesh, "faces": (None, 3), "basis": (N_EXPRESSION, *mesh), "blink": mesh}
+        return cls(**load_arrays(path, {**shapes, "projection": (N_VERTICES * 3, N_EXPRESSION)}))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thcli.checkpoints import load_arrays
 from thcli.face_model import INNER_LIPS
 from thcli.records import Float
 
@@ -43,10 +44,8 @@ class MouthInterior:
 
     @classmethod
     def load(cls, path: Path) -> MouthInterior:
-        """Read what ``save`` wrote."""
-        from safetensors.numpy import load_file
-
-        return cls(**load_file(path))
+        """Read what ``save`` wrote; WeightsError for anything else."""
+        return cls(**load_arrays(path, {"pictures": (len(OPENINGS), 3, HEIGHT, WIDTH)}))
 
 
 def inner_coordinates(n_vertices: int) -> Float:

@@ -64,7 +64,7 @@ def test_missing_file(cache, tmp_path):
 
 def test_not_onnx(cache, tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(WeightsError, match=r"text\.onnx: not an ONNX network .*expected input \[B, 3, 299, 299\]"):
+    with pytest.raises(WeightsError, match=r"text\.onnx: not a network of --.*expected input \[B, 3, 299, 299\]"):
         Models(inception=tmp_path / "text.onnx").find("inception")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from thcli.checkpoints import MANIFEST, sha256, user_folder, verify
 from thcli.errors import WeightsError
+from thcli.onnx_files import open_network
 from thcli.records import Float
 
 if TYPE_CHECKING:
@@ -117,8 +118,6 @@ class Models:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, role: Role, given: bool) -> Model:
-    import onnxruntime
-
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; --{role} takes the network as ONNX")
     digest = sha256(path)
@@ -129,14 +128,10 @@ def _load(path: Path, role: Role, given: bool) -> Model:
         )
     if digest not in KNOWN:
         verify(path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors have no common base that it exports
-        raise WeightsError(
-            f"{path}: not an ONNX network ({type(error).__name__}); expected {CONTRACTS[role]}"
-        ) from error
+        session = open_network(path, f"--{role}")
+    except WeightsError as error:
+        raise WeightsError(f"{error}; expected {CONTRACTS[role]}") from error
     shapes = [entry.shape for entry in session.get_inputs()]
     if len(session.get_outputs()) < len(SHAPES[role]) or not _fits(shapes, SHAPES[role]):
         found = " and ".join(str(shape) for shape in shapes)

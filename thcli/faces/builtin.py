@@ -17,12 +17,15 @@ from thcli.errors import WeightsError
 from thcli.faces.crop import FaceCrop
 from thcli.faces.protocol import Detection
 from thcli.faces.track import MIN_CONFIDENCE, face_boxes
+from thcli.onnx_files import open_network
 from thcli.records import Float, Image
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DETECTOR, MESH = "detection.onnx", "unprojection.onnx"
+NETWORKS = {DETECTOR: (["frame"], ["face", "centre", "side"]), MESH: (["crop"], ["mesh", "confidence"])}
+"""Inputs and outputs of each."""
 VERSION = "1"
 FACE_CROP_MARGIN = 1.5
 """Side of the crop that the mesh network sees, over the longer side of the face."""
@@ -173,11 +176,12 @@ def _session(name: str, weights: Path | None, threads: int | None) -> tuple[onnx
     path = find_weights(name, weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        shape: list[Any] = session.get_inputs()[0].shape
-        return session, int(shape[-1])
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a network of this tracker ({reason}); get the file again") from error
+    session = open_network(path, "this tracker", options)
+    inputs, outputs = ([one.name for one in ends] for ends in (session.get_inputs(), session.get_outputs()))
+    shape: list[Any] = session.get_inputs()[0].shape
+    if (inputs, outputs) != NETWORKS[name] or not isinstance(shape[-1], int):
+        raise WeightsError(
+            f"{path}: not a network of this tracker (it makes {', '.join(outputs)} of {', '.join(inputs)}, expected "
+            f"{', '.join(NETWORKS[name][1])} of {', '.join(NETWORKS[name][0])}); get the file again"
+        )
+    return session, shape[-1]

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 from thcli.checkpoints import find_weights, load_checkpoint, load_weights, verify
 from thcli.config import make_dims
 from thcli.errors import WeightsError
+from thcli.onnx_files import open_network
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims
 
@@ -120,14 +121,9 @@ def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxr
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
     # PyTorch takes turns with it; threads that spin while they wait take the cores from it, and from other programs
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a network of Θ ({reason}); get the file again") from error
+    session = open_network(path, "Θ", options)
     for kind, found, expected in (
         ("inputs", session.get_inputs(), inputs),
         ("outputs", session.get_outputs(), outputs),

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from thcli.checkpoints import sha256
 from thcli.errors import UsageError, WeightsError
 from thcli.faces.identity import ALIGNED, ARCFACE
+from thcli.onnx_files import refers_elsewhere
 from thcli.render.landmark_maps import EYES
 from thgen_models.identity import MobileFaceNet
 from thgen_models.perceptual import PerceptualFeatures, Vgg19
@@ -138,6 +139,9 @@ def _read_onnx(path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
-        return onnx.load(str(path))
-    except (DecodeError, OSError) as error:
+        content = path.read_bytes()
+        if refers_elsewhere(content):
+            raise WeightsError(f"{path}: keeps tensors in other files; {EXPECTED}")
+        return onnx.load_from_string(content)
+    except (DecodeError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: neither safetensors nor ONNX; {EXPECTED}") from error
