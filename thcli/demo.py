@@ -27,12 +27,12 @@ def make_demo(folder: Path, overwrite: bool = False, progress: Progress | None =
     if present and not overwrite:
         raise UsageError(f"{present[0]}: exists already; add --overwrite, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_png(folder / PORTRAIT, portrait())
+    write_png(folder / PORTRAIT, portrait())
     speech = Path(str(resources.files("thgen_samples"))) / "speech.wav"
     options = GenerateOptions(overwrite=overwrite)
     with tempfile.TemporaryDirectory() as scratch:
         opening = Path(scratch) / "opening.wav"
-        _copy_start(speech, opening, CLIP_SECONDS)
+        copy_part(speech, opening, 0, CLIP_SECONDS)
         generate(folder / PORTRAIT, opening, folder / REFERENCE, options, progress)
     generate(folder / REFERENCE, speech, folder / VIDEO, options, progress)
     return folder / VIDEO
@@ -46,7 +46,8 @@ def portrait() -> Image:
     return picture
 
 
-def _write_png(path: Path, picture: Image) -> None:
+def write_png(path: Path, picture: Image) -> None:
+    """A picture as a file; beside it, then renamed."""
     import io
 
     from PIL import Image as Pillow
@@ -58,7 +59,9 @@ def _write_png(path: Path, picture: Image) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _copy_start(source: Path, target: Path, seconds: float) -> None:
+def copy_part(source: Path, target: Path, start: float, seconds: float) -> None:
+    """A part of a WAV file as another."""
     with wave.open(str(source), "rb") as sound, wave.open(str(target), "wb") as part:
         part.setparams(sound.getparams())
+        sound.setpos(round(start * sound.getframerate()))
         part.writeframes(sound.readframes(round(seconds * sound.getframerate())))

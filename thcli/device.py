@@ -1,6 +1,10 @@
-"""Where the networks run."""
+"""Where the networks run, and with how much memory."""
 
 from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
 
 from thcli.errors import DeviceError
 
@@ -21,3 +25,29 @@ def resolve_device(name: str) -> str:
     except (RuntimeError, AssertionError, ValueError) as error:
         raise DeviceError(f"--device {name}: no such device here; use --device cpu") from error
     return name
+
+
+def free_memory() -> int | None:
+    """Bytes that a program may still take from the machine, or its container; None where nothing says."""
+    known = [size for size in (_free_by_linux(), _free_by_container()) if size is not None]
+    if not known and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        known = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return min(known, default=None)
+
+
+def _free_by_linux() -> int | None:
+    """What can be had without swapping: free pages alone leave out what caches give back."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _free_by_container() -> int | None:
+    """The limit of the control group less what is in use; None without a limit."""
+    folder = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = ((folder / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))
+        return max(int(limit) - int(used), 0)
+    return None

@@ -20,6 +20,10 @@ def command(folder: Path, overwrite: bool, progress: str) -> None:
 
     Writes to FOLDER (default: demo) the portrait, a three-second moving clip made from it, and the talking video
     made from that clip: portrait.png, reference.mp4, demo.mp4.
+
+    \b
+    thgen demo
+    thgen demo elsewhere --overwrite
     """
     from thcli import demo
 

@@ -29,11 +29,11 @@ SCALE = click.FloatRange(0, 3)
 @click.option("--references", type=click.IntRange(1, 32), default=DEFAULT.references, show_default=True, metavar="K",
               help="Frames of the clip that the picture is made of, 1 to 32.")  # fmt: skip
 @click.option("--motion", default=DEFAULT.motion, show_default=True, metavar="audio|still|VIDEO|CURVES.csv",
-              help="What moves the head.")  # fmt: skip
+              shell_complete=options.words_or_files("audio", "still"), help="What moves the head.")  # fmt: skip
 @click.option("--motion-scale", type=SCALE, default=DEFAULT.motion_scale, show_default=True,
               help="Strength of the head motion.")  # fmt: skip
 @click.option("--expression", default=DEFAULT.expression, show_default=True, metavar="audio|VIDEO|CURVES.csv",
-              help="What moves the face.")  # fmt: skip
+              shell_complete=options.words_or_files("audio"), help="What moves the face.")  # fmt: skip
 @click.option("--expression-scale", type=SCALE, default=DEFAULT.expression_scale, show_default=True,
               help="Strength of the expression.")  # fmt: skip
 @click.option("--blink", default=DEFAULT.blink, show_default=True, metavar="reference|none|SECONDS",
@@ -56,7 +56,9 @@ SCALE = click.FloatRange(0, 3)
 @click.option("--report", type=options.PATH, metavar="REPORT.html|.json",
               help="Also look at the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
 @options.overwrite
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, and say what would be done and about how long it takes."
+)
 @options.progress
 @options.debug
 def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, progress: str, **given: Any) -> None:

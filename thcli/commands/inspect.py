@@ -20,6 +20,10 @@ def command(clip: Path, output: Path | None, tracker: str, weights: Path | None,
     """Show what a clip holds: the face, its motion, the speech, and what a reference should have.
 
     Prints the figures, with advice, and draws a contact sheet with the curves of head pose, mouth and eyes.
+
+    \b
+    thgen inspect clip.mp4
+    thgen inspect photo.jpg -o photo_inspect.png --overwrite
     """
     from thcli import inspection
 

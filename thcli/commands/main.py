@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from thcli import __version__
 from thcli.commands.failures import Failure, failure_of
@@ -18,6 +19,10 @@ COMMANDS = {
     "study": "Let viewers rate videos of several methods, and see what their answers come to.",
     "preprocess": "Turn clips into training data, or write their landmarks, poses, meshes or audio features.",
     "train": "Train the networks on preprocessed clips.",
+    "export": "Write all networks as ONNX files, each compared with PyTorch on random input.",
+    "weights": "List, show and verify the files of the networks, and add your own.",
+    "doctor": "Look whether thgen works here and say what to do where it does not; or say what a VIDEO was made from.",
+    "completion": "Print a script that lets a shell complete commands, options, their values, and file names.",
 }
 """Name of the command, which is also its module's, and its one-line help."""
 
@@ -37,6 +42,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table above: importing all commands would keep whoever pressed the key waiting."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs |= {"standalone_mode": False, "prog_name": "thgen"}

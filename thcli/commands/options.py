@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 Decorator = Callable[[Any], Any]
 
 PATH = click.Path(path_type=Path)
 TRACKERS = click.Choice(["builtin", "mediapipe", "face-alignment"])
+
+
+def words_or_files(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes an option that takes a word or a file."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        fitting = [CompletionItem(word) for word in words if word.startswith(incomplete)]
+        return fitting or [CompletionItem(incomplete, type="file")]
+
+    return complete
+
 
 tracker: Decorator = click.option(
     "--tracker", type=TRACKERS, default="builtin", show_default=True, help="What finds and tracks the face."

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thcli.checkpoints import find_weights
-from thcli.clips.probe import probe
-from thcli.device import resolve_device
+from thcli.clips.probe import MediaInfo, probe
+from thcli.device import free_memory, resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions, Stream
+from thcli.records import CROP_SIZE
+
+if TYPE_CHECKING:
+    from thcli.pipeline.estimate import Estimate
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What ``generate`` would do: ``str()`` of it is what ``--dry-run`` prints."""
+    """What ``generate`` would do: ``str()`` of it is what ``--dry-run`` prints.
+
+    takes: by estimate; None where nobody can say how long the video gets
+    free_memory, free_disk: bytes that are there now; None where nothing says
+    """
 
     reference: str
     audio: str
@@ -22,11 +33,47 @@ class Plan:
     frames: int | None
     device: str
     uses: tuple[str, ...]
+    takes: Estimate | None
+    free_memory: int | None
+    free_disk: int | None
 
     def __str__(self) -> str:
         length = "length unknown until read" if self.frames is None else f"{self.frames} frames at 25 a second"
         lines = [f"reference  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
-        return "\n".join([*lines, f"device     {self.device}", f"uses       {', '.join(self.uses)}"])
+        lines += [f"device     {self.device}", *self._estimate()]
+        return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
+
+    def _estimate(self) -> list[str]:
+        if self.takes is None:
+            return ["time       not known before the sound is"]
+        unknown = "not estimated: this device was never measured"
+        seconds = unknown if self.takes.seconds is None else f"about {_duration(self.takes.seconds)} on this machine"
+        memory = f"about {_size(self.takes.memory)}{_free(self.free_memory)}"
+        if self.free_memory is not None and self.free_memory < self.takes.memory:
+            memory += "; close other programs, or use --renderer warp or a smaller --size"
+        return [
+            f"time       {seconds}",
+            f"memory     {memory}",
+            f"disk       about {_size(self.takes.disk)}{_free(self.free_disk)}",
+        ]
+
+
+def _duration(seconds: float) -> str:
+    """As exact as an estimate is."""
+    if seconds < 90:
+        return f"{max(round(seconds / 5) * 5, 5)} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _size(size: int) -> str:
+    if size < 1e9:
+        return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.1f} GB"
+
+
+def _free(size: int | None) -> str:
+    return "" if size is None else f", {_size(size)} free"
 
 
 def _needed_weights(options: GenerateOptions) -> list[str]:
@@ -41,7 +88,6 @@ def _needed_weights(options: GenerateOptions) -> list[str]:
 
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
     """Check inputs, output, device and weights as ``generate`` would, without tracking or drawing anything."""
-    from thcli.clips.decode import frame_count
     from thcli.faces.backends import cached_tracker, load_face_model
     from thcli.pipeline.sidecar import weights_of_theta
 
@@ -56,20 +102,53 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     seen = probe(reference)
     if not (seen.video or seen.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")
-    kind = "photo" if seen.image else f"{seen.fps:g} fps"
-    frames: int | None = None
-    if audio != "-":
-        heard = probe(Path(audio))
-        if not heard.audio:
-            raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
-        frames = None if heard.duration is None else frame_count(heard.duration)
+    frames = _frames_of(audio)
+    takes = None if frames is None else _estimate(seen, frames, options, device)
+    free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
+    if takes is not None and free_disk is not None and free_disk < takes.disk:
+        said = f"about {_size(takes.disk)} are to be written and {_size(free_disk)} are free"
+        raise MediaError(f"{output}: {said}; free some, or write elsewhere")
     uses = (
         f"tracker {tracker.name}",
         f"motion from {options.motion}",
         f"expression from {options.expression}",
         f"renderer {options.renderer}" + (f", adapted in {options.adapt} steps" if options.adapt else ""),
     )
-    return Plan(f"{reference} ({seen.width}x{seen.height}, {kind})", str(audio), str(output), frames, device, uses)
+    kind = "photo" if seen.image else f"{seen.fps:g} fps"
+    whom = f"{reference} ({seen.width}x{seen.height}, {kind})"
+    return Plan(whom, str(audio), str(output), frames, device, uses, takes, free_memory(), free_disk)
+
+
+def _frames_of(audio: Path | Stream) -> int | None:
+    """How long the video gets; None where it cannot be known."""
+    from thcli.clips.decode import frame_count
+
+    if audio == "-":
+        return None
+    heard = probe(Path(audio))
+    if not heard.audio:
+        raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
+    return None if heard.duration is None else frame_count(heard.duration)
+
+
+def _estimate(seen: MediaInfo, frames: int, options: GenerateOptions, device: str) -> Estimate:
+    """By the sizes that are known before the face is found: ``--size source`` may come out smaller."""
+    from thcli.clips.decode import frame_count
+    from thcli.pipeline.estimate import Work, estimate
+    from thcli.pipeline.person import MAX_SIDE, REFERENCE_SECONDS
+
+    shorter = min(seen.width, seen.height)
+    full = options.frame == "full"
+    side = shorter if full else min(shorter, MAX_SIDE) if options.size == "source" else int(options.size or CROP_SIZE)
+    left = REFERENCE_SECONDS if seen.duration is None else max(seen.duration - options.start, 0)
+    work = Work(
+        frames=frames,
+        reference=1 if seen.image else max(frame_count(min(left, REFERENCE_SECONDS)), 1),
+        size=(seen.width, seen.height),
+        side=side,
+        written=seen.width * seen.height if full else side**2,
+    )
+    return estimate(work, options, device)
 
 
 def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
@@ -96,11 +175,22 @@ def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, o
             raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
         if not target.parent.is_dir():
             raise MediaError(f"{target}: no such folder {target.parent}; make it first")
+        _check_writable(target)
         if target.exists() and not options.overwrite:
             raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
     _check_apart(video, options)
     if options.report is not None:
         _check_report(options.report, video)
+
+
+def _check_writable(target: Path) -> None:
+    """By trying: what a system allows cannot be told from permissions alone."""
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        reason = f"{target}: the folder {target.parent} cannot be written to ({error.strerror})"
+        raise MediaError(f"{reason}; choose another one") from error
 
 
 def _check_apart(video: Path | None, options: GenerateOptions) -> None:

@@ -1,0 +1,88 @@
+"""Constants of thcli/pipeline/estimate.py: CPU seconds and peak memory of `thgen generate` on this machine.
+
+    python benchmarks/calibrate.py CLIP SPEECH
+
+Every job runs in a process of its own on one thread. CPU seconds are counted, so other programs disturb little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+JOBS = {
+    "warp": {"renderer": "warp"},
+    "network": {},
+    "warp 512": {"renderer": "warp", "size": "512"},
+    "network 512": {"size": "512"},
+}
+
+
+class Stages:
+    """CPU seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.name, self.began = "", 0.0
+
+    def stage(self, name: str, total: int | None) -> None:
+        now = time.process_time()
+        if self.name:
+            self.seconds[self.name] = now - self.began
+        self.name, self.began = name, now
+
+    def advance(self, frames: int = 1) -> None:
+        pass
+
+
+def job(clip: Path, speech: Path, options: str) -> None:
+    import resource
+
+    import torch
+
+    from thcli.pipeline import GenerateOptions, generate
+    from thcli.pipeline.estimate import benchmark
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        stages, output = Stages(), Path(folder) / "out.mp4"
+        made = generate(clip, speech, output, GenerateOptions(device="cpu", **json.loads(options)), stages)
+        stages.stage("end", None)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            json.dumps(
+                {
+                    "frames": made.frames,
+                    "cpu": {name: round(seconds, 3) for name, seconds in stages.seconds.items()},
+                    "draw a frame": round(stages.seconds["draw"] / made.frames, 4),
+                    "peak MiB": round(peak),
+                    "bytes a frame": output.stat().st_size // made.frames,
+                    "benchmark": round(benchmark(time.process_time), 4),
+                }
+            )
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job is not None:
+        job(arguments.clip, arguments.speech, arguments.job)
+        return
+    for name, options in JOBS.items():
+        command = [sys.executable, __file__, str(arguments.clip), str(arguments.speech), "--job", json.dumps(options)]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True)
+        print(f"{name:<12} {done.stdout.decode().strip()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The installation and the machine: Python, libraries, device, ffmpeg, weights, space, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from thcli.device import free_memory, resolve_device
+from thcli.doctor.check import Check
+from thcli.errors import ThgenError
+from thcli.weights.catalogue import ENTRIES, Entry, find
+
+PYTHONS = ((3, 10), (3, 12))
+"""The oldest and the newest that thgen is made for."""
+GIB = 1 << 30
+LEAST_SPACE = GIB // 4
+"""Bytes: some minutes of video and what is written meanwhile."""
+LEAST_MEMORY = 2 * GIB
+"""Bytes that a usual video takes with Θ, and something to spare (``pipeline/estimate.py``)."""
+LIBRARIES = ("torch", "onnxruntime")
+
+
+def installation(device: str = "auto", weights: Path | None = None) -> Iterator[Check]:
+    """Every check, one after the other; none raises, whatever is broken."""
+    yield _python()
+    for name in LIBRARIES:
+        yield _guarded(name, lambda name=name: _library(name))  # type: ignore[misc]
+    yield _guarded("device", lambda: _device(device))
+    yield _guarded("ffmpeg", _ffmpeg)
+    for entry in ENTRIES:
+        yield _guarded(entry.name, lambda entry=entry: _weights(entry, weights))  # type: ignore[misc]
+    yield _guarded("space", _space)
+    yield _guarded("memory", _memory)
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    """A look that fails is a finding too; the messages of ThgenErrors say what to do."""
+    try:
+        return look()
+    except ThgenError as error:
+        found, _, fix = str(error).rpartition("; ")
+        return Check(name, False, found or fix, fix)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        return Check(name, False, f"{type(error).__name__}: {reason}", "reinstall thgen into a fresh environment")
+
+
+def _python() -> Check:
+    (low, high), found = PYTHONS, sys.version_info[:2]
+    name = f"{platform.python_version()} at {sys.executable}"
+    wanted = f"install thgen with Python {low[0]}.{low[1]} to {high[0]}.{high[1]}"
+    return Check("python", low <= found <= high, name, "" if low <= found <= high else wanted)
+
+
+def _library(name: str) -> Check:
+    try:
+        module = import_module(name)
+    except Exception as error:  # a broken library may raise anything
+        return Check(name, False, f"cannot be imported ({error})", f"install it again: pip install --force {name}")
+    return Check(name, True, f"{module.__version__}")
+
+
+def _device(name: str) -> Check:
+    """Which one is used, and what else is there."""
+    import torch
+
+    used = resolve_device(name)
+    there = {
+        "CUDA": torch.cuda.is_available(),
+        "MPS": torch.backends.mps.is_available(),
+        "AMX": _has_amx(),
+    }
+    said = ", ".join(f"{kind} {'there' if present else 'not there'}" for kind, present in there.items())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Check("device", True, f"{used}; {said}; {cores} CPU cores, {torch.get_num_threads()} threads")
+
+
+def _has_amx() -> bool:
+    """Whether the CPU has Intel's matrix unit, by what Linux says of it."""
+    try:
+        return "amx_tile" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _ffmpeg() -> Check:
+    from thcli.clips.capabilities import capabilities
+
+    found = capabilities()
+    elsewhere = "" if found.writer == found.reader else f" of {found.writer}"
+    return Check("ffmpeg", True, f"{found.version} at {found.reader}; writes H.264 by {found.encoder}{elsewhere}, AAC")
+
+
+def _weights(entry: Entry, weights: Path | None) -> Check:
+    file = find(entry, weights)
+    if file is None and entry.metric:
+        return Check(entry.name, True, f"not there ({entry.network}; thgen evaluate does without it)")
+    if file is None:
+        return Check(entry.name, False, "not there", "reinstall thgen, or add the file with 'thgen weights add'")
+    known = f"{file.sha256[:12]}…, {file.place}, {file.size / (1 << 20):.1f} MiB"
+    if file.fault:
+        return Check(entry.name, False, f"{file.path}: {file.fault} ({known})", "get the file again, or remove it")
+    return Check(entry.name, True, f"{known}: {entry.network}")
+
+
+def _space() -> Check:
+    folders = {"here": Path.cwd(), "for temporary files": Path(tempfile.gettempdir())}
+    free = {what: shutil.disk_usage(folder).free for what, folder in folders.items()}
+    said = ", ".join(f"{size / GIB:.1f} GiB {what}" for what, size in free.items())
+    enough = min(free.values()) >= LEAST_SPACE
+    fix = f"free some: {LEAST_SPACE / GIB:.2f} GiB at least, in each; TMPDIR names another folder for temporary files"
+    return Check("space", enough, f"{said} free", "" if enough else fix)
+
+
+def _memory() -> Check:
+    free = free_memory()
+    if free is None:
+        return Check("memory", True, "the system does not say how much is free")
+    fix = f"close other programs: a video takes about {LEAST_MEMORY / GIB:.0f} GiB; --renderer warp takes half of it"
+    return Check("memory", free >= LEAST_MEMORY, f"{free / GIB:.1f} GiB free", "" if free >= LEAST_MEMORY else fix)

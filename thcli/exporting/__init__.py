@@ -1,0 +1,1 @@
+"""All networks as ONNX files, each checked against PyTorch; ``thgen export``."""

@@ -1,0 +1,121 @@
+"""About how long a video takes to make, and how much memory and space: for ``--dry-run``.
+
+The constants are CPU seconds and megabytes of one core of a Xeon, as ``benchmarks/calibrate.py`` prints them (three
+seconds of a 256² clip, K = 8). What the machine at hand does in a thirtieth of a second scales them, and so do its
+cores. An estimate may well be off by half.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.picture import CHUNK, CHUNK_PIXELS
+from thcli.records import CROP_SIZE, FPS
+
+BENCHMARK = 0.0087
+"""CPU seconds of ``benchmark`` on the machine of the constants below."""
+START = 3.0
+"""CPU seconds of imports, loading and compiling; the same for every job."""
+TRACK_FRAME, TRACK_PIXEL = 0.018, 2e-8
+"""Of a frame of the reference, and of every pixel of it."""
+HEAR_SECOND, MOVE_FRAME = 0.02, 0.002
+"""Of a second of sound, and of a frame's motion."""
+DRAW_WARP, DRAW_NETWORK = 0.021, 0.060
+"""Of a frame at 256²: the geometric picture, and what Θ adds to it, which does not grow with the size."""
+ADAPT_STEP, REPORT_FRAME = 0.9, 0.03
+PARALLEL = 0.6
+"""Share of the work that further cores take over."""
+MIB = 1 << 20
+MEMORY = {"warp": 620 * MIB, "network": 1250 * MIB}
+"""Of a job of 256², by renderer."""
+ADAPT_MEMORY = 800 * MIB
+DRAWN_PIXEL, REFERENCE_PIXEL = 200, 24
+"""Bytes of every pixel of a frame while it is drawn, and of a reference."""
+BYTES_PIXEL, SOUND_SECOND = 0.045, 16_000
+"""Of the video: a pixel of a frame, and a second of sound."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done.
+
+    frames: of the video; reference: frames of the reference, and their (width, height) in ``size``
+    side: of the square that is drawn, pixels; written: pixels of a frame of the video
+    """
+
+    frames: int
+    reference: int
+    size: tuple[int, int]
+    side: int
+    written: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """seconds: None where the device is none that was measured; memory, disk: bytes"""
+
+    seconds: float | None
+    memory: int
+    disk: int
+
+
+def estimate(work: Work, options: GenerateOptions, device: str) -> Estimate:
+    """What a job takes on this machine."""
+    seconds = None
+    if device == "cpu":
+        import torch
+
+        threads = torch.get_num_threads()
+        share = 1 - PARALLEL + PARALLEL / threads
+        seconds = cpu_seconds(work, options) * share * benchmark(time.perf_counter) / BENCHMARK
+    return Estimate(seconds, memory(work, options), disk(work))
+
+
+def cpu_seconds(work: Work, options: GenerateOptions) -> float:
+    """Of one core of the machine that was measured."""
+    pixels = work.size[0] * work.size[1]
+    larger = work.side**2 / CROP_SIZE**2
+    draw = DRAW_WARP * larger + (DRAW_NETWORK if options.renderer == "network" else 0)
+    return (
+        START
+        + work.reference * (TRACK_FRAME + TRACK_PIXEL * pixels)
+        + work.frames * (HEAR_SECOND / FPS + MOVE_FRAME + draw)
+        + options.adapt * ADAPT_STEP
+        + (work.frames * REPORT_FRAME if options.report is not None else 0)
+    )
+
+
+def memory(work: Work, options: GenerateOptions) -> int:
+    """Bytes at the peak; they do not grow with the length of the speech."""
+    clip = work.reference * work.size[0] * work.size[1] * 3
+    at_a_time = max(1, min(CHUNK, CHUNK_PIXELS // work.side**2))
+    each = DRAWN_PIXEL * at_a_time + REFERENCE_PIXEL * options.references
+    more = max(work.side**2 * each - CROP_SIZE**2 * (DRAWN_PIXEL * CHUNK + REFERENCE_PIXEL * 8), 0)
+    return MEMORY[options.renderer] + clip + more + (ADAPT_MEMORY if options.adapt else 0)
+
+
+def disk(work: Work) -> int:
+    """Bytes of the finished video."""
+    return int(work.frames * (work.written * BYTES_PIXEL + SOUND_SECOND / FPS))
+
+
+def benchmark(clock: Callable[[], float]) -> float:
+    """Seconds of a convolution as Θ has many, on one thread, the median of five; ``clock`` tells the time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        picture, kernel = torch.ones(1, 32, 128, 128), torch.ones(32, 32, 3, 3)
+        taken = []
+        with torch.inference_mode():
+            for _ in range(6):
+                began = clock()
+                torch.nn.functional.conv2d(picture, kernel, padding=1)
+                taken.append(clock() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return sorted(taken[1:])[2]

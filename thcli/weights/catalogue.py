@@ -1,0 +1,131 @@
+"""What files thgen can use, where each is found, and what each says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, shipped_weights, user_folder, weight_folders
+from thcli.errors import UsageError, WeightsError
+
+RESEARCH, OWN = "research use", "its owner's"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file that thgen can use.
+
+    network: what is in it; metric: whether only metrics ask for it, and thgen does not ship it
+    """
+
+    name: str
+    network: str
+    metric: bool = False
+
+
+ENTRIES = (
+    Entry("detection.onnx", "face detector"),
+    Entry("unprojection.onnx", "face mesh, §4.1"),
+    Entry("face_model.safetensors", "face model: mesh, expression basis"),
+    Entry("expression.safetensors", "Ψ, expression from sound, §3.2"),
+    Entry("head_motion.safetensors", "Φ, head motion, §3.3"),
+    Entry("mouth_interior.safetensors", "inside of the mouth"),
+    Entry("generator.safetensors", "Θ, the picture, §4.2, for PyTorch"),
+    Entry("generator.onnx", "Θ, frames, for ONNX Runtime"),
+    Entry("generator_embedding.onnx", "Θ, hybrid embedding, for ONNX Runtime"),
+    Entry("identity.onnx", "metrics: identity", metric=True),
+    Entry("inception.onnx", "metrics: FID", metric=True),
+    Entry("syncnet.onnx", "metrics: sync", metric=True),
+)
+NAMES = tuple(entry.name for entry in ENTRIES)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on the disk: its folder (``shipped``, ``yours`` or ``--weights``), size in bytes, SHA-256, and what is
+    wrong with it, "" where it is what its folder lists."""
+
+    path: Path
+    place: str
+    size: int
+    sha256: str
+    fault: str
+
+    @property
+    def licence(self) -> str:
+        """For what it may be used, as far as thgen knows."""
+        return RESEARCH if self.place == "shipped" else OWN
+
+
+def entry_of(name: str) -> Entry:
+    """The entry of a file name, with or without its suffix; UsageError for one that thgen has no use for."""
+    for entry in ENTRIES:
+        if name == entry.name:
+            return entry
+    fitting = [entry for entry in ENTRIES if Path(entry.name).stem == name]
+    if not fitting:
+        raise UsageError(f"{name}: no file that thgen uses; expected {', '.join(NAMES)}")
+    return fitting[0]
+
+
+def find(entry: Entry, weights: Path | None = None) -> File | None:
+    """The file that is used: the first in ``checkpoints.weight_folders``; of metrics' networks, the user's."""
+    folders = [user_folder()] if entry.metric else weight_folders(weights)
+    for folder in folders:
+        if (folder / entry.name).is_file():
+            return look(folder / entry.name, weights)
+    return None
+
+
+def look(path: Path, weights: Path | None = None) -> File:
+    """Size, hash and faults of a file."""
+    places = {shipped_weights(): "shipped", user_folder(): "yours", weights: "--weights"}
+    digest = sha256(path)
+    return File(path, places.get(path.parent, ""), path.stat().st_size, digest, _fault(path, digest))
+
+
+def _fault(path: Path, digest: str) -> str:
+    if not (path.parent / MANIFEST).is_file() and path.parent != user_folder():
+        return ""
+    expected = read_manifest(path.parent).get(path.name)
+    if expected is None:
+        return f"not listed in {MANIFEST}"
+    return "" if digest == expected else f"SHA-256 differs from {MANIFEST}"
+
+
+def verify_folder(folder: Path) -> list[tuple[str, str]]:
+    """Name and fault ("" where there is none) of every file that a folder holds or lists.
+
+    Raises WeightsError where the folder, or its list, is missing.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise WeightsError(f"{folder / MANIFEST}: no such file; without it nothing can be verified")
+    present = {path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx")}
+    names = sorted(present | read_manifest(folder).keys())
+    return [(name, look(folder / name).fault if (folder / name).is_file() else "missing") for name in names]
+
+
+def missing(weights: Path | None = None) -> list[str]:
+    """Names of the files that ``generate`` may need and nobody has."""
+    return [entry.name for entry in ENTRIES if not entry.metric and find(entry, weights) is None]
+
+
+def header_of(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says of itself: stage, dims, step, config, data, metrics; None where it has no header."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        return dataclasses.asdict(read_header(path))
+    except WeightsError:  # the face model and the mouth's inside are plain tensors
+        return None
+
+
+def card_of(path: Path) -> str:
+    """The card beside a file, which may be that of the network it was exported from; empty where there is none."""
+    for stem in (path.stem, path.stem.partition("_")[0]):
+        card = path.with_name(f"{stem}.md")
+        if card.is_file():
+            return card.read_text(encoding="utf-8")
+    return ""
