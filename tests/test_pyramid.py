@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from thcli.pyramid import blur, fill
 
@@ -74,3 +75,12 @@ def test_blur_keeps_constants_and_the_mean_and_lowers_the_variance():
 def test_blur_of_channels_and_batch_is_that_of_each_alone():
     images = random(2, 3, 12, 15)
     assert torch.allclose(blur(images, 1.5)[1, 2], blur(images[1:, 2:], 1.5)[0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.5, 2.9, 3.1, 12.0])
+def test_blur_is_scipys(sigma: float) -> None:
+    image, radius = random(2, 3, 19, 43), max(1, int(3 * sigma))
+    expected = image.numpy()
+    for axis in (-1, -2):
+        expected = gaussian_filter1d(expected, sigma, axis=axis, mode="nearest", radius=radius)
+    assert torch.allclose(blur(image, sigma), torch.from_numpy(expected), atol=1e-5)

@@ -23,14 +23,36 @@ def fill(values: Tensor, weight: Tensor) -> Tensor:
     return values + (1 - weight) * wide
 
 
+FEW = 8
+"""Up to this radius a blur is a sum of shifted images, beyond it a product of matrices: each where it is faster. A
+convolution of single channels is several times slower than both.
+"""
+
+
 def blur(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of images [B, C, H, W]; the border is repeated."""
     radius = max(1, int(3 * sigma))
-    steps = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+    steps = torch.arange(-radius, radius + 1, device=image.device)
+    kernel = torch.exp(-0.5 * (steps.to(image.dtype) / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    batch, channels, height, width = image.shape
-    flat = image.reshape(batch * channels, 1, height, width)
-    flat = F.pad(flat, (radius, radius, radius, radius), mode="replicate")
-    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return flat.view(batch, channels, height, width)
+    if radius > FEW:
+        rows, columns = (_smoothing(size, kernel, steps) for size in image.shape[-2:])
+        return rows @ (image @ columns.mT)
+    height, width = image.shape[-2:]
+    padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
+    across = _weighted([padded[..., i : i + width] for i in range(len(steps))], kernel)
+    return _weighted([across[..., i : i + height, :] for i in range(len(steps))], kernel)
+
+
+def _smoothing(size: int, kernel: Tensor, steps: Tensor) -> Tensor:
+    """What a kernel does to a column of ``size`` pixels, as a matrix [size, size]; the ends are repeated."""
+    places = (torch.arange(size, device=kernel.device)[:, None] + steps).clamp(0, size - 1)
+    return kernel.new_zeros(size, size).scatter_add_(1, places, kernel.expand(size, -1))
+
+
+def _weighted(images: list[Tensor], weights: Tensor) -> Tensor:
+    first, *rest = weights.tolist()
+    total = images[0] * first
+    for image, weight in zip(images[1:], rest, strict=True):
+        total.add_(image, alpha=weight)
+    return total
