@@ -1,0 +1,185 @@
+"""Every command that the documentation shows is run, in the order of the pages, in one folder with real files.
+
+Runs are made small: training with the tiny configuration, Θ with a tiny network, clips of a few seconds, some rows of
+the suite's tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from thcli import checkpoints
+from thcli.checkpoints import Header, save_checkpoint
+from thcli.clips.encode import VideoWriter
+from thcli.clips.ffmpeg import executable
+from thcli.commands.main import COMMANDS, main
+from thcli.config import Config, load_config
+from thcli.suite.methods import choose_methods
+from thcli.suite.trained import LACKS
+from thgen_models.generator import Generator, GeneratorDims
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("docs/training.md", "README.md", "docs/extending.md")
+ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ")
+"""Lines that the Makefile and CI run on a fresh machine."""
+PLAIN = re.compile(r"──|^videos/")
+"""The figure of how data flow, and names of files."""
+FRAMES, LONG = 96, 232
+"""Of a clip that is measured; of one that Φ can learn from."""
+CLIPS = ("train/ada", "train/bea", "val/cem", "val/dee")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a page; ``kind`` is the word after its fence, and ``sh`` where it is indented."""
+
+    kind: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        joined = re.sub(r"\\\n\s*", "", self.text)
+        return [re.sub(r"\s+#.*$", "", line) for line in joined.splitlines() if line.strip()]
+
+
+def blocks(page: str) -> list[Block]:
+    found = re.findall(
+        r"^```(\w+)\n(.*?)^```|((?:^    [^\n]*\n)+)", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+    return [Block(kind or "sh", text or re.sub(r"(?m)^    ", "", indented)) for kind, text, indented in found]
+
+
+def commands(page: str) -> list[str]:
+    lines = [line for block in blocks(page) if block.kind == "sh" for line in block.lines]
+    return [line for line in lines if re.match(r"(\.venv/bin/)?thgen |torchrun ", line)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, portrait_png, speech_wav) -> Path:
+    """A folder with all that the pages' commands are given, and with what one of them makes for another."""
+    here = tmp_path_factory.mktemp("place")
+    portrait = np.asarray(Image.open(portrait_png).convert("RGB"))
+    write_clip(here / "clip.mp4", portrait, speech_wav, FRAMES)
+    write_clip(here / "long.mp4", portrait, speech_wav, LONG)
+    shutil.copy(portrait_png, here / "photo.png")
+    for name in ("speech.wav", "speech.flac"):
+        subprocess.run([executable(), "-v", "error", "-i", speech_wav, "-t", "0.6", here / name], check=True)
+    for clip in CLIPS:
+        (here / "videos" / clip).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(here / ("long.mp4" if clip.startswith("train") else "clip.mp4"), here / "videos" / f"{clip}.mp4")
+    split_and_name = [clip.split("/") for clip in CLIPS]
+    lines = [{"clip": name, "subject": name, "split": split, "av_lag": 0} for split, name in split_and_name]
+    (here / "videos" / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("made", "other", "real", "clips"):
+        (here / name).mkdir()
+        shutil.copy(here / "clip.mp4", here / name / "one.mp4")
+    return here
+
+
+def write_clip(path: Path, portrait: np.ndarray, speech: Path, frames: int) -> None:
+    """The portrait, drifting from side to side, with the speech."""
+    with VideoWriter(path, (256, 256), speech, frames) as video:
+        for t in range(frames):
+            video.write(np.roll(portrait, round(4 * np.sin(t / 5)), axis=1))
+
+
+@pytest.fixture(scope="module")
+def small(place, theta_weights) -> Iterator[None]:
+    """Shipped weights with a tiny Θ, the six networks of Table 3 likewise, and the tiny configuration everywhere."""
+    shipped = place / "shipped"
+    shipped.mkdir()
+    for path in checkpoints.shipped_weights().iterdir():
+        if path.suffix in (".safetensors", ".onnx") and not path.name.startswith("generator"):
+            (shipped / path.name).symlink_to(path)
+    (shipped / "generator.safetensors").symlink_to(theta_weights / "generator.safetensors")
+    (place / "models" / "weights").mkdir(parents=True)
+    (place / "models" / "weights" / "generator.safetensors").symlink_to(theta_weights / "generator.safetensors")
+    own = dict(checkpoints.load_checkpoint(theta_weights / "generator.safetensors", "generator").header.dims)
+    own["widths"] = tuple(own["widths"])
+    for name, lacks in LACKS.items():
+        dims = GeneratorDims(**{**own, "floor": False, **dict.fromkeys(lacks, False)})
+        header = Header("generator", dataclasses.asdict(dims), 5, {"size": 64, "train": {"steps": 5}, "network": {}})
+        save_checkpoint(place / "runs" / "ablation" / f"{name}.safetensors", header, Generator(dims).state_dict())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "shipped_weights", lambda: shipped)
+        for module in ("stages", "plan"):
+            patch.setattr(f"thcli.training.{module}.load_config", tiny)
+        patch.setattr("thcli.suite.run.choose_methods", lambda options: choose_methods(options)[::4])
+        yield
+
+
+def tiny(source: str | None, overrides: Sequence[str] = ()) -> Config:
+    """The tiny configuration with all overrides but those of how long to train."""
+    return load_config("tiny", [one for one in overrides if not re.search(r"\.(steps|val_every|warmup)=", one)])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run_as_printed(page, place, small, monkeypatch):
+    assert commands(page)
+    monkeypatch.chdir(place)
+    for line in dict.fromkeys(commands(page)):
+        words = shlex.split(line)
+        if words[0] == "torchrun":  # tests/training/test_distributed.py starts several processes
+            words = words[words.index("thcli") :]
+        if words[1:3] == ["study", "score"]:
+            answer(place)
+            words = [name for word in words for name in (sorted(map(str, Path().glob(word))) or [word])]
+        if done_before(words):
+            continue
+        result = CliRunner().invoke(main, words[1:])
+        assert result.exit_code == 0, f"{page}: {line}\n{result.output}"
+
+
+def done_before(words: list[str]) -> bool:
+    """A page may show again what another has shown; to do it twice would be refused."""
+    return "-o" in words and Path(words[words.index("-o") + 1]).exists()
+
+
+def answer(folder: Path) -> None:
+    """What viewers would have saved from the page of a study."""
+    key = json.loads((folder / "study.key.json").read_text())
+    for viewer in range(7):
+        answers = {name: {"realism": 5, "sync": viewer} for name in key["videos"]}
+        content = {"format": 1, "study": key["study"], "viewer": f"v{viewer}", "answers": answers}
+        (folder / f"answers_{viewer}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_line_is_a_command_of_thgen_or_of_the_set_up(page):
+    lines = [line for block in blocks(page) if block.kind == "sh" for line in block.lines]
+    known = [*commands(page), *(line for line in lines if line.startswith(ELSEWHERE))]
+    assert [line for line in lines if line not in known and not PLAIN.search(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_that_are_named_are_options(page):
+    def names(command: click.Command) -> set[str]:
+        own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        return own.union(*map(names, command.commands.values())) if isinstance(command, click.Group) else own
+
+    known = set().union(*(names(main.get_command(click.Context(main), name)) for name in COMMANDS))
+    named = re.findall(r"`(?:thgen [a-z ]+)?(--[a-z][a-z-]*)", (ROOT / page).read_text())
+    assert set(named) <= known | {"--help"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/extending.md"])
+def test_python_runs(page, place, small, monkeypatch):
+    monkeypatch.chdir(place)
+    for block in blocks(page):
+        if block.kind == "python":
+            Path("out.mp4").unlink(missing_ok=True)
+            exec(block.text, {})
