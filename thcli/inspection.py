@@ -10,6 +10,7 @@ import numpy as np
 from thcli.errors import MediaError, UsageError
 from thcli.evaluation.advice import AXES, Look, on_reference
 from thcli.face_model import eye_opening, mouth_opening
+from thcli.faces.track import outside_share
 from thcli.preprocess import track_file
 from thcli.records import FPS, Clip, FaceTrack, Float, Image
 
@@ -89,6 +90,7 @@ def inspect_clip(
         tracker=track.tracker,
         tracked=float((track.confidence > 0).mean()),
         face_height=float(np.median(track.box[:, 3] - track.box[:, 1])),
+        outside=float(np.median(outside_share(track.mesh, track.size))),
         rotation=np.degrees(track.pose[:, :3]),
         mouth=mouth_opening(track.mesh).astype(np.float32),
         eyes=eye_opening(track.mesh).astype(np.float32),

@@ -25,7 +25,7 @@ def look() -> Look:
     """A reference that nothing is to be said against."""
     rotation = np.stack([4 * np.sin(TIME), 6 * np.cos(2 * TIME), 2 * np.sin(3 * TIME)], axis=1)
     mouth, eyes = 0.1 + 0.1 * np.sin(7 * TIME), np.full(100, 0.3)
-    return Look(4.0, 1.0, 140.0, rotation.astype(np.float32), mouth.astype(np.float32), eyes.astype(np.float32))
+    return Look(4.0, 1.0, 140.0, 0.0, rotation.astype(np.float32), mouth.astype(np.float32), eyes.astype(np.float32))
 
 
 def keys(advice) -> list[str]:
@@ -42,6 +42,7 @@ def test_a_good_reference_gets_no_advice(look):
     [
         ("reference_short", {"seconds": 1.2}),
         ("face_small", {"face_height": 40.0}),
+        ("face_cut", {"outside": 0.1}),
         ("face_lost", {"tracked": 0.8}),
         ("reference_still", {"rotation": np.full((100, 3), 3.0, np.float32)}),
         ("face_turned", {"rotation": np.array([[0, 40 + 3 * s, 0] for s in np.sin(TIME)], np.float32)}),
@@ -54,7 +55,7 @@ def test_what_a_reference_lacks(look, key, change):
 
 
 def test_a_photo_is_not_blamed_for_being_short_and_still(look):
-    photo = Look(0.0, 1.0, 140.0, look.rotation[:1], look.mouth[:1], look.eyes[:1])
+    photo = Look(0.0, 1.0, 140.0, 0.0, look.rotation[:1], look.mouth[:1], look.eyes[:1])
     assert keys(on_reference(photo)) == []
     assert keys(on_reference(replace(photo, mouth=np.zeros(1, np.float32)))) == ["mouth_closed"]
 

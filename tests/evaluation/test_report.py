@@ -30,7 +30,7 @@ from thcli.evaluation.report.quality import KINDS
 from thcli.evaluation.report.report import FORMAT, Report, make_report, write_report
 from thcli.face_model import mouth_opening
 from thcli.faces.backends import cached_tracker, load_face_model
-from thcli.faces.crop import CropBox
+from thcli.faces.crop import WHOLE_CROP, CropBox
 from thcli.faces.track import track_clip
 from thcli.records import Clip
 
@@ -57,7 +57,7 @@ def job(tmp_path_factory, portrait_png, speech_wav) -> Job:
         box=CropBox(0, 0, 256),
         model=model,
         track=track,
-        look=look_at(track, 1.0),
+        look=look_at(track, WHOLE_CROP, (256, 256)),
         references=Recording("reference", reference, track, None),
         speech=speech,
         sound=listen_to(speech, 0.0),

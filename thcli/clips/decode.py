@@ -94,10 +94,14 @@ def _stream(
 ) -> Generator[Image, None, None]:
     if info.image:
         if min(info.width, info.height) < MIN_SIDE:
-            raise MediaError(f"{label(path)}: {info.width}x{info.height} pixels, expected at least {MIN_SIDE} a side")
+            raise MediaError(
+                f"{label(path)}: {info.width}x{info.height} pixels, expected at least {MIN_SIDE} a side; "
+                "use a larger photo"
+            )
         return _one(read_photo(path))
     if not info.video:
-        raise MediaError(f"{label(path)}: no video stream, only sound; expected a video or a photo")
+        held = "no video stream, only sound; expected" if info.audio else "no picture in it; give"
+        raise MediaError(f"{label(path)}: {held} a video or a photo")
     if start < 0 or (seconds is not None and seconds <= 0):
         raise MediaError(f"{label(path)}: cannot read {seconds} s from {start:g} s on; both must lie inside the clip")
     if info.duration is not None and start >= info.duration > 0:

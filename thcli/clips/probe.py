@@ -20,7 +20,7 @@ _FORMAT = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
 _CODEC = re.compile(r"(\w+).*?, (\w+)")
 _SHOWN = re.compile(r"^\[Parsed_showinfo.*\bn: *0 .*\bs:(\d+)x(\d+)", re.MULTILINE)
-_TOO_LARGE = re.compile(r"\b(?:Picture size|dimensions) (\d+)x(\d+) (?:exceeds|is invalid)")
+_TOO_LARGE = re.compile(r"\bPicture size (\d+)x(\d+) (?:exceeds|is invalid)")
 _MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
 
 
@@ -107,16 +107,17 @@ def _parse(path: Path, kind: str, log: str) -> MediaInfo:
     if not pictures:
         return MediaInfo(0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
     shown = _SHOWN.search(log)
-    refused = _TOO_LARGE.search(log)
-    size = refused or shown
-    if refused or (shown is not None and int(shown[1]) * int(shown[2]) > MAX_PIXELS):
+    size = shown or _TOO_LARGE.search(log)
+    width, height = (int(size[1]), int(size[2])) if size else (0, 0)
+    if width * height > MAX_PIXELS:
         raise MediaError(
-            f"{label(path)}: {size[1]}x{size[2]} pixels, expected at most {MAX_PIXELS // 10**6} megapixels; "
+            f"{label(path)}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels; "
             "make the picture smaller"
         )
+    if shown is None and "partial file" in log:
+        raise MediaError(f"{label(path)}: cut off before its first frame; use a complete copy")
     if shown is None:
         raise MediaError(f"{label(path)}: no video frame can be decoded ({_reason(log)}); export the clip again as MP4")
-    width, height = int(shown[1]), int(shown[2])
     if min(width, height) < MIN_SIDE:
         raise MediaError(
             f"{label(path)}: {width}x{height} pixels, expected at least {MIN_SIDE} a side; use a larger clip"

@@ -16,6 +16,8 @@ STILL_TURN = 1.0
 EYES_SHUT = 0.12
 """Eye opening below which the eyes are shut."""
 MOUTH_OPEN = 0.05
+CUT = 0.02
+"""Share of the face beyond the picture's border; trackers are not more exact than that."""
 SEEN_ENOUGH = 0.95
 CLIPPED = 0.001
 """Share of samples at full scale: in recordings that are merely loud it is below a hundredth of this."""
@@ -44,6 +46,7 @@ class Look:
     seconds: length of the picture, 0 for a photo
     tracked: share of frames in which the face was seen
     face_height: median, px
+    outside: share of the face beyond the border of the picture, median
     rotation: [T, 3] degrees; mouth: [T] opening over the distance of the outer eye corners; eyes: [T] lid gap over
         eye width
     """
@@ -51,6 +54,7 @@ class Look:
     seconds: float
     tracked: float
     face_height: float
+    outside: float
     rotation: Float
     mouth: Float
     eyes: Float
@@ -84,6 +88,9 @@ def on_reference(look: Look) -> list[Advice]:
          f"{look.seconds:.1f} s is short: three seconds show how the head moves"),
         (look.face_height < SMALLEST_FACE, "face_small",
          f"the face is small: the picture is soft below {SMALLEST_FACE} pixels"),
+        (look.outside > CUT, "face_cut",
+         f"the picture's border cuts off {look.outside:.0%} of the face: choose a picture or a part that shows all of "
+         "it, with room around it"),
         (look.tracked < SEEN_ENOUGH, "face_lost",
          "the face is often lost: choose a part with --start where it is in full view"),
         (float(np.median(turn)) > FAR_TURN, "face_turned",

@@ -27,6 +27,8 @@ MAX_STEP = 0.5
 """A face does not move further between two frames than this part of its size; what does is another face."""
 SAME_SIZE = 1.6
 """Nor does it grow or shrink by more than this factor while it is lost."""
+MOST_OUTSIDE = 1 / 3
+"""Share of a face beyond the border of the picture, above which most of what would be drawn is made up."""
 SMOOTHING_REACH = 2
 NOISE = 0.008
 """Vertex movement, over the distance of the outer eye corners, up to which it is taken for the tracker's noise."""
@@ -38,11 +40,17 @@ def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice 
     The face is chosen where faces are first found, then followed by its last mesh, and looked for again near its
     last place when the tracker loses it or jumps. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
 
-    Raises NoFaceError: no face, no such face, or the face is lost for longer.
+    Raises NoFaceError: no face, no such face, the face is lost for longer, or the border cuts off too much of it.
     """
     mesh, confidence = _Follower(clip, tracker, face).follow()
     mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
     size = (clip.frames.shape[2], clip.frames.shape[1])
+    outside = float(np.median(outside_share(mesh, size)))
+    if outside > MOST_OUTSIDE:
+        raise NoFaceError(
+            f"{clip.path}: the picture's border cuts off {outside:.0%} of the face; choose a picture or a part that "
+            "shows all of it, or another face with --face"
+        )
     landmarks = mesh[:, LANDMARKS_68]
     pose, scale = fit_poses(landmarks, size, model)
     return FaceTrack(face_boxes(mesh), mesh, landmarks, pose, scale, confidence, size, tracker.name)
@@ -59,6 +67,11 @@ def track_in_crop(track: FaceTrack, box: CropBox, model: FaceModel) -> FaceTrack
 def face_boxes(mesh: Float) -> Float:
     """Boxes (..., 4) x0, y0, x1, y1 around meshes (..., V, 3)."""
     return np.concatenate([mesh[..., :2].min(axis=-2), mesh[..., :2].max(axis=-2)], axis=-1)
+
+
+def outside_share(mesh: Float, size: tuple[int, int]) -> Float:
+    """Share (...) of the vertices of meshes (..., V, 3) px beyond the border of frames of (width, height) px."""
+    return np.asarray(((mesh[..., :2] < 0) | (mesh[..., :2] > size)).any(axis=-1).mean(axis=-1), np.float32)
 
 
 def smooth_meshes(mesh: Float, confidence: Float) -> Float:

@@ -16,7 +16,7 @@ from thcli.faces.crop import CropBox, crop_frames
 from thcli.pipeline.options import Progress
 from thcli.pipeline.sidecar import rewrite_sidecar
 from thcli.pipeline.target import Driven
-from thcli.records import CROP_SIZE, Float, Speech
+from thcli.records import Float, Speech
 
 CHUNK = 500
 
@@ -41,7 +41,7 @@ def report_on(
         box=person.box if record["options"]["frame"] == "full" else whole,
         model=person.model,
         track=person.track,
-        look=look_at(person.track, person.box.side / CROP_SIZE),
+        look=look_at(person.track, person.box, person.frame_size),
         references=Recording(
             "reference",
             crop_frames(person.frames, person.box),

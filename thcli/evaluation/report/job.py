@@ -14,7 +14,8 @@ from thcli.evaluation.advice import Look, Sound
 from thcli.evaluation.recording import Recording
 from thcli.face_model import FaceModel, eye_opening, mouth_opening
 from thcli.faces.crop import CropBox
-from thcli.records import FPS, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
+from thcli.faces.track import outside_share
+from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
 SILENT = -90.0
 """dBFS, the floor of loudness."""
@@ -45,12 +46,13 @@ class Job:
     record: Mapping[str, Any]
 
 
-def look_at(track: FaceTrack, scale: float) -> Look:
-    """What a reference shows; ``scale``: pixels of the clip's own frames to a pixel of its crop."""
+def look_at(track: FaceTrack, box: CropBox, size: tuple[int, int]) -> Look:
+    """What a reference shows: a track in pixels of the crop at ``box`` of frames of (width, height) px."""
     return Look(
         seconds=len(track) / FPS if len(track) > 1 else 0.0,
         tracked=float((track.confidence > 0).mean()),
-        face_height=float(np.median(track.box[:, 3] - track.box[:, 1])) * scale,
+        face_height=float(np.median(track.box[:, 3] - track.box[:, 1])) * box.side / CROP_SIZE,
+        outside=float(np.median(outside_share(box.to_frame(track.mesh), size))),
         rotation=np.degrees(track.pose[:, :3]),
         mouth=mouth_opening(track.mesh).astype(np.float32),
         eyes=eye_opening(track.mesh).astype(np.float32),
