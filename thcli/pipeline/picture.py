@@ -103,7 +103,7 @@ class _Painter:
         )
         picture = (self.theta.draw(frames, self.embedding) + 1) / 2
         features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(scene.device)
-        change = keep_detail(picture - geometric, features)
+        change = keep_detail(picture - geometric, geometric, features)
         return geometric + change if self.small is self.sketcher else self._laid_on(scene, change, target, shares)
 
     def _laid_on(self, scene: Tensor, change: Tensor, mesh: Tensor, shares: Shares) -> Tensor:

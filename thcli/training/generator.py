@@ -236,4 +236,4 @@ class GeneratorStage:
 def _shown(made: Tensor, batch: GeneratorBatch) -> Tensor:
     """What is seen of pictures [F, 3, S, S] that Θ makes: ``generate`` keeps y_geo's fine detail in mouth and eyes."""
     geometric, size = batch.frames.geometric, made.shape[-1]
-    return geometric + keep_detail(made - geometric, draw_features(batch.landmarks, size, size))
+    return geometric + keep_detail(made - geometric, geometric, draw_features(batch.landmarks, size, size))
