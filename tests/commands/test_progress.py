@@ -1,10 +1,15 @@
 """Progress: what each kind writes, and to where."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from thcli.commands import progress
 from thcli.commands.progress import show_progress
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "progress.schema.json").read_text())
+TYPES = {"string": str, "integer": int, "number": (int, float), "null": type(None)}
 
 
 def work(kind):
@@ -49,3 +54,30 @@ def test_training_in_between_is_counted_in_steps(capsys, monkeypatch):
         display.advance(2)
     shown = capsys.readouterr().err
     assert "steps/s" in shown and "frames/s" not in shown
+
+
+def fits(line):
+    """Whether a line is what the schema says; of JSON Schema, as much as it uses."""
+    assert set(SCHEMA) == {"$schema", "title", "description", "type", "required", "additionalProperties", "properties"}
+    if not set(SCHEMA["required"]) <= set(line) <= set(SCHEMA["properties"]):
+        return False
+    for name, value in line.items():
+        rule = SCHEMA["properties"][name]
+        assert set(rule) <= {"type", "minimum", "description"}
+        kinds = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+        if isinstance(value, bool) or not isinstance(value, tuple(TYPES[kind] for kind in kinds)):
+            return False
+        if value is not None and "minimum" in rule and value < rule["minimum"]:
+            return False
+    return True
+
+
+def test_every_json_line_is_as_the_schema_says(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    work("json")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) > 4 and all(fits(line) for line in lines)
+    good = lines[-1]
+    for wrong in ({"done": -1}, {"done": 0.5}, {"total": "3"}, {"rate": True}, {"stage": None}, {"more": 1}):
+        assert not fits({**good, **wrong})
+    assert not fits({name: value for name, value in good.items() if name != "rate"})

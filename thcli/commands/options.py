@@ -28,9 +28,7 @@ def words_or_files(*words: str) -> Callable[[click.Context, click.Parameter, str
 tracker: Decorator = click.option(
     "--tracker", type=TRACKERS, default="builtin", show_default=True, help="What finds and tracks the face."
 )
-weights: Decorator = click.option(
-    "--weights", type=PATH, metavar="DIR", help="Look for weights in this folder first, then among those shipped."
-)
+weights: Decorator = click.option("--weights", type=PATH, metavar="DIR", help="Look for weights in this folder first.")
 device: Decorator = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
 )
@@ -40,7 +38,7 @@ progress: Decorator = click.option(
     type=click.Choice(["auto", "bar", "json", "none"]),
     default="auto",
     show_default=True,
-    help="How to show progress, on standard error. auto: bar on a terminal, else none.",
+    help="How to show progress, on standard error. auto: bar on a terminal, lines on one without colours, else none.",
 )
 
 

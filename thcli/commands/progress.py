@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from thcli.commands.terminal import without_codes
+
 if TYPE_CHECKING:
     from thcli.pipeline import Progress
 
@@ -20,7 +22,10 @@ UNITS = {"adapt": "steps"}
 
 
 class JsonLines:
-    """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second)."""
+    """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second).
+
+    The schema is docs/progress.schema.json.
+    """
 
     def __init__(self) -> None:
         self.name, self.done = "", 0
@@ -51,12 +56,36 @@ class JsonLines:
         print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - a stream for programs
 
 
+class Lines:
+    """One plain line a finished stage, for terminals without escape codes."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.name, self.done, self.began = unit, "", 0, 0.0
+
+    def stage(self, name: str, total: int | None) -> None:
+        self.finish()
+        self.name, self.done, self.began = name, 0, time.monotonic()
+
+    def advance(self, frames: int = 1) -> None:
+        self.done += frames
+
+    def finish(self) -> None:
+        """Say what the stage came to."""
+        if self.name:
+            count = f"{self.done} {UNITS.get(self.name, self.unit)}, " if self.done else ""
+            print(f"{self.name}: {count}{time.monotonic() - self.began:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextmanager
 def show_progress(kind: str, unit: str = "frames") -> Iterator[Progress]:
     """The display for ``--progress KIND``; ``unit`` is what ``advance`` counts."""
     if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "none"
-    if kind == "bar":
+        kind = "none" if not sys.stderr.isatty() else "lines" if without_codes() else "bar"
+    if kind == "lines":
+        plain = Lines(unit)
+        yield plain
+        plain.finish()
+    elif kind == "bar":
         with _bar(unit) as display:
             yield display
     elif kind == "json":
@@ -81,8 +110,9 @@ def _bar(unit: str) -> Iterator[Progress]:
         rich.TextColumn("{task.fields[rate]}"),
         rich.TimeElapsedColumn(),
     )
-    # rich leaves out colours by itself where NO_COLOR is set.
-    with rich.Progress(*columns, console=Console(stderr=True)) as display:
+    # rich leaves out colours by itself where NO_COLOR is set, and nothing else.
+    console = Console(stderr=True, color_system=None if without_codes() else "auto")
+    with rich.Progress(*columns, console=console) as display:
         bar = _Bar(display, unit)
         yield bar
         bar.finish()

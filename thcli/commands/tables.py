@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thcli.commands.terminal import without_codes
+
 if TYPE_CHECKING:
     from thcli.evaluation.table import Sheet
 
@@ -57,7 +59,7 @@ def table(sheet: Sheet, names: int = 1) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, color_system=None if without_codes() else "auto")
     plain = not console.is_terminal
     if plain:
         console = Console(highlight=False, width=10_000)

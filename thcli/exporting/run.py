@@ -84,19 +84,21 @@ def _listing(written: list[Exported]) -> dict[str, Any]:
 
 
 def _psi(folder: Path, weights: Path | None) -> Exported:
-    """Ψ: features [1, T + 2 reach, steps, mels] or samples [1, T + 2 reach, 2000], and the reference expression."""
+    """Ψ: log-mel features [1, T + 2 reach, steps, mels], and the reference expression."""
+    source = find_weights(PSI, weights)
     network = load_expression_learner(weights)
     dims = network.dims
-    heard = (2000,) if dims.front_end == "raw" else (dims.steps, dims.mels)
+    if dims.front_end == "raw":
+        raise UsageError(f"{source}: hears raw samples, and only networks of log-mel features can be exported")
 
     def example(frames: int) -> dict[str, Tensor]:
-        sound = torch.randn(1, frames + 2 * dims.reach, *heard, generator=_random())
+        sound = torch.randn(1, frames + 2 * dims.reach, dims.steps, dims.mels, generator=_random())
         return {"sound": sound, "reference": torch.randn(1, dims.coefficients, generator=_random())}
 
     path = folder / "expression.onnx"
     _trace(network, example(TRACED), {"sound": "frames"}, "expression", path)
     error = difference(path, network, list(example(CHECKED).values()))
-    return _exported(path, "Ψ, §3.2", find_weights(PSI, weights), error)
+    return _exported(path, "Ψ, §3.2", source, error)
 
 
 def _phi(folder: Path, weights: Path | None) -> Exported:

@@ -1,8 +1,8 @@
 """About how long a video takes to make, and how much memory and space: for ``--dry-run``.
 
-The constants are CPU seconds and megabytes of one core of a Xeon, as ``benchmarks/calibrate.py`` prints them (three
-seconds of a 256² clip, K = 8). What the machine at hand does in a thirtieth of a second scales them, and so do its
-cores. An estimate may well be off by half.
+The constants are CPU seconds and bytes on one core of a Xeon, from what ``benchmarks/calibrate.py`` prints for three
+seconds of a 256² clip, K = 8, and 2 s of speech; how far further cores help is from the README's times on two. What the
+machine at hand does in a fiftieth of a second scales them. An estimate may well be off by half.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.picture import CHUNK, CHUNK_PIXELS
 from thcli.records import CROP_SIZE, FPS
 
-BENCHMARK = 0.0087
+BENCHMARK = 0.0028
 """CPU seconds of ``benchmark`` on the machine of the constants below."""
-START = 3.0
-"""CPU seconds of imports, loading and compiling; the same for every job."""
-TRACK_FRAME, TRACK_PIXEL = 0.018, 2e-8
+START = 3.3
+"""CPU seconds of imports, loading, and what is done once; the same for every job."""
+TRACK_FRAME, TRACK_PIXEL = 0.032, 2e-8
 """Of a frame of the reference, and of every pixel of it."""
-HEAR_SECOND, MOVE_FRAME = 0.02, 0.002
+HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """Of a second of sound, and of a frame's motion."""
-DRAW_WARP, DRAW_NETWORK = 0.021, 0.060
-"""Of a frame at 256²: the geometric picture, and what Θ adds to it, which does not grow with the size."""
-ADAPT_STEP, REPORT_FRAME = 0.9, 0.03
+DRAW_FRAME, DRAW_SIZE, DRAW_NETWORK = 0.012, 0.010, 0.090
+"""Of a frame: whatever its size, for every 256² of it, and what Θ adds, which works at 256² always."""
+ADAPT_STEP, REPORT_FRAME = 1.4, 0.04
 PARALLEL = 0.6
 """Share of the work that further cores take over."""
 MIB = 1 << 20
-MEMORY = {"warp": 620 * MIB, "network": 1250 * MIB}
+MEMORY = {"warp": 620 * MIB, "network": 1190 * MIB}
 """Of a job of 256², by renderer."""
 ADAPT_MEMORY = 800 * MIB
-DRAWN_PIXEL, REFERENCE_PIXEL = 200, 24
+DRAWN_PIXEL, REFERENCE_PIXEL = 80, 24
 """Bytes of every pixel of a frame while it is drawn, and of a reference."""
-BYTES_PIXEL, SOUND_SECOND = 0.045, 16_000
+BYTES_PIXEL, SOUND_SECOND = 0.025, 16_000
 """Of the video: a pixel of a frame, and a second of sound."""
 
 
@@ -77,8 +77,9 @@ def estimate(work: Work, options: GenerateOptions, device: str) -> Estimate:
 def cpu_seconds(work: Work, options: GenerateOptions) -> float:
     """Of one core of the machine that was measured."""
     pixels = work.size[0] * work.size[1]
-    larger = work.side**2 / CROP_SIZE**2
-    draw = DRAW_WARP * larger + (DRAW_NETWORK if options.renderer == "network" else 0)
+    draw = DRAW_FRAME + DRAW_SIZE * work.side**2 / CROP_SIZE**2
+    if options.renderer == "network":
+        draw += DRAW_NETWORK
     return (
         START
         + work.reference * (TRACK_FRAME + TRACK_PIXEL * pixels)

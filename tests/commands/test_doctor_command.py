@@ -1,0 +1,96 @@
+"""``thgen doctor``: what it prints, its exit codes, and a self-test that really makes a video."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from thcli import __version__, pipeline
+from thcli.doctor import installation, self_test
+from thcli.doctor.check import Check
+from thcli.errors import NoFaceError
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """doctor without its looks, but for one of each kind."""
+    monkeypatch.setattr(installation, "installation", lambda *_: iter([Check("python", True, "3.11")]))
+    monkeypatch.setattr(self_test, "self_test", lambda *_: Check("self-test", True, "13 frames"))
+    return monkeypatch
+
+
+def test_all_well(thgen, quick):
+    said = thgen("doctor")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    assert said.out.splitlines() == [f"ok    {'python':<27}3.11", f"ok    {'self-test':<27}13 frames"]
+
+
+def test_fault(thgen, quick):
+    quick.setattr(self_test, "self_test", lambda *_: Check("self-test", False, "no face", "look again"))
+    said = thgen("doctor")
+    assert (said.code, said.err) == (7, "thgen: 1 fault: self-test\n")
+    assert said.out.splitlines()[1:] == [f"FAULT {'self-test':<27}no face", f"{'':<33}do: look again"]
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_for_machines(thgen, quick, well):
+    last = Check("self-test", well, "what", "" if well else "do this")
+    quick.setattr(self_test, "self_test", lambda *_: last)
+    said = thgen("doctor", "--json")
+    assert (said.code, said.err) == (0 if well else 7, "")
+    assert json.loads(said.out) == {
+        "thgen": __version__,
+        "ok": well,
+        "checks": [
+            {"name": "python", "ok": True, "found": "3.11", "fix": ""},
+            {"name": "self-test", "ok": well, "found": "what", "fix": last.fix},
+        ],
+    }
+
+
+def test_the_self_test_makes_a_video_and_leaves_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    check = self_test.self_test("cpu")
+    assert check.ok, check
+    assert check.found.startswith("13 frames by tracker, Ψ, Φ and Θ on cpu: listen ")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_self_test_that_fails_is_told(monkeypatch):
+    def no_face(*_):
+        raise NoFaceError("portrait.png: no face found; choose a picture with a face at least 64 pixels high")
+
+    monkeypatch.setattr(pipeline, "generate", no_face)
+    expected = ("portrait.png: no face found", "choose a picture with a face at least 64 pixels high")
+    check = self_test.self_test("cpu")
+    assert (check.ok, check.found, check.fix) == (False, *expected)
+    monkeypatch.setattr(pipeline, "generate", lambda *_: 1 / 0)
+    assert self_test.self_test("cpu").found == "ZeroDivisionError: division by zero"
+
+
+def test_a_video_that_does_not_move_is_a_fault(monkeypatch, speech_wav):
+    def still(reference, audio, output, options):
+        from skimage.data import astronaut
+
+        from thcli.clips.encode import VideoWriter
+
+        with VideoWriter(output, (512, 512), None, 13) as writer:
+            for _ in range(13):
+                writer.write(astronaut())
+        return pipeline.Result(output, 13, (512, 512), {}, "cpu")
+
+    monkeypatch.setattr(pipeline, "generate", still)
+    assert self_test.self_test("cpu").found.startswith("nothing moves in the video")
+
+
+def test_video(thgen, faceless_clip):
+    said = thgen("doctor", faceless_clip)
+    assert (said.code, said.err) == (7, "thgen: 1 fault: declares\n")
+    assert said.out.splitlines()[0].startswith("ok    file       bars.mp4: 160x120, 2.0 s, SHA-256 ")
+    assert said.out.splitlines()[-1] == "note  metadata and sidecar are not signed: anyone can remove or change them"
+    said = thgen("doctor", "gone.mp4")
+    assert (said.code, said.err) == (3, "thgen: error: gone.mp4: no such file; check the name and the folder\n")
+    assert Path(faceless_clip).is_file()

@@ -1,0 +1,105 @@
+"""docs/files.md names every key, column and array of the files that it describes, and none that are not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "files.md").read_text()
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
+
+
+def first_column(text: str) -> list[str]:
+    """Names in the first column of the tables of a section, without the headings."""
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_sidecar(tmp_path: Path) -> None:
+    from thcli.pipeline import GenerateOptions, Result
+    from thcli.pipeline.options import Adapted
+    from thcli.pipeline.sidecar import read_sidecar, sources_of, write_sidecar
+
+    for name in ("a.png", "a.wav", "a.mp4"):
+        (tmp_path / name).touch()
+    options = GenerateOptions(renderer="warp")
+    sources = sources_of(tmp_path / "a.png", tmp_path / "a.wav", options, "cpu")
+    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", adapted=Adapted(1, "original", {}, {}))
+    write_sidecar(sources, tmp_path / "a.mp4", options, made)
+    record = read_sidecar(tmp_path / "a.mp4")
+    assert record is not None
+    assert set(first_column(section("The sidecar"))) == {*record, "report"}
+
+
+def test_curves() -> None:
+    from thcli.motion.curves import COLUMNS
+
+    named = first_column(section("Curves"))
+    assert [f"e{i:02d}" for i in range(20)][::19] == [name for name in named if re.fullmatch(r"e\d\d", name)]
+    assert set(named) == {name for name in COLUMNS if not re.fullmatch(r"e(0[1-9]|1[0-8])", name)}
+
+
+def test_jobs_and_outcomes(tmp_path: Path) -> None:
+    from thcli.batch.jobs import read_jobs
+    from thcli.batch.outcomes import Outcome
+    from thcli.pipeline import GenerateOptions
+
+    text = section("Jobs and outcomes")
+    (tmp_path / "jobs.jsonl").write_text(re.search(r"^ +(\{.*\})$", text, re.MULTILINE)[1])
+    (job,) = read_jobs(tmp_path / "jobs.jsonl", tmp_path / "out", GenerateOptions())
+    assert (job.id, job.options.motion_scale) == ("ada-1", 1.2)
+    assert first_column(text) == [field.name for field in fields(Outcome)]
+
+
+def test_tracks() -> None:
+    from thcli.records import FaceTrack
+
+    named = first_column(section("Face tracks"))
+    assert set(named) == {"fps", "log_mel", "activity", *(field.name for field in fields(FaceTrack))}
+
+
+def test_store_and_takes() -> None:
+    from thcli.data import store, takes
+
+    assert first_column(section("The store")) == [field.name for field in fields(store.ClipMeta)]
+    assert all(
+        name in section("The store") for name in (store.INDEX, store.CROP, store.SPEECH, store.TRACK, store.META)
+    )
+    text = section("Takes")
+    assert all(f"`{field.name}`" in text for kind in (takes.TakeMeta, takes.Take) for field in fields(kind))
+
+
+def test_checkpoints_and_manifest() -> None:
+    from thcli.checkpoints import Header
+    from thcli.exporting.run import Exported, _listing
+
+    assert set(first_column(section("Weights"))) == {field.name for field in fields(Header)}
+    text = section("Exported networks")
+    one = Exported("a.onnx", "0", "Ψ", ("a", "0"), True, {}, {}, 0.0)
+    assert set(_listing([one])) == {"thgen", "torch", "checked", "bound", "files"} <= set(first_column(text))
+    assert all(f"`{field.name}`" in text for field in fields(Exported))
+
+
+@pytest.mark.parametrize("line", re.findall(r"^ +(\{\"stage.*\})$", PAGE, re.MULTILINE))
+def test_progress(line: str) -> None:
+    schema = json.loads((ROOT / "docs" / "progress.schema.json").read_text())
+    assert list(json.loads(line)) == schema["required"] == list(schema["properties"])
+
+
+def test_links_lead_somewhere() -> None:
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^## (.*)$", PAGE, re.M)
+    }
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert len(links) > 10
+    assert all(link[1:] in anchors if link.startswith("#") else (ROOT / "docs" / link).is_file() for link in links)

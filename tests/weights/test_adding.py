@@ -1,0 +1,130 @@
+"""``weights add``: what is not what it is taken for does not come into the user's folder, which stays as it was."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from thcli import checkpoints
+from thcli.checkpoints import MANIFEST, read_manifest, sha256, shipped_weights, write_manifest
+from thcli.errors import ThgenError, UsageError, WeightsError
+from thcli.weights import adding, catalogue
+from thcli.weights.adding import EXPORTS, THETA, add_files
+
+SHIPPED = shipped_weights()
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache" / "models"
+    for module in (checkpoints, catalogue, adding):
+        monkeypatch.setattr(module, "user_folder", lambda: folder)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def test_added_files_are_listed_and_found(user: Path) -> None:
+    names = ["head_motion.safetensors", "expression.safetensors", "detection.onnx", "face_model.safetensors"]
+    assert add_files([SHIPPED / name for name in names]) == [user / name for name in names]
+    assert read_manifest(user) == {name: sha256(SHIPPED / name) for name in names}
+    assert set(content(user)) == {*names, MANIFEST}
+    assert checkpoints.find_weights("expression.safetensors") == user / "expression.safetensors"
+
+
+def test_what_was_listed_before_stays_as_it_was_listed(user: Path) -> None:
+    user.mkdir(parents=True)
+    (user / "syncnet.onnx").write_bytes(b"tampered")
+    (user / MANIFEST).write_text(f"{'0' * 64}  syncnet.onnx\n")
+    add_files([SHIPPED / "head_motion.safetensors"])
+    assert read_manifest(user)["syncnet.onnx"] == "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "error", "message"),
+    [
+        (
+            "head_motion.safetensors",
+            "expression.safetensors",
+            WeightsError,
+            "of 'expression', expected one of 'head_motion'",
+        ),
+        ("expression.safetensors", "mouth_interior.safetensors", WeightsError, "not a thgen checkpoint"),
+        ("detection.onnx", "unprojection.onnx", WeightsError, "not a network of this tracker"),
+        ("unprojection.onnx", "detection.onnx", WeightsError, "not a network of this tracker"),
+        ("face_model.safetensors", "mouth_interior.safetensors", WeightsError, "holds pictures, not what"),
+        ("mouth_interior.safetensors", "detection.onnx", WeightsError, "not safetensors"),
+        ("identity.onnx", "detection.onnx", WeightsError, "no network for --identity"),
+        ("other.safetensors", "expression.safetensors", UsageError, "thgen uses no file of this name"),
+        ("generator.onnx", "generator.onnx", UsageError, "add all three at once"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    user: Path, tmp_path: Path, name: str, source: str, error: type[ThgenError], message: str
+) -> None:
+    shutil.copyfile(SHIPPED / source, tmp_path / name)
+    good = next(file for file in ("head_motion.safetensors", "mouth_interior.safetensors") if file != name)
+    with pytest.raises(error, match=message) as caught:
+        add_files([SHIPPED / good, tmp_path / name])
+    assert str(tmp_path / name) in str(caught.value) or name in str(caught.value)
+    assert ".adding" not in str(caught.value) and "\n" not in str(caught.value)
+    assert content(user) == {}
+
+
+def test_hashes_are_heeded(user: Path, tmp_path: Path) -> None:
+    file = tmp_path / "head_motion.safetensors"
+    shutil.copyfile(SHIPPED / file.name, file)
+    with pytest.raises(WeightsError, match=f"SHA-256 is {sha256(file)}, expected 00; get the file again"):
+        add_files([file], "00")
+    with pytest.raises(UsageError, match="is that of one file, and 2 are given"):
+        add_files([file, SHIPPED / "detection.onnx"], sha256(file))
+    (tmp_path / MANIFEST).write_text(f"{'0' * 64}  {file.name}\n")
+    with pytest.raises(WeightsError, match="SHA256SUMS lists 000000000000…"):
+        add_files([file])
+    assert content(user) == {}
+    (tmp_path / MANIFEST).write_text(f"{'0' * 64}  another.onnx\n")
+    add_files([file], sha256(file).upper())
+    assert set(content(user)) == {file.name, MANIFEST}
+
+
+def test_nothing_is_replaced_unasked(user: Path) -> None:
+    file = SHIPPED / "head_motion.safetensors"
+    add_files([file])
+    with pytest.raises(UsageError, match="exists already; add --overwrite to replace it"):
+        add_files([file])
+    add_files([file], overwrite=True)
+    with pytest.raises(UsageError, match="given twice"):
+        add_files([file, file], overwrite=True)
+
+
+def test_a_new_theta_takes_the_old_exports_along(user: Path, theta_weights: Path) -> None:
+    user.mkdir(parents=True)
+    for name in (THETA, *EXPORTS):
+        (user / name).write_bytes(b"old")
+    write_manifest(user)
+    add_files([theta_weights / THETA], overwrite=True)
+    assert set(content(user)) == {THETA, MANIFEST}
+    assert read_manifest(user) == {THETA: sha256(theta_weights / THETA)}
+
+
+def test_exports_must_be_those_of_the_checkpoint(user: Path, tmp_path: Path) -> None:
+    moved = load_file(SHIPPED / THETA)
+    name = next(name for name in sorted(moved) if name.endswith("bias") and moved[name].size > 1)
+    moved[name] = moved[name] + np.float32(0.5)
+    import json
+
+    from thcli.checkpoints import read_header
+
+    header = {"thgen": json.dumps(vars(read_header(SHIPPED / THETA)), default=dict)}
+    save_file(moved, tmp_path / THETA, header)
+    for export in EXPORTS:
+        shutil.copyfile(SHIPPED / export, tmp_path / export)
+    with pytest.raises(WeightsError, match="differs from PyTorch by "):
+        add_files([tmp_path / THETA, *(tmp_path / export for export in EXPORTS)])
+    assert content(user) == {}
