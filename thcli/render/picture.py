@@ -33,8 +33,10 @@ BORDER = 0.1
 """Distance from the border, over the picture's side, from which it moves freely, and ever less toward the border, which
 rests: beyond it the references show nothing, and a border that moved inward would leave streaks. Where the picture is
 part of a larger frame, the frame goes on there without a seam."""
-
-
+TOGETHER = 8
+"""References sampled at a time: a processor's cores share them out whole."""
+TOGETHER_PIXELS = TOGETHER * 512 * 512
+"""Fewer are where they are large, so that memory does not grow with their size times their number."""
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -87,13 +89,7 @@ class PictureRenderer:
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        attached = self.attachment.at(target, CROP_SIZE) * self.held
-        picture = torch.zeros(*base.shape[:-1], *self.images.shape[1:], device=target.device)
-        for k, rows, share in _used(base, target.device):
-            some = Fragments(fragments.face[rows], fragments.barycentric[rows], fragments.depth[rows])
-            flow = head_flow(some, self.faces, target[rows], self.source(target[rows], k)) * attached[rows]
-            image = self.images[k : k + 1].expand(len(rows), -1, -1, -1)
-            picture[..., rows, :, :, :] += share * sample(image, flow)
+        picture = self._whole(target, fragments, base)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
         windows = [
             self._window(target, fragments, masks[:, i : i + 1], weights, painter)
@@ -104,6 +100,30 @@ class PictureRenderer:
     def source(self, target: Tensor, reference: int) -> Tensor:
         """Where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], pixels of the crop."""
         return self.meshes[reference : reference + 1]
+
+    def _whole(self, target: Tensor, fragments: Fragments, weights: Float) -> Tensor:
+        """The pictures without their windows: references that move with the head, by weights [B, K] or [N, B, K]."""
+        attached = self.attachment.at(target, CROP_SIZE) * self.held
+        several = weights.reshape(-1, *weights.shape[-2:])
+        pairs: list[tuple[int, int]] = []
+        flows = []
+        for b in range(len(target)):
+            used = np.flatnonzero((several[:, b] > 0).any(axis=0))
+            one, row = target[b : b + 1], slice(b, b + 1)
+            seen = Fragments(fragments.face[row], fragments.barycentric[row], fragments.depth[row])
+            sources = torch.cat([self.source(one, int(k)) for k in used])
+            flows.append(head_flow(seen, self.faces, one, sources) * attached[b])
+            pairs += [(b, int(k)) for k in used]
+        flow, size = torch.cat(flows), self.images.shape[-1]
+        picture = torch.zeros(*several.shape[:-1], *self.images.shape[1:], device=target.device)
+        step = min(TOGETHER, max(1, TOGETHER_PIXELS // size**2))
+        for first in range(0, len(pairs), step):
+            some = pairs[first : first + step]
+            pulled = sample(self.images[[k for _, k in some]], flow[first : first + step])
+            for (b, k), image in zip(some, pulled, strict=True):
+                for n in np.flatnonzero(several[:, b, k]):
+                    picture[n, b].add_(image, alpha=float(several[n, b, k]))
+        return picture.view(*weights.shape[:-1], *self.images.shape[1:])
 
     def _window(
         self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float, painter: InteriorPainter | None

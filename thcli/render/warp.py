@@ -31,29 +31,29 @@ def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tenso
     On the mesh the flow is exact. Around it, it is the similarity transform between the two meshes, joined to the
     mesh's own movement by what differs at its border, spread smoothly.
 
-    fragments: of the target meshes, at the resolution of the result; target, source: [B, V, 3], source may be [1, V, 3]
+    fragments: of the target meshes, at the resolution of the result
+    target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which costs less by far
     """
-    size = fragments.face.shape[-1]
-    grid = pixel_grid(size, target.device)
-    rigid = _similarity(target[:, SKIN, :2], source[:, SKIN, :2].expand(len(target), -1, -1), grid)
-    moved = interpolate(fragments, faces, source[..., :2] - target[..., :2])
+    size, batch = fragments.face.shape[-1], len(target)
+    moves = (source - target)[..., :2]
+    count = len(moves) // batch  # sources of each target, side by side as channels
+    moved = interpolate(fragments, faces, moves.unflatten(0, (batch, count)).transpose(1, 2).flatten(2)).contiguous()
+    rigid = _similarity(target[:, SKIN, :2], source[:, SKIN, :2], size).view_as(moved)
     inside = fragments.mask[:, None].to(moved.dtype)
-    return rigid + fill(moved - rigid, inside)
+    return fill(moved.sub_(rigid), inside).add_(rigid).view(batch * count, 2, size, size)
 
 
-def _similarity(target: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """The flow [B, 2, H, W] of the least-squares similarity that takes points [B, P, 2] of the target to the source."""
+def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:
+    """The flow [B, 2, size, size] of the least-squares similarity that takes points [B, P, 2] to the source's."""
     mean, source_mean = target.mean(1, keepdim=True), source.mean(1, keepdim=True)
     x, y = (target - mean).unbind(-1)
     u, v = (source - source_mean).unbind(-1)
     norm = (x * x + y * y).sum(1)
-    a = ((x * u + y * v).sum(1) / norm)[:, None, None]
-    b = ((x * v - y * u).sum(1) / norm)[:, None, None]
-    grid_x = grid[0] - mean[..., 0, None]
-    grid_y = grid[1] - mean[..., 1, None]
-    to_x = a * grid_x - b * grid_y + source_mean[..., 0, None]
-    to_y = b * grid_x + a * grid_y + source_mean[..., 1, None]
-    return torch.stack([to_x - grid[0], to_y - grid[1]], 1)
+    a, b = (x * u + y * v).sum(1) / norm, (x * v - y * u).sum(1) / norm
+    turn = torch.stack([a - 1, -b, b, a - 1], -1).view(-1, 2, 2)
+    shift = (source_mean - mean).mT - turn @ mean.mT
+    grid = pixel_grid(size, target.device).to(target.dtype).flatten(1)
+    return torch.baddbmm(shift, turn, grid.expand(len(turn), -1, -1)).view(-1, 2, size, size)
 
 
 def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
@@ -64,6 +64,6 @@ def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
     size = images.shape[-1]
     if flow.shape[-1] != size:
         flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
-    where = (pixel_grid(size, flow.device) + flow) / (CROP_SIZE / 2) - 1
+    where = torch.add(pixel_grid(size, flow.device) / (CROP_SIZE / 2) - 1, flow, alpha=2 / CROP_SIZE)
     pulled = F.grid_sample(images, where.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=False)
-    return pulled.clamp(0, 1)
+    return pulled.clamp_(0, 1)
