@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,12 @@ def user_folder() -> Path:
 
 
 def weight_folders(weights: Path | None = None) -> list[Path]:
-    """The folders that are searched, in order: the one given, the user's where there is one, the shipped one."""
+    """The folders that are searched, in order: the one given, the user's where there is one, the shipped one.
+
+    WeightsError where the one given is none.
+    """
+    if weights is not None and not weights.is_dir():
+        raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds some")
     return [folder for folder in (weights, user_folder(), shipped_weights()) if folder is not None and folder.is_dir()]
 
 
@@ -78,8 +84,6 @@ def find_weights(name: str, weights: Path | None = None) -> Path:
 
     Raises ``WeightsError`` where there is none, or where it is not what the folder's manifest lists.
     """
-    if weights is not None and not weights.is_dir():
-        raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds {name}")
     folders = weight_folders(weights)
     for folder in folders:
         if (folder / name).is_file():
@@ -139,7 +143,8 @@ def sha256(path: Path) -> str:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write beside the target, then rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # of the target's name the end, because it may be as long as names can be
+    partial = path.with_name(f".{secrets.token_hex(3)}.{path.name[-50:]}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
         os.replace(partial, path)

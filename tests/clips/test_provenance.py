@@ -76,13 +76,8 @@ def test_a_hostile_packet_is_not_expanded(tmp_path: Path) -> None:
 def test_damaged_boxes_end_the_search(declared: Path, tmp_path: Path) -> None:
     whole = declared.read_bytes()
     start = whole.index(b"uuid") - 4
-    for tail in (
-        b"",
-        b"\0\0\0\x04free",
-        struct.pack(">I4sQ", 1, b"free", 3),
-        os.urandom(64),
-        b"\0\0\0\0free" + b"\0" * 40,
-    ):
+    endless = struct.pack(">I4sQ", 1, b"free", 0) + b"\0" * 40
+    for tail in (b"", b"\0\0\0\x04free", endless, os.urandom(64), b"\0\0\0\0free" + b"\0" * 40):
         path = tmp_path / "a.mp4"
         path.write_bytes(whole[:start] + tail)
         assert read_declaration(path) == Declaration(TOOL, HASHES, comment=True, xmp=False)

@@ -58,13 +58,6 @@ def test_examples_of_help_are_understood():
         command.make_context(command.name, words, parent=context)
 
 
-def test_groups_summary_is_the_commands_own_first_line():
-    for words, command in commands():
-        if len(words) == 1:
-            first = " ".join(command.help.strip().split("\n\n")[0].split())
-            assert first == COMMANDS[words[0]]
-
-
 @pytest.fixture
 def complete():
     """complete(words, incomplete): what is offered, by click."""

@@ -9,6 +9,7 @@ import pytest
 from thcli import checkpoints
 from thcli.checkpoints import read_manifest, sha256, shipped_weights, write_manifest
 from thcli.errors import UsageError, WeightsError
+from thcli.evaluation import models
 from thcli.weights import catalogue
 from thcli.weights.catalogue import ENTRIES, card_of, entry_of, find, header_of, look, missing, verify_folder
 
@@ -46,6 +47,18 @@ def test_a_file_of_the_users_comes_first_and_must_be_listed(user: Path) -> None:
     assert checkpoints.find_weights("expression.safetensors") == user / "expression.safetensors"
     (user / "expression.safetensors").write_bytes(b"changed")
     assert look(user / "expression.safetensors").fault == "SHA-256 differs from SHA256SUMS"
+
+
+def test_a_known_file_of_a_metric_needs_no_listing(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (user / "identity.onnx").write_bytes(b"known")
+    monkeypatch.setattr(models, "KNOWN", {sha256(user / "identity.onnx"): models.Known("a", models.Pixels())})
+    file = find(entry_of("identity"))
+    assert file is not None and file.fault == ""
+
+
+def test_a_folder_given_that_is_none(user: Path) -> None:
+    with pytest.raises(WeightsError, match="gone: no such folder of weights; give --weights a folder"):
+        find(entry_of("expression"), Path("gone"))
 
 
 def test_a_folder_given_comes_before_both(user: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ PYTHONS = ((3, 10), (3, 12))
 GIB = 1 << 30
 LEAST_SPACE = GIB // 4
 """Bytes: some minutes of video and what is written meanwhile."""
-LEAST_MEMORY = 2 * GIB
+LEAST_MEMORY = 3 * GIB // 2
 """Bytes that a usual video takes with Θ, and something to spare (``pipeline/estimate.py``)."""
 LIBRARIES = ("torch", "onnxruntime")
 
@@ -122,5 +122,5 @@ def _memory() -> Check:
     free = free_memory()
     if free is None:
         return Check("memory", True, "the system does not say how much is free")
-    fix = f"close other programs: a video takes about {LEAST_MEMORY / GIB:.0f} GiB; --renderer warp takes half of it"
+    fix = f"close other programs: a video takes about {LEAST_MEMORY / GIB:.1f} GiB; --renderer warp takes half of it"
     return Check("memory", free >= LEAST_MEMORY, f"{free / GIB:.1f} GiB free", "" if free >= LEAST_MEMORY else fix)
