@@ -21,6 +21,8 @@ JOBS = {
     "network": {},
     "warp 512": {"renderer": "warp", "size": "512"},
     "network 512": {"size": "512"},
+    "report": {"renderer": "warp", "report": "report.json"},
+    "adapt": {"adapt": 8},
 }
 
 
@@ -29,10 +31,11 @@ class Stages:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.name, self.began = "", 0.0
+        self.name, self.began, self.first = "", 0.0, 0.0
 
     def stage(self, name: str, total: int | None) -> None:
         now = time.process_time()
+        self.first = self.first or now
         if self.name:
             self.seconds[self.name] = now - self.began
         self.name, self.began = name, now
@@ -52,13 +55,17 @@ def job(clip: Path, speech: Path, options: str) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         stages, output = Stages(), Path(folder) / "out.mp4"
-        made = generate(clip, speech, output, GenerateOptions(device="cpu", **json.loads(options)), stages)
+        given = json.loads(options)
+        if "report" in given:
+            given["report"] = Path(folder) / given["report"]
+        made = generate(clip, speech, output, GenerateOptions(device="cpu", **given), stages)
         stages.stage("end", None)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             json.dumps(
                 {
                     "frames": made.frames,
+                    "start": round(stages.first, 3),
                     "cpu": {name: round(seconds, 3) for name, seconds in stages.seconds.items()},
                     "draw a frame": round(stages.seconds["draw"] / made.frames, 4),
                     "peak MiB": round(peak),

@@ -27,7 +27,7 @@ def test_all_is_well_here() -> None:
     assert list(found)[:5] == ["python", "torch", "onnxruntime", "device", "ffmpeg"]
     assert [entry.name for entry in ENTRIES] == list(found)[5:-2] and list(found)[-2:] == ["space", "memory"]
     assert found["device"].found.startswith("cpu; CUDA ") and "AMX" in found["device"].found
-    assert "writes H.264 by " in found["ffmpeg"].found
+    assert "writes H.264 by " in found["ffmpeg"].found and found["ffmpeg"].found.endswith("aac")
     digest = checkpoints.sha256(checkpoints.shipped_weights() / "expression.safetensors")
     assert found["expression.safetensors"].found.startswith(f"{digest[:12]}…, shipped, ")
     assert "does without it" in found["syncnet.onnx"].found
@@ -65,6 +65,18 @@ def test_something_else_called_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(capabilities, "executable", lambda: shutil.which("true"))
     assert "does not answer as ffmpeg does" in checks()["ffmpeg"].found
+
+
+def test_an_ffmpeg_without_aac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thcli.clips import capabilities
+
+    poor = tmp_path / "ffmpeg"
+    poor.write_text("#!/bin/sh\necho ffmpeg version 1 of mine; echo ' V....D libx264 H.264'\n")
+    poor.chmod(0o755)
+    monkeypatch.setattr(capabilities, "executable", lambda: str(poor))
+    monkeypatch.setattr(capabilities, "h264_encoder", lambda: ffmpeg.VideoEncoder(str(poor), "libx264", ()))
+    check = checks()["ffmpeg"]
+    assert (check.found, check.fix) == (f"{poor}: has no encoder for AAC", "install another ffmpeg, or imageio-ffmpeg")
 
 
 def test_damaged_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

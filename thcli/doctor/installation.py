@@ -94,7 +94,8 @@ def _ffmpeg() -> Check:
 
     found = capabilities()
     elsewhere = "" if found.writer == found.reader else f" of {found.writer}"
-    return Check("ffmpeg", True, f"{found.version} at {found.reader}; writes H.264 by {found.encoder}{elsewhere}, AAC")
+    writes = f"writes H.264 by {found.encoder}{elsewhere}; encoders there: {', '.join(found.encoders)}"
+    return Check("ffmpeg", True, f"{found.version} at {found.reader}; {writes}")
 
 
 def _weights(entry: Entry, weights: Path | None) -> Check:
