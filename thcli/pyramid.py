@@ -13,14 +13,13 @@ def fill(values: Tensor, weight: Tensor) -> Tensor:
     values: [B, C, H, W]; weight: [B, 1, H, W] in 0..1, 1 where a value is known, 0 where it is not.
     Returns values with the unknown ones filled in; known ones stay as they are.
     """
-    values = values * weight
     if max(values.shape[-2:]) < 2:
-        return values / weight.clamp(min=1e-6)
+        return values * weight / weight.clamp(min=1e-6)
     pooled = F.avg_pool2d(weight, 2, ceil_mode=True)
-    coarse = F.avg_pool2d(values, 2, ceil_mode=True) / pooled.clamp(min=1e-6)
+    coarse = F.avg_pool2d(values * weight, 2, ceil_mode=True) / pooled.clamp(min=1e-6)
     coarse = fill(coarse, (4 * pooled).clamp(max=1))
     wide = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
-    return values + (1 - weight) * wide
+    return torch.lerp(wide, values, weight)
 
 
 FEW = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from thcli.records import CROP_SIZE, Float
 from thcli.render.attachment import Attachment
 from thcli.render.mouth_interior import InteriorPainter
 from thcli.render.rasterize import Fragments, interpolate, rasterize
-from thcli.render.warp import head_flow, pixel_grid, sample
+from thcli.render.warp import head_flow, pixel_grid, sample, side_by_side
 
 MOUTH_REACH = (0.05, 0.26)
 EYE_REACH = (0.04, 0.17)
@@ -90,7 +91,7 @@ class PictureRenderer:
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
         picture = self._whole(target, fragments, base)
-        masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1))
+        masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
         windows = [
             self._window(target, fragments, masks[:, i : i + 1], weights, painter)
             for i, (weights, painter) in enumerate(((mouth, self.painter), (eyes, None)))
@@ -104,49 +105,48 @@ class PictureRenderer:
     def _whole(self, target: Tensor, fragments: Fragments, weights: Float) -> Tensor:
         """The pictures without their windows: references that move with the head, by weights [B, K] or [N, B, K]."""
         attached = self.attachment.at(target, CROP_SIZE) * self.held
-        several = weights.reshape(-1, *weights.shape[-2:])
-        pairs: list[tuple[int, int]] = []
-        flows = []
-        for b in range(len(target)):
-            used = np.flatnonzero((several[:, b] > 0).any(axis=0))
-            one, row = target[b : b + 1], slice(b, b + 1)
-            seen = Fragments(fragments.face[row], fragments.barycentric[row], fragments.depth[row])
-            sources = torch.cat([self.source(one, int(k)) for k in used])
-            flows.append(head_flow(seen, self.faces, one, sources) * attached[b])
-            pairs += [(b, int(k)) for k in used]
-        flow, size = torch.cat(flows), self.images.shape[-1]
-        picture = torch.zeros(*several.shape[:-1], *self.images.shape[1:], device=target.device)
-        step = min(TOGETHER, max(1, TOGETHER_PIXELS // size**2))
+        flows = [
+            head_flow(_rows(fragments, b), self.faces, one, sources) * attached[b]
+            for b, one, sources in self._moves(target, weights)
+        ]
+        flow, pairs = torch.cat(flows), _pairs(weights)
+        picture = target.new_zeros(*weights.shape[:-1], *self.images.shape[1:])
+        step = min(TOGETHER, max(1, TOGETHER_PIXELS // self.images[0, 0].numel()))
         for first in range(0, len(pairs), step):
             some = pairs[first : first + step]
             pulled = sample(self.images[[k for _, k in some]], flow[first : first + step])
-            for (b, k), image in zip(some, pulled, strict=True):
-                for n in np.flatnonzero(several[:, b, k]):
-                    picture[n, b].add_(image, alpha=float(several[n, b, k]))
-        return picture.view(*weights.shape[:-1], *self.images.shape[1:])
+            _add(picture, pulled, some, weights)
+        return picture
+
+    def _moves(self, target: Tensor, weights: Float) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """For each of B frames: its index, its mesh [1, V, 3], and that in the references it uses, [n, V, 3]."""
+        for b, used in enumerate(_in_use(weights)):
+            one = target[b : b + 1]
+            yield b, one, torch.cat([self.source(one, k) for k in used])
 
     def _window(
         self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float, painter: InteriorPainter | None
     ) -> Window | None:
         """The part under ``mask`` [B, 1, H, W] alone, in the smallest window that holds it in all frames."""
-        rows_used, columns_used = (mask.amax((0, 1, axis)) > 0 for axis in (3, 2))
-        if not bool(rows_used.any()):
+        seen = (mask > 0).any(0)[0]
+        if not bool(seen.any()):
             return None
-        top, bottom = _ends(rows_used)
-        left, right = _ends(columns_used)
+        top, bottom = _ends(seen.any(1))
+        left, right = _ends(seen.any(0))
         cut = (slice(None), slice(top, bottom), slice(left, right))
         inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
         size, out = self.images.shape[-1], self.images.shape[-1] / CROP_SIZE
         box = [round(edge * out) for edge in (top, bottom, left, right)]
         shape = (box[1] - box[0], box[3] - box[2])
+        moved = [
+            side_by_side(_rows(inside, b), self.faces, one, sources).unflatten(1, (-1, 2))[0]
+            for b, one, sources in self._moves(target, weights)
+        ]
         grid = pixel_grid(size, target.device)[:, box[0] : box[1], box[2] : box[3]]
-        image = torch.zeros(*weights.shape[:-1], 3, *shape, device=target.device)
-        for k, rows, share in _used(weights, target.device):
-            some = Fragments(inside.face[rows], inside.barycentric[rows], inside.depth[rows])
-            moved = interpolate(some, self.faces, (self.source(target[rows], k) - target[rows])[..., :2])
-            flow = _resized(moved, shape)
-            where = ((grid + flow) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
-            image[..., rows, :, :, :] += share * _sample_smoothly(self.images[k : k + 1], where)
+        where = ((grid + _resized(torch.cat(moved), shape)) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
+        pairs = _pairs(weights)
+        image = target.new_zeros(*weights.shape[:-1], 3, *shape)
+        _add(image, _sample_smoothly(self.images, [k for _, k in pairs], where), pairs, weights)
         if painter is not None and weights.ndim > 2:
             several = zip(image, weights, strict=True)
             image = torch.stack([painter.paint(one, inside, target, its) for one, its in several])
@@ -174,35 +174,63 @@ def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:
     return share * share * (3 - 2 * share)
 
 
-def _used(weights: Float, device: torch.device) -> list[tuple[int, Tensor, Tensor]]:
-    """For each reference in use, of [B, K] or [N, B, K]: its index, the rows of B that use it, and by how much,
-    [n, 1, 1, 1] or [N, n, 1, 1, 1]."""
-    used = []
-    in_use = np.asarray((weights > 0).any(axis=tuple(range(weights.ndim - 2))))
-    for k in np.flatnonzero(in_use.any(axis=0)):
-        rows = np.flatnonzero(in_use[:, k])
-        share = torch.from_numpy(np.ascontiguousarray(weights[..., rows, k]))[..., None, None, None]
-        used.append((int(k), torch.from_numpy(rows).to(device), share.to(device)))
-    return used
+def _in_use(weights: Float) -> list[list[int]]:
+    """The references that each of B frames uses, by weights [B, K] or [N, B, K]."""
+    in_use = (weights > 0).any(axis=tuple(range(weights.ndim - 2)))
+    return [np.flatnonzero(row).tolist() for row in in_use]
 
 
-def _sample_smoothly(source: Tensor, where: Tensor) -> Tensor:
-    """Pictures [B, 3, h, w] from one reference [1, 3, S, S] at ``where`` [B, h, w, 2], without aliasing where it is
-    squeezed."""
-    size = source.shape[-1]
+def _pairs(weights: Float) -> list[tuple[int, int]]:
+    """All (frame, reference) in use, frame by frame."""
+    return [(b, k) for b, used in enumerate(_in_use(weights)) for k in used]
+
+
+def _add(pictures: Tensor, pulled: Tensor, pairs: Sequence[tuple[int, int]], weights: Float) -> None:
+    """Add to pictures [B, ...] or [N, B, ...] those of pairs of frame and reference [P, ...], each by its weight."""
+    several = weights.reshape(-1, *weights.shape[-2:])
+    for picture, shares in zip(pictures.view(len(several), -1, *pulled.shape[1:]), several, strict=True):
+        for (b, k), image in zip(pairs, pulled, strict=True):
+            if shares[b, k] > 0:
+                picture[b].add_(image, alpha=float(shares[b, k]))
+
+
+def _rows(fragments: Fragments, b: int) -> Fragments:
+    """Those of one frame."""
+    row = slice(b, b + 1)
+    return Fragments(fragments.face[row], fragments.barycentric[row], fragments.depth[row])
+
+
+def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -> Tensor:
+    """Pictures [P, 3, h, w] from references of images [K, 3, S, S], one each, at ``where`` [P, h, w, 2], without
+    aliasing where they are squeezed."""
+    size = images.shape[-1]
     down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
     right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
     squeeze = torch.maximum(down.norm(dim=-1), right.norm(dim=-1)) * (size / 2)
-    depth = torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))
-    depth = blur(depth[:, None], size / CROP_SIZE)
-    source, where = _cut(source, where)
-    image = torch.zeros(len(where), source.shape[1], *where.shape[1:3], device=where.device)
-    for i, sigma in enumerate((0.0, *LEVELS)):
-        share = (1 - (depth - i).abs()).clamp(min=0)
-        if bool((share > 0).any()):
-            level = (blur(source, sigma) if sigma else source).expand(len(where), -1, -1, -1)
-            image += share * F.grid_sample(level, where, mode="bicubic", padding_mode="border", align_corners=False)
-    return image.clamp(0, 1)
+    depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
+    pictures = where.new_zeros(len(where), images.shape[1], *where.shape[1:3])
+    for k in sorted(set(references)):
+        rows = [i for i, reference in enumerate(references) if reference == k]
+        source, places = _cut(images[k : k + 1], where[rows])
+        own = source.expand(len(rows), -1, -1, -1)
+        picture = _share(depth[rows], 0) * _bicubic(own, places)
+        by_pixel = picture.permute(0, 2, 3, 1)
+        for i, sigma in enumerate(LEVELS, 1):
+            share = _share(depth[rows, 0], i)
+            seen = share > 0  # few pixels
+            if bool(seen.any()):
+                looked_up = _bicubic(blur(source, sigma), places[seen][None, None])[0, :, 0].T
+                by_pixel[seen] += share[seen][:, None] * looked_up
+        pictures[rows] = picture
+    return pictures.clamp_(0, 1)
+
+
+def _share(depth: Tensor, level: int) -> Tensor:
+    return (1 - (depth - level).abs()).clamp(min=0)
+
+
+def _bicubic(source: Tensor, where: Tensor) -> Tensor:
+    return F.grid_sample(source, where, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:

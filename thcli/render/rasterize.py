@@ -93,7 +93,8 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_
         drawn = select_drawn(triangles, cull_back_faces)
         keys = _nearest(triangles, drawn, n_faces, batch, height, width)
         face = torch.where(keys == _EMPTY, -1, _LOW - (keys & _LOW)).view(batch, height, width)
-        owner, pixel, row, column = _covered(face, n_faces)
+        owner, pixel = _covered(face, n_faces)
+        column, row = pixel % width, torch.div(pixel, width, rounding_mode="floor") % height
         centre = torch.stack([column, row], dim=1).to(vertices.dtype) + 0.5
     weights, z = _barycentric(triangles, drawn, owner, centre)
     barycentric = weights.new_zeros(face.numel(), 3).index_copy(0, pixel, weights)
@@ -109,7 +110,7 @@ def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tens
     batch, height, width = fragments.face.shape
     n_faces, channels = len(faces), attributes.shape[-1]
     corners = attributes[:, faces.long()].reshape(batch * n_faces, 3 * channels)
-    owner, pixel, _, _ = _covered(fragments.face, n_faces)
+    owner, pixel = _covered(fragments.face, n_faces)
     weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel)
     first, second, third = corners.index_select(0, owner).tensor_split(3, dim=1)
     values = first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
@@ -128,11 +129,12 @@ def enumerate_items(counts: Tensor) -> tuple[Tensor, Tensor]:
 _EMPTY = torch.iinfo(torch.int64).min
 
 
-def _covered(face: Tensor, n_faces: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of the covered pixels of face [B, H, W]: triangle among all [B * F], index in the batch, row and column; [N]."""
-    item, row, column = torch.where(face >= 0)
-    pixel = (item * face.shape[1] + row) * face.shape[2] + column
-    return face.reshape(-1).index_select(0, pixel) + n_faces * item, pixel, row, column
+def _covered(face: Tensor, n_faces: int) -> tuple[Tensor, Tensor]:
+    """Of the covered pixels of face [B, H, W]: triangle among all [B * F], and index in the batch; [N]."""
+    flat = face.reshape(-1)
+    pixel = torch.nonzero(flat >= 0)[:, 0]
+    item = torch.div(pixel, face[0].numel(), rounding_mode="floor")
+    return flat.index_select(0, pixel) + n_faces * item, pixel
 
 
 def select_drawn(triangles: Tensor, cull_back_faces: bool) -> Tensor:

@@ -34,13 +34,17 @@ def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tenso
     fragments: of the target meshes, at the resolution of the result
     target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which costs less by far
     """
-    size, batch = fragments.face.shape[-1], len(target)
-    moves = (source - target)[..., :2]
-    count = len(moves) // batch  # sources of each target, side by side as channels
-    moved = interpolate(fragments, faces, moves.unflatten(0, (batch, count)).transpose(1, 2).flatten(2)).contiguous()
+    size = fragments.face.shape[-1]
+    moved = side_by_side(fragments, faces, target, source)
     rigid = _similarity(target[:, SKIN, :2], source[:, SKIN, :2], size).view_as(moved)
     inside = fragments.mask[:, None].to(moved.dtype)
-    return fill(moved.sub_(rigid), inside).add_(rigid).view(batch * count, 2, size, size)
+    return fill(moved.sub_(rigid), inside).add_(rigid).view(-1, 2, size, size)
+
+
+def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    """The mesh's own movement to n sources, as channels [B, 2 n, H, W]; 0 beside the mesh. See ``head_flow``."""
+    moves = (source - target)[..., :2]
+    return interpolate(fragments, faces, moves.unflatten(0, (len(target), -1)).transpose(1, 2).flatten(2)).contiguous()
 
 
 def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:
