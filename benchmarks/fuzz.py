@@ -125,13 +125,16 @@ MUTATIONS: dict[str, Callable[[bytearray, bytes, random.Random], None]] = {
 }
 
 
-def attempts(folder: Path, count: int, seed: int, keep: Path | None = None) -> Iterator[Attempt]:
-    """Mutate, run both commands, and look; in ``folder``, which is the current one and the temporary one meanwhile."""
+def attempts(folder: Path, count: int, seed: int, keep: Path | None = None, first: int = 0) -> Iterator[Attempt]:
+    """Mutate, run both commands, and look; in ``folder``, which is the current one and the temporary one meanwhile.
+
+    first: leave out so many; each file depends on ``seed`` and its number alone
+    """
     seeds = {path.name: path.read_bytes() for path in make_seeds(folder)}
     good = (folder / "photo.png", folder / "speech.wav")
     work = folder / "work"
     work.mkdir()
-    for index in range(count):
+    for index in range(first, count):
         dice = random.Random(f"{seed} {index}")
         name, other = dice.sample(sorted(seeds), 2)
         mutation, content = mutated(seeds[name], seeds[other], dice)
@@ -201,17 +204,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="go on from the N-th file")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), metavar="DIR")
     arguments = parser.parse_args()
     codes: Counter[tuple[str, int]] = Counter()
     faults = 0
     with tempfile.TemporaryDirectory() as folder:
-        for attempt in attempts(Path(folder), arguments.count, arguments.seed, arguments.keep.absolute()):
+        for attempt in attempts(
+            Path(folder), arguments.count, arguments.seed, arguments.keep.absolute(), arguments.first
+        ):
             codes[attempt.command, attempt.code] += 1
             if attempt.fault:
                 faults += 1
                 print(f"{attempt.name} ({attempt.mutation}), {attempt.command}: {attempt.fault}: {attempt.said}")
-    print(f"{arguments.count} files, {faults} faults; " + ", ".join(
+    print(f"{arguments.count - arguments.first} files, {faults} faults; " + ", ".join(
         f"{command}: {number} with exit code {code}" for (command, code), number in sorted(codes.items())
     ))  # fmt: skip
     sys.exit(1 if faults else 0)

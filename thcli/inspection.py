@@ -11,8 +11,10 @@ from thcli.errors import MediaError, UsageError
 from thcli.evaluation.advice import AXES, Look, on_reference
 from thcli.face_model import eye_opening, mouth_opening
 from thcli.faces.track import outside_share
-from thcli.preprocess import track_file
 from thcli.records import FPS, Clip, FaceTrack, Float, Image
+
+LONGEST = 60.0
+"""Seconds of a clip that are looked at; ``generate`` takes its references from four of them."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Findings(Look):
 
     def lines(self) -> list[str]:
         """The figures and the advice, as lines to print."""
-        length = f"{self.seconds:.1f} s, {len(self.mouth)} frames at {FPS} a second" if self.seconds else "a photo"
+        first = "the first " if self.seconds == LONGEST else ""
+        length = (
+            f"{first}{self.seconds:.1f} s, {len(self.mouth)} frames at {FPS} a second" if self.seconds else "a photo"
+        )
         lines = [
             f"file       {self.path}",
             f"picture    {self.size[0]}x{self.size[1]}, {length}",
@@ -69,7 +74,7 @@ def _span(values: Float) -> str:
 def inspect_clip(
     path: Path, sheet: Path, tracker: str = "builtin", weights: Path | None = None, overwrite: bool = False
 ) -> Findings:
-    """Look at a clip or photo, and draw its contact sheet and curves as the PNG ``sheet``.
+    """Look at a photo or the first ``LONGEST`` seconds of a clip; draw its contact sheet and curves as the PNG ``sheet``.
 
     Raises UsageError where the sheet exists and is not to be overwritten; MediaError, NoFaceError, WeightsError.
     """
@@ -80,7 +85,7 @@ def inspect_clip(
     if not sheet.parent.is_dir():
         raise MediaError(f"{sheet.parent}: no such folder to write {sheet.name} to; make it first")
     speech_seconds, activity = _sound(path)
-    clip, track = track_file(path, tracker, weights)
+    clip, track = _face(path, tracker, weights)
     findings = Findings(
         path=path,
         size=track.size,
@@ -97,6 +102,19 @@ def inspect_clip(
     )
     write_sheet(sheet, _pictures(clip, track), _curves(findings, activity), title=findings.lines()[:3])
     return findings
+
+
+def _face(path: Path, tracker: str, weights: Path | None) -> tuple[Clip, FaceTrack]:
+    """The beginning of a clip, or a photo, and its largest face."""
+    from thcli.clips.decode import MAX_BYTES, read_clip
+    from thcli.clips.probe import probe
+    from thcli.faces.backends import cached_tracker, load_face_model
+    from thcli.faces.track import track_clip
+
+    info = probe(path)
+    seconds = min(LONGEST, MAX_BYTES / max(3 * FPS * info.width * info.height, 1))
+    clip = read_clip(path, seconds=seconds)
+    return clip, track_clip(clip, cached_tracker(tracker, weights), load_face_model(weights))
 
 
 def _sound(path: Path) -> tuple[float | None, Float | None]:

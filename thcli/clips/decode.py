@@ -19,6 +19,8 @@ PREROLL = FPS
 HD_SIDE = 1280
 MAX_BYTES = 4 << 30
 """Of the frames that ``read_clip`` holds at a time."""
+UNPROMISED = 10 * FPS
+"""Frames beyond twice the promised length, after which the time stamps must be wrong: gaps in them are filled."""
 MISSING = FPS // 2
 """Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
 
@@ -122,6 +124,8 @@ def _video(
     command = _command(
         path, info, size, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
     )
+    expected = _expected(info, start, seconds)
+    most = None if expected is None else skip + 2 * expected + UNPROMISED
     count = 0
     with Reader(command, label(path)) as reader:
         while True:
@@ -129,10 +133,15 @@ def _video(
             if reader.fill(frame.data.cast("B")) < frame.nbytes:
                 break
             count += 1
+            if count == most:
+                raise MediaError(
+                    f"{label(path)}: goes on for more than twice the {info.duration:.2f} s that its header promises; "
+                    "its time stamps are damaged: export it again"
+                )
             if count > skip:
                 yield frame
         log = reader.finish()
-    _check_complete(path, info, start, count - skip, _expected(info, start, seconds), log)
+    _check_complete(path, info, start, count - skip, expected, log)
 
 
 def _command(path: Path, info: MediaInfo, size: tuple[int, int], seek: float, limit: int | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 from dataclasses import dataclass
@@ -66,9 +67,19 @@ def probe(path: Path) -> MediaInfo:
     return _parse(path, kind.group(1), log)
 
 
+def check_length(path: Path) -> None:
+    """MediaError for a name that no file can have here."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise MediaError(f"{label(path)}: the name is too long for this system; shorten it") from error
+
+
 def check_readable(path: Path) -> None:
     """MediaError unless the path is a file with something in it that may be read."""
     name = label(path)
+    check_length(path)
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thcli.checkpoints import find_weights
-from thcli.clips.probe import MediaInfo, probe
+from thcli.clips.probe import MediaInfo, check_length, probe
 from thcli.device import free_memory, resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions, Stream
@@ -163,12 +163,17 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
 
 def _check_paths(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
     """What can be known before any work: that outputs may be written, and are none of the inputs."""
+    from thcli.pipeline.sidecar import sidecar_path
+
     inputs = [reference, *(Path(p) for p in (audio, options.motion, options.expression) if p != "-")]
     video = None if output == "-" else Path(output)
     targets = [("-o", video), ("--save-curves", options.save_curves), ("--report", options.report)]
+    for source in inputs:
+        check_length(source)
     for option, target in targets:
         if target is None:
             continue
+        check_length(sidecar_path(target))
         if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
             raise UsageError(f"{target}: is also an input; choose another output with {option}")
         if target.is_dir():

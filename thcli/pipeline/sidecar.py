@@ -94,7 +94,9 @@ def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, resu
 def rewrite_sidecar(output: Path, record: Mapping[str, Any]) -> None:
     """The record as it stands in ``OUT.mp4.json``, with its own hash."""
     sealed = {**record, SEAL: seal(record)}
-    write_atomic(sidecar_path(output), (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(sealed, indent=2, ensure_ascii=False) + "\n"
+    # names need not be text: what is not comes back from JSON as the surrogates by which Python stands for it
+    write_atomic(sidecar_path(output), text.encode(errors="backslashreplace"))
 
 
 def seal(record: Mapping[str, Any]) -> str:

@@ -1,0 +1,162 @@
+"""Names that are odd, too long or taken; folders and disks that cannot be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from thcli.clips.probe import probe
+
+
+@pytest.mark.parametrize("name", ["Ünï çødé 北京 😀", "a'b\"c $(touch x) ;&|", "100%d%03d", "http:x", "concat:a|b"])
+def test_names_of_inputs_and_outputs(generate, folder, name):
+    for kind in ("photo.png", "speech.wav"):
+        (folder / f"{name}{kind[-4:]}").symlink_to((folder / kind).resolve())
+    said = generate(f"{name}.png", f"{name}.wav", "-o", f"{name}.mp4", "--save-curves", f"{name}.csv")
+    assert (said.code, said.new) == (0, tuple(sorted(f"{name}{end}" for end in (".mp4", ".mp4.json", ".csv"))))
+    assert json.loads((folder / f"{name}.mp4.json").read_text())["inputs"]["ref"]["path"] == f"{name}.png"
+    assert probe(folder / f"{name}.mp4").video
+    assert generate(f"{name}.png", f"{name}.wav", "--dry-run").code == 0
+
+
+def test_names_that_begin_with_a_dash(thgen, generate, folder):
+    for name, kind in (("-ref.png", "photo.png"), ("-i.wav", "speech.wav")):
+        (folder / name).symlink_to((folder / kind).resolve())
+    said = generate("-ref.png", "-i.wav", "-o", "-out.mp4")
+    assert (said.code, said.new) == (0, ("-out.mp4", "-out.mp4.json"))
+    assert thgen("inspect", "--", "-ref.png").new == ("-ref_inspect.png",)
+    said = thgen("inspect", "-ref.png")
+    assert (said.code, said.out, said.new) == (2, "", ())
+    assert said.err.startswith("thgen: error: No such option") and said.err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names that are text")
+def test_names_that_are_no_text(generate, folder):
+    for name, kind in ((b"caf\xe9.png", "photo.png"), (b"caf\xe9.wav", "speech.wav")):
+        os.symlink(os.fsencode((folder / kind).resolve()), name)  # noqa: PTH211 - pathlib has no names of bytes
+    said = generate(os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe9.wav"), "-o", os.fsdecode(b"caf\xe9.mp4"))
+    assert said.code == 0, said.err
+    assert json.loads((folder / os.fsdecode(b"caf\xe9.mp4.json")).read_bytes())["frames"] == 5
+    assert generate(os.fsdecode(b"caf\xe9.png"), "speech.wav", "--dry-run").code == 0
+
+
+def test_names_as_long_as_a_folder_takes(generate, folder):
+    longest = "b" * (255 - len(".mp4.json")) + ".mp4"
+    said = generate("photo.png", "speech.wav", "-o", longest)
+    assert (said.code, said.new) == (0, (longest, f"{longest}.json"))
+
+
+@pytest.mark.parametrize(("option", "name"), [("-o", "b" * 248 + ".mp4"), ("--save-curves", "b" * 300 + ".csv")])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_output_whose_name_is_too_long(generate, option, name, dry):
+    generate("photo.png", "speech.wav", option, name, *dry).refused(
+        3, f"{name}.json: the name is too long for this system; shorten it"
+    )
+
+
+def test_inputs_whose_names_are_too_long(generate, thgen, folder):
+    for name in ("b" * 300 + ".png", "b/" * 2200 + "b.png"):
+        message = f"{name}: the name is too long for this system; shorten it"
+        generate(name).refused(3, message)
+        thgen("inspect", name).refused(3, message)
+
+
+def test_default_name_of_two_long_ones(generate, thgen, folder):
+    for name, kind in (("a" * 200 + ".png", "photo.png"), ("b" * 200 + ".wav", "speech.wav")):
+        (folder / name).symlink_to((folder / kind).resolve())
+    said = thgen("generate", "--ref", "a" * 200 + ".png", "--audio", "b" * 200 + ".wav", "--renderer", "warp")
+    said.refused(3, f"{'a' * 200}_{'b' * 200}.mp4.json: the name is too long for this system; shorten it")
+
+
+@pytest.mark.parametrize("output", ["photo.png", "speech.wav", "clip.mp4", "./here/../photo.png"])
+def test_output_that_is_an_input(generate, folder, output):
+    (folder / "here").mkdir()
+    given = ("--motion", "clip.mp4", "-o", output, "--overwrite")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    name = output.removeprefix("./")
+    generate("photo.png", "speech.wav", *given).refused(2, f"{name}: is also an input; choose another output with -o")
+    assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@contextmanager
+def mounted(folder: Path, options: str):
+    """A file system in memory of its own, where mounting is allowed."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"may not mount: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
+
+
+@ON_LINUX
+def test_folder_that_is_read_only(generate, thgen, folder):
+    with mounted(folder / "ro", "ro,size=1m"):
+        for output in (["-o", "ro/out.mp4"], ["--save-curves", "ro/c.csv"]):
+            said = generate("photo.png", "speech.wav", *output)
+            said.refused(
+                3, f"{output[1]}: the folder ro cannot be written to (Read-only file system); choose another one"
+            )
+        said = thgen("inspect", "photo.png", "-o", "ro/sheet.png")
+        said.refused(3, "ro/sheet.png: not allowed (Read-only file system); check the permissions, or write elsewhere")
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel").is_dir(), reason="needs a folder into which nobody can write, not even root"
+)
+def test_folder_that_takes_no_files(generate):
+    generate("photo.png", "speech.wav", "-o", "/sys/out.mp4").refused(
+        3, "/sys/out.mp4: the folder /sys cannot be written to (Permission denied); choose another one"
+    )
+
+
+@ON_LINUX
+@pytest.mark.parametrize("size", ["4k", "16k", "28k", "32k", "36k"])
+def test_full_disk(generate, folder, size):
+    """At some size the video does not fit, at another it does and its sidecar does not."""
+    with mounted(folder / "full", f"size={size}"):
+        said = generate("clip.mp4", "clip.mp4", "-o", "full/out.mp4", "--save-curves", "full/c.csv")
+        left = sorted(path.name for path in (folder / "full").iterdir())
+    assert (said.code, said.out, left) == (3, "", []), said.err
+    assert said.err.count("\n") == 1 and said.err.startswith("thgen: error: full/")
+    assert "no space left on the d" in said.err
+
+
+@ON_LINUX
+def test_disk_that_is_full_after_the_old_video(generate, folder):
+    with mounted(folder / "full", "size=20k"):
+        (folder / "full" / "out.mp4").write_bytes(b"mine" * 2000)
+        said = generate("clip.mp4", "clip.mp4", "-o", "full/out.mp4", "--overwrite")
+        assert (folder / "full" / "out.mp4").read_bytes() == b"mine" * 2000
+        assert [path.name for path in (folder / "full").iterdir()] == ["out.mp4"]
+    assert said.code == 3 and "no space left on the d" in said.err
+
+
+@ON_LINUX
+def test_full_temporary_folder(generate, folder, monkeypatch):
+    import tempfile
+
+    with mounted(folder / "full", "size=4k"):
+        (folder / "full" / "big").write_bytes(bytes(4096))
+        monkeypatch.setattr(tempfile, "tempdir", str(folder / "full"))
+        from click.testing import CliRunner
+
+        from thcli.commands.main import main
+
+        speech = (folder / "speech.wav").read_bytes()
+        given = ["generate", "--renderer", "warp", "--ref", "photo.png", "--audio", "-", "-o", "out.mp4"]
+        result = CliRunner().invoke(main, given, input=speech)
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1 and "no space left on the disk" in result.stderr
+    assert not (folder / "out.mp4").exists()

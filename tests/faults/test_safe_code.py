@@ -1,0 +1,122 @@
+"""What the package does nowhere: shells, pickles, code from data, archives, networks; and names in HTML."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import thcli
+import thgen_models
+
+PACKAGES = [Path(package.__file__ or "").parent for package in (thcli, thgen_models)]
+SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+
+FORBIDDEN_CALLS = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "os.execvp", "os.spawnv",
+    "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "torch.load",
+    "torch.hub.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all",
+    "joblib.load", "shutil.unpack_archive", "tarfile.open", "zipfile.ZipFile", "np.lib.format.read_array",
+    "np.fromregex", "pty.spawn",
+}  # fmt: skip
+FORBIDDEN_IMPORTS = {
+    "pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "tarfile", "zipfile", "xmlrpc", "pty",
+    "urllib.request", "http.client", "requests", "socket", "ftplib",
+}  # fmt: skip
+SPAWNS = {"subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_call", "subprocess.check_output"}
+
+
+def name_of(node: ast.expr) -> str:
+    """``a.b.c`` of a call's function; empty where it is no name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{name_of(node.value)}.{node.attr}"
+    return ""
+
+
+def faults_of(source: str) -> list[str]:
+    """What of the above a module does."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [f"imports {alias.name}" for alias in node.names if alias.name in FORBIDDEN_IMPORTS]
+        if isinstance(node, ast.ImportFrom) and node.module in FORBIDDEN_IMPORTS | {"pickle"}:
+            found.append(f"imports {node.module}")
+        if not isinstance(node, ast.Call):
+            continue
+        called, given = name_of(node.func), {keyword.arg: keyword.value for keyword in node.keywords}
+        if called in FORBIDDEN_CALLS:
+            found.append(f"calls {called}")
+        shell = given.get("shell")
+        if shell is not None and not (isinstance(shell, ast.Constant) and shell.value is False):
+            found.append("has a shell")
+        if called in SPAWNS and not isinstance(node.args[0], (ast.List, ast.Name)):
+            found.append(f"{called} of what may be text")
+        if called in ("np.load", "numpy.load"):
+            allowed = given.get("allow_pickle")
+            if not (isinstance(allowed, ast.Constant) and allowed.value is False):
+                found.append("np.load without allow_pickle=False")
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(x)", "import os\nos.system(x)", "import subprocess\nsubprocess.run(x, shell=True)", "import pickle",
+        "from pickle import loads", "import torch\ntorch.load(p)", "np.load(p)", "np.load(p, allow_pickle=True)",
+        "yaml.load(x)", "subprocess.run('ls ' + x)", "subprocess.run(f'ls {x}')", "subprocess.run(x, shell=y)",
+    ],
+)  # fmt: skip
+def test_the_search_finds_what_it_is_for(source):
+    assert faults_of(source)
+
+
+@pytest.mark.parametrize("source", ["np.load(p, allow_pickle=False)", "yaml.safe_load(x)", "subprocess.run(command)"])
+def test_the_search_lets_the_rest_through(source):
+    assert not faults_of(source)
+
+
+def test_no_module_does_any_of_it():
+    assert len(SOURCES) > 150
+    found = {path.name: faults for path in SOURCES if (faults := faults_of(path.read_text(encoding="utf-8")))}
+    assert found == {}
+
+
+def test_networks_are_opened_in_one_place():
+    """So that none is opened without a look at whether it names other files."""
+    opening = [
+        path.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and name_of(node.func).endswith("InferenceSession")
+    ]
+    assert opening == ["onnx_files.py"]
+
+
+NAME = "<img src=x onerror=alert(1)>&\"'.mp4"
+
+
+@pytest.mark.parametrize("where", ["reference", "sound", "video"])
+def test_names_of_files_are_text_in_a_report(generate, folder, where):
+    given = {"reference": "clip.mp4", "sound": "clip.mp4", "video": "out.mp4"}
+    if where != "video":
+        (folder / NAME).symlink_to((folder / "clip.mp4").resolve())
+    given[where] = NAME
+    said = generate(given["reference"], given["sound"], "-o", given["video"], "--report", "report.html")
+    assert said.code == 0, said.err
+    page = (folder / "report.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;.mp4" in page
+
+
+def test_names_are_text_in_a_study(thgen, folder):
+    for method in ("a", "<img src=x onerror=alert(1)>"):
+        (folder / method).mkdir()
+        (folder / method / NAME).symlink_to((folder / "clip.mp4").resolve())
+    title = "</title><script>alert(1)</script>"
+    said = thgen("study", "make", "a", "<img src=x onerror=alert(1)>", "-o", "study.html", "--title", title)
+    assert said.code == 0, said.err
+    page = (folder / "study.html").read_text()
+    assert "<img src=x" not in page and "<script>alert" not in page and "&lt;script&gt;alert" in page
