@@ -15,17 +15,23 @@ from thcli.faces.pose import deposed
 from thcli.motion import articulation, blink, curves, drive, expression, head, silence
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, hear, read_face
+from thcli.pipeline.tracks import TrackCache
 from thcli.records import FPS, Drive, FaceTrack, Float, Speech
 
 Tracked = Callable[[str], FaceTrack]
 """The face of a video by its path."""
 
 
-def make_drive(person: Person, speech: Speech, options: GenerateOptions, device: str) -> Drive:
-    """How the face moves in every frame of the speech."""
+def make_drive(
+    person: Person, speech: Speech, options: GenerateOptions, device: str, tracks: TrackCache | None = None
+) -> Drive:
+    """How the face moves in every frame of the speech.
+
+    tracks: where the track of another video may be known already, and is kept
+    """
     sound = hear(speech)
     # motion and expression may come from the same video, which is tracked once
-    track = cache(lambda source: _track(source, options, len(sound)))
+    track = cache(lambda source: _track(source, options, len(sound), tracks))
     expressions, given_blinks = _expression(person, speech, sound, options, device, track)
     return drive.assemble(
         _pose(person, sound.features, options, device, track),
@@ -99,6 +105,6 @@ def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:
     return blink.make_blinks(manner, frames, options.seed)
 
 
-def _track(source: str, options: GenerateOptions, frames: int) -> FaceTrack:
+def _track(source: str, options: GenerateOptions, frames: int, tracks: TrackCache | None) -> FaceTrack:
     """The face of another video, no longer than it is needed."""
-    return read_face(Path(source), options, 0.0, "largest", frames / FPS)[1]
+    return read_face(Path(source), options, 0.0, "largest", frames / FPS, tracks)[1]

@@ -23,6 +23,7 @@ from thcli.motion.expression import Sound
 from thcli.motion.silence import rest_expression
 from thcli.mouth_interior import MouthInterior
 from thcli.pipeline.options import FaceChoice, GenerateOptions
+from thcli.pipeline.tracks import TrackCache, track_key
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Image, Speech
 from thcli.synthesis.references import choose_references
 
@@ -75,9 +76,12 @@ class Person:
         return np.asarray(self.scene.to_crop(self.box.to_frame(points)), np.float32)
 
 
-def read_person(path: Path, options: GenerateOptions) -> Person:
-    """Track the person of a clip or photo; MediaError, NoFaceError, WeightsError, UsageError."""
-    clip, track, box = read_face(path, options, options.start, options.face_choice(), REFERENCE_SECONDS)
+def read_person(path: Path, options: GenerateOptions, tracks: TrackCache | None = None) -> Person:
+    """Track the person of a clip or photo; MediaError, NoFaceError, WeightsError, UsageError.
+
+    tracks: where a track may be known already, and is kept
+    """
+    clip, track, box = read_face(path, options, options.start, options.face_choice(), REFERENCE_SECONDS, tracks)
     return person_of(clip, track, box, _own_sound(path, options.start, len(clip)), options)
 
 
@@ -129,7 +133,12 @@ def notes_on_size(person: Person, options: GenerateOptions) -> tuple[str, ...]:
 
 
 def read_face(
-    path: Path, options: GenerateOptions, start: float, face: FaceChoice, seconds: float | None
+    path: Path,
+    options: GenerateOptions,
+    start: float,
+    face: FaceChoice,
+    seconds: float | None,
+    tracks: TrackCache | None = None,
 ) -> tuple[Clip, FaceTrack, CropBox]:
     """A clip, the face in it in pixels of its crop, and the crop."""
     info = probe(path)
@@ -138,8 +147,15 @@ def read_face(
     if seconds is not None and not info.image:
         seconds = min(seconds, MAX_BYTES / (info.width * info.height * 3 * FPS))
     clip = read_clip(path, start=0.0 if info.image else start, seconds=seconds)
-    model = load_face_model(options.weights)
-    track = track_clip(clip, cached_tracker(options.tracker, options.weights), model, face)
+    model, tracker = load_face_model(options.weights), cached_tracker(options.tracker, options.weights)
+
+    def follow() -> FaceTrack:
+        return track_clip(clip, tracker, model, face)
+
+    if tracks is None:
+        track = follow()
+    else:
+        track = tracks.get(track_key(path, tracker.name, options.weights, clip.start, seconds, face), follow)
     box = head_crop(track.box, track.size)
     return clip, track_in_crop(track, box, model), box
 

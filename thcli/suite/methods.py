@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from thcli.evaluation.baselines import nearest
-from thcli.pipeline import load_theta
 from thcli.pipeline.person import Person
 from thcli.pipeline.sidecar import weights_of_theta
 from thcli.pipeline.sketch import AS_GENERATED
+from thcli.pipeline.studio import load_theta
 from thcli.pipeline.target import Target
 from thcli.records import FaceTrack, Image
 from thcli.suite.ablation import ABLATED, Draw, draw_by, draw_with, without_parts

@@ -1,0 +1,238 @@
+"""The list of jobs (DESIGN.md §7): JSON Lines, keys as the long options of ``generate`` plus ``id``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from thcli.errors import MediaError, ThgenError, UsageError
+from thcli.pipeline.options import GenerateOptions
+
+ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
+"""A name that a file may have anywhere, which begins with a letter or a digit."""
+SOURCES = ("motion", "expression")
+WRITTEN = ("save-curves", "report")
+_TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for f in fields(GenerateOptions)}
+KEYS = ("id", "ref", "audio", "output", *_TYPES)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make; paths are absolute, so that it means the same wherever it runs."""
+
+    id: str
+    reference: Path
+    audio: Path
+    output: Path
+    options: GenerateOptions
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that are asked for, beside the sidecar."""
+        also = (self.options.save_curves, self.options.report)
+        return (self.output, *(path for path in also if path is not None))
+
+    def with_folders(self, scratch: Path) -> Job:
+        """The same job with outputs in ``scratch`` whose folders are not there yet: a run makes them."""
+
+        def there(path: Path) -> Path:
+            return path if path.parent.is_dir() else scratch / path.name
+
+        curves, report = (
+            None if path is None else there(path) for path in (self.options.save_curves, self.options.report)
+        )
+        options = replace(self.options, save_curves=curves, report=report)
+        return replace(self, output=there(self.output), options=options)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``index``-th of ``count`` parts, from 1."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """``I/N``; UsageError for anything else."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard {text}: expected I/N, the I-th of N parts, with I from 1 to N")
+        return cls(int(match[1]), int(match[2]))
+
+    def __contains__(self, job: object) -> bool:
+        """By the id alone: neither the order of the list nor what else is in it matters."""
+        if not isinstance(job, Job):
+            return False
+        return int(hashlib.sha256(job.id.encode()).hexdigest(), 16) % self.count == self.index - 1
+
+
+def read_jobs(source: Path, folder: Path, defaults: GenerateOptions) -> list[Job]:
+    """All jobs of a file, or of standard input where it is ``-``.
+
+    folder: where outputs go; defaults: for what a job does not say
+    Inputs are relative to the file's folder, or for standard input to the current one; outputs to ``folder``.
+    UsageError names the first line that is wrong: then no job is to run.
+    """
+    name = "standard input" if str(source) == "-" else str(source)
+    place = _Place(Path.cwd() if str(source) == "-" else source.parent.absolute(), folder.absolute(), defaults)
+    jobs: list[Job] = []
+    wrong: list[str] = []
+    taken: dict[str | Path, int] = {}
+    for number, line in enumerate(_text_of(source, name).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            job = _job(line, place)
+            _check_unique(job, taken, number)
+            jobs.append(job)
+        except ThgenError as error:
+            wrong.append(f"{name}:{number}: {error}")
+    if wrong:
+        others = "" if len(wrong) == 1 else f" ({len(wrong) - 1} more of the lines are wrong)"
+        raise UsageError(wrong[0] + others)
+    if not jobs:
+        raise UsageError(f"{name}: no jobs in it; expected JSON Lines, one job a line")
+    return jobs
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a list's inputs and outputs are, and what its jobs need not say."""
+
+    inputs: Path
+    outputs: Path
+    defaults: GenerateOptions
+
+
+def _text_of(source: Path, name: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if name == "standard input" else source.read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text; expected JSON Lines, one job a line") from error
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read ({error.strerror}); expected JSON Lines, one job a line") from error
+
+
+def _check_unique(job: Job, taken: dict[str | Path, int], number: int) -> None:
+    """Neither ids nor files twice; a sidecar counts as a file."""
+    names: list[str | Path] = [job.id, *job.outputs, job.output.with_name(job.output.name + ".json")]
+    for name in names:
+        first = taken.setdefault(name, number)
+        if first != number:
+            what = f'id "{name}"' if name == job.id else f"{name}"
+            raise UsageError(f"{what} is that of line {first} already; every job needs its own")
+
+
+def _job(line: str, place: _Place) -> Job:
+    record = _record(line)
+    name = _id(record)
+    values = {key: _typed(key, value) for key, value in record.items() if key in _TYPES}
+    for key in ("weights", *SOURCES):
+        if key in values and (key == "weights" or _is_file_name(key, str(values[key]))):
+            values[key] = type(values[key])(place.inputs / values[key])
+    for key in WRITTEN:
+        if key in values:
+            values[key] = _below(place.outputs, key, str(values[key]))
+    reference, audio = (place.inputs / _text(record, key) for key in ("ref", "audio"))
+    output = _below(place.outputs, "output", _text(record, "output")) if "output" in record else None
+    options = replace(place.defaults, **{key.replace("-", "_"): value for key, value in values.items()})
+    return Job(name, reference, audio, output or place.outputs / f"{name}.mp4", options)
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line, object_pairs_hook=_without_twins)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"not JSON ({error.msg} at character {error.pos + 1}); expected one object a line") from error
+    except RecursionError as error:
+        raise UsageError("not a job: nested too deeply; expected one flat object a line") from error
+    if not isinstance(record, dict):
+        raise UsageError('not a job; expected an object such as {"id": "a", "ref": "clip.mp4", "audio": "speech.wav"}')
+    for key in record:
+        if key not in KEYS:
+            near = get_close_matches(key, KEYS, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(KEYS)}"
+            raise UsageError(f"unknown key {key!r}; {meant}")
+    return record
+
+
+def _without_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UsageError(f"key {key!r} twice; leave out one of the two")
+        found[key] = value
+    return found
+
+
+def _id(record: Mapping[str, Any]) -> str:
+    if "id" not in record:
+        raise UsageError("no 'id'; every job needs a name of its own")
+    given = record["id"]
+    name = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(name, str) or not ID.fullmatch(name) or name[-1] in ". ":
+        raise UsageError(
+            f"id {given!r}: expected a name for a file, with letters, digits and . _ - + @ = , or spaces, that begins "
+            "with a letter or a digit"
+        )
+    return name
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    """The name of a file, which must be there."""
+    value = record.get(key)
+    if key not in record:
+        raise UsageError(f"no {key!r}; expected the name of a file")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError(f"{key}: {json.dumps(value)}, expected the name of a file")
+    if value == "-":
+        raise UsageError(f"{key}: -, which a batch cannot use; expected the name of a file")
+    return value
+
+
+def _typed(key: str, value: Any) -> Any:
+    """A value of JSON as the option takes it: what may be a word or a number on the command line, may be so here."""
+    kind = _TYPES[key]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is int and number and isinstance(value, int):
+        return value
+    if kind is float and number:
+        return float(value)
+    if kind == Path | None and isinstance(value, str):
+        return Path(_text({key: value}, key))
+    if kind in (str, str | None) and (number or isinstance(value, str)):
+        return str(value)
+    raise UsageError(f"{key}: {json.dumps(value)}, expected {_SAID[kind]}")
+
+
+_SAID = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text or a number",
+    str | None: "text or a number",
+    Path | None: "the name of a file",
+}
+
+
+def _is_file_name(key: str, value: str) -> bool:
+    return value not in {"motion": ("audio", "still"), "expression": ("audio",)}[key]
+
+
+def _below(folder: Path, key: str, name: str) -> Path:
+    """A file in the folder of the outputs, or in one below it."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or path.name.startswith(".") or not path.name:
+        raise UsageError(f"{key}: {name}, expected the name of a file in --out-dir")
+    return folder / path

@@ -1,0 +1,175 @@
+"""``thgen batch``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thcli.commands import generate, options
+from thcli.commands.failures import SOME_FAILED, Failure, failure_of
+from thcli.commands.progress import show_progress
+from thcli.pipeline import GenerateOptions, plan
+
+if TYPE_CHECKING:
+    from thcli.batch.jobs import Job, Shard
+    from thcli.batch.outcomes import Outcome
+    from thcli.batch.run import Manner
+
+OF_ONE_JOB = ("reference", "audio", "output", "start", "face", "save_curves", "report", "dry_run", "progress")
+"""Options of ``generate`` that make no sense for many videos, or that this command has itself."""
+
+
+@click.command("batch")
+@click.argument("jobs", type=options.PATH, metavar="JOBS.jsonl|-")
+@click.option("--out-dir", required=True, type=options.PATH, metavar="DIR", help="Where the videos go; made if needed.")
+@click.option("--resume", is_flag=True, help="Leave out what is done: same inputs, options, weights and version.")
+@click.option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1; each job's part follows from its id.")
+@click.option("--retries", type=click.IntRange(0, 100), default=0, show_default=True, metavar="N",
+              help="Try jobs that fail up to N times more, unless that cannot help.")  # fmt: skip
+@click.option("--keep-going/--fail-fast", default=True, show_default=True,
+              help="Whether jobs begin after one has failed.")  # fmt: skip
+@click.option("--ray", is_flag=False, flag_value="", metavar="[ADDRESS]",
+              help="Run on a Ray cluster, one actor a device; without ADDRESS on this machine's.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Check all jobs and say what would be done.")
+@options.progress
+def command(
+    jobs: Path,
+    out_dir: Path,
+    resume: bool,
+    shard: str | None,
+    retries: int,
+    keep_going: bool,
+    ray: str | None,
+    dry_run: bool,
+    progress: str,
+    **defaults: Any,
+) -> None:
+    """Make many videos: of each line of a list, with networks loaded once and each clip tracked once.
+
+    A line of JOBS.jsonl is a JSON object: id, ref and audio, and any long option of 'thgen generate' without its
+    dashes. Options below hold for jobs that do not say otherwise. Inputs are relative to the list's folder, outputs to
+    DIR, where a video is ID.mp4 unless the job names it by "output". What has become of each job is a line of
+    DIR/outcomes.jsonl; of a shard, of DIR/outcomes.I-of-N.jsonl. One bad job never stops the others; exit code 7 says
+    that some failed.
+
+    \b
+    thgen batch jobs.jsonl --out-dir videos
+    thgen batch jobs.jsonl --out-dir videos --resume --retries 2
+    thgen batch jobs.jsonl --out-dir videos --shard 3/16 --device cuda
+    """
+    from thcli.batch.jobs import Shard, read_jobs
+    from thcli.batch.run import Manner
+
+    part = None if shard is None else Shard.parse(shard)
+    defaults["overwrite"] |= resume  # what is in the place of a job that is not done
+    listed = read_jobs(jobs, out_dir, GenerateOptions(**defaults))
+    mine = [job for job in listed if part is None or job in part]
+    manner = Manner(_described_at_length if _debugging() else described, retries, keep_going, resume)
+    if dry_run:
+        _say_plans(mine, resume)
+        return
+    began = time.monotonic()
+    with (
+        show_progress(progress, unit="jobs") as display,
+        closing(_logged(mine, out_dir, part, manner, ray)) as outcomes,
+    ):
+        display.stage("jobs", len(mine))
+        ended = []
+        for outcome in outcomes:
+            ended.append(outcome)
+            display.advance()
+            if outcome.status == "failed":
+                click.echo(f"thgen: {outcome.id}: {outcome.error}", err=True)
+    _summarise(ended, mine, out_dir, part, time.monotonic() - began)
+
+
+def described(error: Exception) -> tuple[str, int]:
+    """The line and the exit code of a job's error."""
+    failure = failure_of(error)
+    return failure.message.removeprefix("error: "), failure.exit_code
+
+
+def _described_at_length(error: Exception) -> tuple[str, int]:
+    traceback.print_exception(error, file=sys.stderr)
+    return described(error)
+
+
+def _debugging() -> bool:
+    return bool(click.get_current_context().find_root().meta.get("thgen.debug"))
+
+
+def _logged(
+    jobs: list[Job], folder: Path, part: Shard | None, manner: Manner, ray: str | None
+) -> Generator[Outcome, None, None]:
+    """Runs the jobs; outcomes come once they are in the log."""
+    from thcli.batch.folder import writing
+    from thcli.batch.outcomes import OutcomeLog, log_path
+
+    with ExitStack() as open_things:
+        open_things.enter_context(writing(folder, [path.parent for job in jobs for path in job.outputs]))
+        log = open_things.enter_context(OutcomeLog(log_path(folder, part)))
+        if ray is None:
+            from thcli.batch.run import Runner
+
+            outcomes = Runner(manner).run(jobs)
+        else:
+            from thcli.batch.cluster import run_on_ray
+
+            outcomes = run_on_ray(jobs, manner, ray or None)
+        open_things.enter_context(closing(outcomes))
+        for outcome in outcomes:
+            log.write(outcome)
+            yield outcome
+
+
+def _say_plans(jobs: list[Job], resume: bool) -> None:
+    """What would be done of each job, a line each; nothing is written."""
+    from thcli.batch.resume import is_done
+
+    failed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for job in jobs:
+            if resume and is_done(job):
+                click.echo(f"{job.id}: done already, {job.output}")
+                continue
+            try:
+                shown = job.with_folders(Path(scratch))
+                made = plan(shown.reference, shown.audio, shown.output, shown.options)
+            except Exception as error:
+                failed += 1
+                click.echo(f"{job.id}: {described(error)[0]}")
+            else:
+                length = "length unknown until read" if made.frames is None else f"{made.frames} frames"
+                click.echo(f"{job.id}: {job.output}, {length}, {made.device}")
+    if failed:
+        raise Failure(f"error: {failed} of {len(jobs)} jobs would fail", SOME_FAILED)
+
+
+def _summarise(ended: list[Outcome], jobs: list[Job], folder: Path, part: Shard | None, seconds: float) -> None:
+    from thcli.batch.outcomes import log_path
+
+    count = {status: sum(outcome.status == status for outcome in ended) for status in ("done", "skipped", "failed")}
+    frames = sum(outcome.frames or 0 for outcome in ended)
+    said = [f"{count['done']} done", *(f"{count[s]} {s}" for s in ("skipped", "failed") if count[s])]
+    if len(ended) < len(jobs):
+        said.append(f"{len(jobs) - len(ended)} not begun")
+    text = f"{len(jobs)} jobs: {', '.join(said)}; {frames} frames in {seconds:.1f} s; {log_path(folder, part)}"
+    if count["failed"]:
+        raise Failure(text, SOME_FAILED)
+    click.echo(text, err=True)
+
+
+def _of_many_jobs() -> list[click.Parameter]:
+    """The options of ``generate`` that can hold for all jobs, as they are there."""
+    return [parameter for parameter in generate.command.params if parameter.name not in OF_ONE_JOB]
+
+
+command.params.extend(_of_many_jobs())
