@@ -36,8 +36,8 @@ def zero(work: Work) -> Work:
     return Work(0, work.reference, work.size, work.side, work.written)
 
 
-def test_what_the_readme_measured_on_two_cores() -> None:
-    """README: 9 s of speech with Θ take 21 s, 5 minutes with the warp alone 116 s; by half an estimate may be off."""
+def test_what_was_measured_on_two_cores() -> None:
+    """9 s of speech took 21 s with Θ, 5 minutes 116 s with the warp alone; by half an estimate may be off."""
     share = 1 - estimate.PARALLEL / 2
     spoken = Work(frames=232, reference=75, size=(256, 256), side=256, written=256 * 256)
     long = Work(frames=7500, reference=75, size=(256, 256), side=256, written=256 * 256)

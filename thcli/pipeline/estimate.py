@@ -11,29 +11,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from thcli.pipeline.memory import PIXEL_BYTES, REFERENCE_BYTES
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.picture import CHUNK, CHUNK_PIXELS
 from thcli.records import CROP_SIZE, FPS
 
 BENCHMARK = 0.0028
 """CPU seconds of ``benchmark`` on the machine of the constants below."""
-START = 3.3
+START = 2.8
 """CPU seconds of imports, loading, and what is done once; the same for every job."""
 TRACK_FRAME, TRACK_PIXEL = 0.032, 2e-8
 """Of a frame of the reference, and of every pixel of it."""
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """Of a second of sound, and of a frame's motion."""
-DRAW_FRAME, DRAW_SIZE, DRAW_NETWORK = 0.012, 0.010, 0.090
-"""Of a frame: whatever its size, for every 256² of it, and what Θ adds, which works at 256² always."""
-ADAPT_STEP, REPORT_FRAME = 1.4, 0.04
+DRAW = {"warp": (0.012, 0.007), "network": (0.086, 0.020)}
+"""Of a frame, by renderer: whatever its size, and for every 256² of it; Θ itself works at 256² always."""
+ADAPT_STEP, REPORT_FRAME = 1.4, 0.024
 PARALLEL = 0.6
 """Share of the work that further cores take over."""
 MIB = 1 << 20
-MEMORY = {"warp": 620 * MIB, "network": 1190 * MIB}
-"""Of a job of 256², by renderer."""
+MEMORY, USUAL = {"warp": 610 * MIB, "network": 1220 * MIB}, 8
+"""Of a job of 256², by renderer, and its references."""
 ADAPT_MEMORY = 800 * MIB
-DRAWN_PIXEL, REFERENCE_PIXEL = 80, 24
-"""Bytes of every pixel of a frame while it is drawn, and of a reference."""
 BYTES_PIXEL, SOUND_SECOND = 0.025, 16_000
 """Of the video: a pixel of a frame, and a second of sound."""
 
@@ -77,9 +76,8 @@ def estimate(work: Work, options: GenerateOptions, device: str) -> Estimate:
 def cpu_seconds(work: Work, options: GenerateOptions) -> float:
     """Of one core of the machine that was measured."""
     pixels = work.size[0] * work.size[1]
-    draw = DRAW_FRAME + DRAW_SIZE * work.side**2 / CROP_SIZE**2
-    if options.renderer == "network":
-        draw += DRAW_NETWORK
+    fixed, sized = DRAW[options.renderer]
+    draw = fixed + sized * work.side**2 / CROP_SIZE**2
     return (
         START
         + work.reference * (TRACK_FRAME + TRACK_PIXEL * pixels)
@@ -93,8 +91,8 @@ def memory(work: Work, options: GenerateOptions) -> int:
     """Bytes at the peak; they do not grow with the length of the speech."""
     clip = work.reference * work.size[0] * work.size[1] * 3
     at_a_time = max(1, min(CHUNK, CHUNK_PIXELS // work.side**2))
-    each = DRAWN_PIXEL * at_a_time + REFERENCE_PIXEL * options.references
-    more = max(work.side**2 * each - CROP_SIZE**2 * (DRAWN_PIXEL * CHUNK + REFERENCE_PIXEL * 8), 0)
+    each = PIXEL_BYTES * at_a_time + REFERENCE_BYTES * options.references
+    more = max(work.side**2 * each - CROP_SIZE**2 * (PIXEL_BYTES * CHUNK + REFERENCE_BYTES * USUAL), 0)
     return MEMORY[options.renderer] + clip + more + (ADAPT_MEMORY if options.adapt else 0)
 
 

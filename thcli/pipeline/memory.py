@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from thcli.device import free_memory
 from thcli.errors import DeviceError
 from thcli.records import CROP_SIZE, Image
 
@@ -97,9 +97,7 @@ def available(device: str) -> int | None:
 
     if device.startswith("cuda") and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info(device)[0])
-    if device == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    return free_memory() if device == "cpu" else None
 
 
 def _release(device: str) -> None:
