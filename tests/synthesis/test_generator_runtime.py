@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import shutil
@@ -18,7 +19,7 @@ from thcli import checkpoints
 from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
 from thcli.config import make_dims
 from thcli.errors import WeightsError
-from thcli.synthesis.generator import OnnxGenerator, TorchGenerator, find_generator, load_generator
+from thcli.synthesis.generator import OnnxGenerator, TorchGenerator, find_generator, load_generator, quickest_precision
 from thcli.training.export import export_generator
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
@@ -33,9 +34,7 @@ def weights(theta_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder with a tiny Θ, moved as if it had been trained: checkpoint, exported networks and manifest."""
     folder = tmp_path_factory.mktemp("exported")
     shutil.copy(theta_weights / "generator.safetensors", folder)
-    checkpoint = load_checkpoint(folder / "generator.safetensors", "generator")
-    network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, "test"))
-    network.load_state_dict(dict(checkpoint.tensors))
+    network = network_of(folder / "generator.safetensors")
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         export_generator(network, folder)
@@ -43,6 +42,14 @@ def weights(theta_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     assert {path.name for path in folder.iterdir()} == ONNX | {"generator.safetensors"}
     write_manifest(folder)
     return folder
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the CPU is quickest in, as PyTorch says it."""
+    known = {"amx_bf16": request.param == "bfloat16"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -65,7 +72,14 @@ def given() -> Given:
 
 def onnx_and_torch(weights: Path) -> tuple[OnnxGenerator, TorchGenerator]:
     checkpoint, *exported = (weights / f"generator{rest}" for rest in (".safetensors", ".onnx", "_embedding.onnx"))
-    return OnnxGenerator(*exported), TorchGenerator.load(checkpoint)
+    return OnnxGenerator(*exported), TorchGenerator(network_of(checkpoint), precision=torch.float32)
+
+
+def network_of(path: Path) -> Generator:
+    checkpoint = load_checkpoint(path, "generator")
+    network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, "test"))
+    network.load_state_dict(dict(checkpoint.tensors))
+    return network
 
 
 @pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 3), (5, 8)])
@@ -93,15 +107,48 @@ def test_a_frame_comes_out_the_same_alone(weights: Path, given: Given) -> None:
         assert theta.draw(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
 
 
-def test_where_it_runs(weights: Path, theta_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {path.name for path in find_generator(weights, "cpu")} == ONNX
+def test_bfloat16_rounds_little(given: Given) -> None:
+    images, maps, frames = given(2, 3)
+    network = network_of(checkpoints.find_weights("generator.safetensors"))
+    exact, rounded = (
+        TorchGenerator(copy.deepcopy(network), precision=kind) for kind in (torch.float32, torch.bfloat16)
+    )
+    embedding = exact.embed(images, maps)
+    for one, other in zip(embedding.tensors(), rounded.embed(images, maps).tensors(), strict=True):
+        assert torch.equal(one, other)
+    one, other = exact.draw(frames, embedding), rounded.draw(frames, embedding)
+    assert other.dtype == torch.float32
+    assert 0 < (one - other).abs().mean() < LEVEL / 2 and (one - other).abs().max() < 6 * LEVEL
+    assert (one - frames.geometric).abs().mean() > 10 * (one - other).abs().mean()
+    assert rounded.draw(frames, embedding).numpy().tobytes() == other.numpy().tobytes()
+
+
+def test_what_theta_does_not_paint_is_not_rounded(given: Given) -> None:
+    images, maps, frames = given(2, 2)
+    untrained = TorchGenerator(Generator(GeneratorDims()), precision=torch.bfloat16)
+    assert torch.equal(untrained.draw(frames, untrained.embed(images, maps)), frames.geometric)
+
+
+def test_where_it_runs(processor: str, weights: Path, theta_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = processor == "float32"
+    assert {path.name for path in find_generator(weights, "cpu")} == (ONNX if exported else {"generator.safetensors"})
     assert [path.name for path in find_generator(weights, "cuda:0")] == ["generator.safetensors"]
-    assert isinstance(load_generator(weights, "cpu"), OnnxGenerator)
+    assert isinstance(load_generator(weights, "cpu"), OnnxGenerator if exported else TorchGenerator)
     # a folder of one's own has no exported networks: those shipped are another network's
     monkeypatch.setattr(checkpoints, "shipped_weights", lambda: weights)
     assert find_generator(theta_weights, "cpu") == (theta_weights / "generator.safetensors",)
     assert isinstance(load_generator(theta_weights, "cpu"), TorchGenerator)
     assert find_generator(None, "cpu")[0].parent == weights
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0", "mps"])
+def test_bfloat16_is_for_cpus_that_have_it(processor: str, device: str) -> None:
+    assert quickest_precision(device) == (getattr(torch, processor) if device == "cpu" else torch.float32)
+
+
+def test_a_pytorch_that_cannot_say_what_the_cpu_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert quickest_precision("cpu") == torch.float32
 
 
 def spoil(folder: Path, how: str) -> None:
@@ -136,6 +183,7 @@ def test_files_that_will_not_do(
     folder = tmp_path / "weights"
     shutil.copytree(weights, folder)
     spoil(folder, how)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setattr(checkpoints, "shipped_weights", lambda: tmp_path)
     with pytest.raises(WeightsError) as caught:
         load_generator(folder, "cpu")
@@ -157,7 +205,7 @@ def test_the_picture_is_theta_s_cut_off(theta_weights: Path, given: Given, witho
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     images, maps, frames = given(2, 3)
-    theta = TorchGenerator(network)
+    theta = TorchGenerator(network, precision=torch.float32)
     picture = theta.draw(frames, theta.embed(images, maps))
     with torch.no_grad():
         image = network(frames, network.embed(images[None], maps[None])).image
