@@ -161,7 +161,7 @@ def _summarise(ended: list[Outcome], jobs: list[Job], folder: Path, part: Shard 
     said = [f"{count['done']} done", *(f"{count[s]} {s}" for s in ("skipped", "failed") if count[s])]
     if len(ended) < len(jobs):
         said.append(f"{len(jobs) - len(ended)} not begun")
-    text = f"{len(jobs)} jobs: {', '.join(said)}; {frames} frames in {seconds:.1f} s; {log_path(folder, part)}"
+    text = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}: {', '.join(said)}; {frames} frames in {seconds:.1f} s; {log_path(folder, part)}"
     if count["failed"]:
         raise Failure(text, SOME_FAILED)
     click.echo(text, err=True)

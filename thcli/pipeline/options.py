@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from thcli.errors import UsageError
 
-MAX_REFERENCES = 32
+MAX_REFERENCES, MAX_SCALE = 32, 3
 Stream = Literal["-"]
 FaceChoice = str | int | tuple[float, float, float, float]
 RENDERERS = ("network", "warp")
@@ -56,6 +56,9 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.references <= MAX_REFERENCES:
             raise UsageError(f"--references {self.references}: expected 1 to {MAX_REFERENCES}")
+        for option, scale in (("--motion-scale", self.motion_scale), ("--expression-scale", self.expression_scale)):
+            if not 0 <= scale <= MAX_SCALE:
+                raise UsageError(f"{option} {scale:g}: expected 0 to {MAX_SCALE}")
         for option, value, allowed in (
             ("--silence", self.silence, ("close", "ignore")),
             ("--renderer", self.renderer, RENDERERS),

@@ -1,0 +1,164 @@
+"""The list of jobs: what a line means, and one clear message for each way in which it can be wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from thcli.batch.jobs import KEYS, Job, Shard, read_jobs
+from thcli.errors import MediaError, UsageError
+from thcli.pipeline.options import GenerateOptions
+
+FINE = {"id": "a", "ref": "clip.mp4", "audio": "speech.wav"}
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    """read(*lines, **defaults): the jobs of a list in ``tmp_path / "lists"``, with outputs in ``tmp_path / "out"``."""
+
+    def run(*lines: object, **defaults: object) -> list[Job]:
+        source = tmp_path / "lists" / "jobs.jsonl"
+        source.parent.mkdir(exist_ok=True)
+        source.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+        return read_jobs(source, tmp_path / "out", GenerateOptions(**defaults))
+
+    return run
+
+
+def test_inputs_lie_beside_the_list_and_outputs_in_the_folder(read, tmp_path: Path) -> None:
+    given = {"motion": "m.mp4", "expression": "e.csv", "save-curves": "c.csv", "report": "sub/r.html", "weights": "w"}
+    first, second = read({**FINE, **given}, "", {**FINE, "id": 7, "audio": "/abs/s.wav", "output": "sub/x.mp4"})
+    lists, out = tmp_path / "lists", tmp_path / "out"
+    assert (first.reference, first.audio, first.output) == (lists / "clip.mp4", lists / "speech.wav", out / "a.mp4")
+    options = first.options
+    assert (options.motion, options.expression) == (str(lists / "m.mp4"), str(lists / "e.csv"))
+    assert (options.save_curves, options.report) == (out / "c.csv", out / "sub" / "r.html")
+    assert options.weights == lists / "w"
+    assert first.outputs == (out / "a.mp4", out / "c.csv", out / "sub" / "r.html")
+    assert (second.id, second.audio, second.output) == ("7", Path("/abs/s.wav"), out / "sub" / "x.mp4")
+    assert second.options == GenerateOptions()
+
+
+def test_a_job_comes_before_the_defaults_and_words_are_no_files(read) -> None:
+    job, other = read(
+        {**FINE, "device": "cpu", "size": 512, "blink": 2.5, "face": 1, "motion": "still", "motion-scale": 2},
+        {**FINE, "id": "b", "overwrite": False},
+        device="cuda",
+        references=3,
+        overwrite=True,
+        weights=Path("mine"),
+    )
+    assert (job.options.device, job.options.size, job.options.blink, job.options.face) == ("cpu", "512", "2.5", "1")
+    assert (job.options.motion, job.options.expression, job.options.motion_scale) == ("still", "audio", 2.0)
+    assert (job.options.references, job.options.overwrite, job.options.weights) == (3, True, Path("mine"))
+    assert (other.options.device, other.options.overwrite) == ("cuda", False)
+
+
+def test_keys_are_the_long_options_of_generate() -> None:
+    from thcli.commands.generate import command
+
+    options = {option.removeprefix("--") for p in command.params for option in p.opts if option.startswith("--")}
+    assert set(KEYS) - {"id"} == options - {"dry-run", "progress", "debug"}
+    assert {key.replace("-", "_") for key in KEYS} >= {field.name for field in fields(GenerateOptions)}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "a"', "not JSON (Expecting ',' delimiter at character 11); expected one object a line"),
+        ("[" * 100_000, "not a job: nested too deeply; expected one flat object a line"),
+        ('["a"]', 'not a job; expected an object such as {"id": "a", "ref": "clip.mp4", "audio": "speech.wav"}'),
+        ({"ref": "c", "audio": "s"}, "no 'id'; every job needs a name of its own"),
+        ({"id": "a", "audio": "s"}, "no 'ref'; expected the name of a file"),
+        ({"id": "a", "ref": "c"}, "no 'audio'; expected the name of a file"),
+        ({**FINE, "audio": 3}, "audio: 3, expected the name of a file"),
+        ({**FINE, "audio": "-"}, "audio: -, which a batch cannot use; expected the name of a file"),
+        ({**FINE, "motion_scale": 1}, "unknown key 'motion_scale'; did you mean 'motion-scale'?"),
+        ('{"id": "a", "ref": "c", "ref": "d", "audio": "s"}', "key 'ref' twice; leave out one of the two"),
+        ({**FINE, "references": 2.5}, "references: 2.5, expected a whole number"),
+        ({**FINE, "references": 40}, "--references 40: expected 1 to 32"),
+        ({**FINE, "overwrite": 1}, "overwrite: 1, expected true or false"),
+        ({**FINE, "start": "3"}, 'start: "3", expected a number'),
+        ({**FINE, "seed": True}, "seed: true, expected a whole number"),
+        ({**FINE, "size": None}, "size: null, expected text or a number"),
+        ({**FINE, "weights": 3}, "weights: 3, expected the name of a file"),
+        ({**FINE, "output": "../a.mp4"}, "output: ../a.mp4, expected the name of a file in --out-dir"),
+        ({**FINE, "report": "/tmp/a.html"}, "report: /tmp/a.html, expected the name of a file in --out-dir"),
+        ({**FINE, "frame": "whole"}, "--frame whole: expected crop or full"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_line(read, tmp_path: Path, line: object, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read({**FINE, "id": "fine"}, line)
+    assert str(caught.value) == f"{tmp_path}/lists/jobs.jsonl:2: {said}"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "-x", "a\n", "a.", "x" * 201, None, True, 1.5])
+def test_an_id_is_the_name_of_a_file(read, name: object) -> None:
+    with pytest.raises(UsageError, match="expected a name for a file"):
+        read({**FINE, "id": name})
+
+
+def test_scales_are_those_of_the_command_line(read) -> None:
+    for key in ("motion-scale", "expression-scale"):
+        for value in (-0.1, 3.1, float("nan")):
+            with pytest.raises(UsageError, match=f"--{key} .*expected 0 to 3"):
+                read({**FINE, key: value})
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({}, 'id "a" is that of line 1 already'),
+        ({"id": "b", "output": "a.mp4"}, "a.mp4 is that of line 1 already"),
+        ({"id": "b", "save-curves": "a.mp4"}, "a.mp4 is that of line 1 already"),
+        ({"id": "b", "report": "a.mp4.json"}, "a.mp4.json is that of line 1 already"),
+    ],
+)
+def test_nothing_is_written_twice(read, second: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=f"jobs.jsonl:2: .*{said}; every job needs its own"):
+        read(FINE, {**FINE, **second})
+
+
+def test_the_first_wrong_line_is_named_and_the_others_counted(read) -> None:
+    with pytest.raises(UsageError, match=r":2: not JSON .* \(2 more of the lines are wrong\)$"):
+        read(FINE, "{", "{", "{")
+
+
+def test_lists_that_are_none(read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="no jobs in it"):
+        read("", "  ")
+    with pytest.raises(MediaError, match=r"nothing\.jsonl: cannot be read \(No such file"):
+        read_jobs(tmp_path / "nothing.jsonl", tmp_path, GenerateOptions())
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8 text"):
+        read_jobs(tmp_path / "bytes", tmp_path, GenerateOptions())
+
+
+def test_standard_input_is_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + json.dumps(FINE).encode())))
+    (job,) = read_jobs(Path("-"), Path("out"), GenerateOptions())
+    assert (job.reference, job.output) == (tmp_path / "clip.mp4", tmp_path / "out" / "a.mp4")
+
+
+def test_every_job_is_in_one_shard_whatever_the_list(read) -> None:
+    lines = [{**FINE, "id": f"job {n}"} for n in range(300)]
+    jobs, backward = read(*lines), read(*reversed(lines[:50]))
+    for count in (1, 4):
+        parts = [[job.id for job in jobs if job in Shard(index, count)] for index in range(1, count + 1)]
+        assert sorted(name for part in parts for name in part) == sorted(job.id for job in jobs)
+        assert min(map(len, parts)) > 300 / count * 0.7
+        for index, part in enumerate(parts, 1):
+            assert {job.id for job in backward if job in Shard(index, count)} <= set(part)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "1/3/4", "-1/3", "1/3 "])
+def test_shards_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match=r"expected I/N, the I-th of N parts, with I from 1 to N"):
+        Shard.parse(text)
+    assert Shard.parse("3/3") == Shard(3, 3)
