@@ -152,6 +152,12 @@ def user(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_group_alone_shows_its_help(thgen):
+    said = thgen("weights")
+    assert (said.code, said.err, said.out) == (0, "", thgen("weights", "--help").out)
+    assert "..." not in said.out.split("Commands:")[1]  # no summary is cut off
+
+
 def test_weights_are_listed(thgen, user):
     said = thgen("weights", "list")
     assert (said.code, said.err) == (0, "")

@@ -24,8 +24,9 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [CompletionItem(e.name, help=e.network) for e in ENTRIES if e.name.startswith(incomplete)]
 
 
-@click.group("weights")
-def command() -> None:
+@click.group("weights", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """List, show and verify the files of the networks, and add your own.
 
     What you add lies in your own folder (~/.cache/thgen/models, or below XDG_CACHE_HOME) and comes before what ships;
@@ -37,13 +38,17 @@ def command() -> None:
     thgen weights verify
     thgen weights add runs/motion/head_motion.safetensors
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @command.command("list")
 @options.weights
 @options.debug
 def list_weights(weights: Path | None) -> None:
-    """List every file that thgen can use: its network, size, SHA-256, licence, and where it is found.
+    """List every file that thgen can use.
+
+    With its network, size, SHA-256 and licence, and where it is found.
 
     \b
     thgen weights list
@@ -70,9 +75,10 @@ def _cells(file: File) -> list[str]:
 @options.weights
 @options.debug
 def show(name: str, weights: Path | None) -> None:
-    """Show a file's card and what is in its header: sizes, training steps, data and figures.
+    """Show a file's card and header.
 
-    NAME is a file's name, with or without its suffix.
+    NAME is a file's name, with or without its suffix. The header of a checkpoint tells the sizes of its network,
+    training steps, data and figures.
 
     \b
     thgen weights show expression
@@ -111,9 +117,10 @@ def _lines(entry: Entry, file: File) -> str:
 @click.argument("folder", type=options.PATH, required=False)
 @options.debug
 def verify(folder: Path | None) -> None:
-    """Compare every file with the SHA-256 that its folder lists; leaves with 5 where one differs.
+    """Compare files with their listed SHA-256.
 
-    FOLDER is one with a SHA256SUMS; without it, the shipped files and your own are verified.
+    Leaves with 5 where one differs. FOLDER is one with a SHA256SUMS; without it, the shipped files and your own are
+    verified.
 
     \b
     thgen weights verify
@@ -139,10 +146,10 @@ def verify(folder: Path | None) -> None:
 @options.overwrite
 @options.debug
 def add(files: tuple[Path, ...], sha256: str | None, overwrite: bool) -> None:
-    """Copy files into your own folder, where they come before those that ship.
+    """Copy files into your own folder.
 
-    Each must have the name of a file that `thgen weights list` knows, and is loaded once as it will be used: what is
-    no network of that kind is refused. A SHA256SUMS beside it is heeded.
+    There they come before those that ship. Each must have the name of a file that `thgen weights list` knows, and is
+    loaded once as it will be used: what is no network of that kind is refused. A SHA256SUMS beside it is heeded.
 
     \b
     thgen weights add runs/motion/head_motion.safetensors

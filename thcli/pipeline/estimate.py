@@ -26,13 +26,13 @@ HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """Of a second of sound, and of a frame's motion."""
 DRAW = {"warp": (0.012, 0.007), "network": (0.086, 0.020)}
 """Of a frame, by renderer: whatever its size, and for every 256² of it; Θ itself works at 256² always."""
-ADAPT_STEP, REPORT_FRAME = 1.4, 0.024
+ADAPT_ONCE, ADAPT_STEP, REPORT_FRAME = 29.0, 1.4, 0.024
 PARALLEL = 0.6
 """Share of the work that further cores take over."""
 MIB = 1 << 20
 MEMORY, USUAL = {"warp": 610 * MIB, "network": 1220 * MIB}, 8
 """Of a job of 256², by renderer, and its references."""
-ADAPT_MEMORY = 800 * MIB
+ADAPT_MEMORY = 500 * MIB
 BYTES_PIXEL, SOUND_SECOND = 0.025, 16_000
 """Of the video: a pixel of a frame, and a second of sound."""
 
@@ -82,7 +82,7 @@ def cpu_seconds(work: Work, options: GenerateOptions) -> float:
         START
         + work.reference * (TRACK_FRAME + TRACK_PIXEL * pixels)
         + work.frames * (HEAR_SECOND / FPS + MOVE_FRAME + draw)
-        + options.adapt * ADAPT_STEP
+        + (ADAPT_ONCE + options.adapt * ADAPT_STEP if options.adapt else 0)
         + (work.frames * REPORT_FRAME if options.report is not None else 0)
     )
 
