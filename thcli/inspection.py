@@ -74,12 +74,15 @@ def _span(values: Float) -> str:
 def inspect_clip(
     path: Path, sheet: Path, tracker: str = "builtin", weights: Path | None = None, overwrite: bool = False
 ) -> Findings:
-    """Look at a photo or the first ``LONGEST`` seconds of a clip; draw its contact sheet and curves as the PNG ``sheet``.
+    """Look at a photo or a clip's first ``LONGEST`` seconds; draw its contact sheet and curves as the PNG ``sheet``.
 
     Raises UsageError where the sheet exists and is not to be overwritten; MediaError, NoFaceError, WeightsError.
     """
+    from thcli.clips.probe import check_length
     from thcli.sheet import write_sheet
 
+    check_length(path)
+    check_length(sheet)
     if sheet.exists() and not overwrite:
         raise UsageError(f"{sheet}: exists already; add --overwrite, or name another file with -o")
     if not sheet.parent.is_dir():

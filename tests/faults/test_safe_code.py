@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ FORBIDDEN_IMPORTS = {
     "pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "tarfile", "zipfile", "xmlrpc", "pty",
     "urllib.request", "http.client", "requests", "socket", "ftplib",
 }  # fmt: skip
+HARMLESS = {"BadZipFile"}
+"""What ``np.load`` raises for a damaged .npz."""
 SPAWNS = {"subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_call", "subprocess.check_output"}
 
 
@@ -42,8 +45,8 @@ def faults_of(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [f"imports {alias.name}" for alias in node.names if alias.name in FORBIDDEN_IMPORTS]
-        if isinstance(node, ast.ImportFrom) and node.module in FORBIDDEN_IMPORTS | {"pickle"}:
-            found.append(f"imports {node.module}")
+        if isinstance(node, ast.ImportFrom) and node.module in FORBIDDEN_IMPORTS:
+            found += [f"imports {node.module}" for alias in node.names if alias.name not in HARMLESS]
         if not isinstance(node, ast.Call):
             continue
         called, given = name_of(node.func), {keyword.arg: keyword.value for keyword in node.keywords}
@@ -52,7 +55,7 @@ def faults_of(source: str) -> list[str]:
         shell = given.get("shell")
         if shell is not None and not (isinstance(shell, ast.Constant) and shell.value is False):
             found.append("has a shell")
-        if called in SPAWNS and not isinstance(node.args[0], (ast.List, ast.Name)):
+        if called in SPAWNS and isinstance(node.args[0], (ast.Constant, ast.JoinedStr, ast.BinOp)):
             found.append(f"{called} of what may be text")
         if called in ("np.load", "numpy.load"):
             allowed = given.get("allow_pickle")
@@ -95,28 +98,30 @@ def test_networks_are_opened_in_one_place():
     assert opening == ["onnx_files.py"]
 
 
+def test_onnx_runtime_is_told_to_report_nothing():
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 NAME = "<img src=x onerror=alert(1)>&\"'.mp4"
 
 
-@pytest.mark.parametrize("where", ["reference", "sound", "video"])
-def test_names_of_files_are_text_in_a_report(generate, folder, where):
-    given = {"reference": "clip.mp4", "sound": "clip.mp4", "video": "out.mp4"}
-    if where != "video":
-        (folder / NAME).symlink_to((folder / "clip.mp4").resolve())
-    given[where] = NAME
-    said = generate(given["reference"], given["sound"], "-o", given["video"], "--report", "report.html")
+def test_names_of_files_are_text_in_a_report(generate, folder):
+    for kind in ("ref", "say"):
+        (folder / f"{kind}{NAME}").symlink_to((folder / ("clip.mp4" if kind == "ref" else "speech.wav")).resolve())
+    said = generate(f"ref{NAME}", f"say{NAME}", "-o", f"out{NAME}", "--report", "report.html")
     assert said.code == 0, said.err
     page = (folder / "report.html").read_text()
     assert "<img src=x" not in page
-    assert "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;.mp4" in page
+    for kind in ("ref", "say", "out"):
+        assert f"{kind}&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;.mp4" in page
 
 
 def test_names_are_text_in_a_study(thgen, folder):
-    for method in ("a", "<img src=x onerror=alert(1)>"):
+    for method in ("a", "b"):
         (folder / method).mkdir()
         (folder / method / NAME).symlink_to((folder / "clip.mp4").resolve())
     title = "</title><script>alert(1)</script>"
-    said = thgen("study", "make", "a", "<img src=x onerror=alert(1)>", "-o", "study.html", "--title", title)
+    said = thgen("study", "make", "first=a", "<script>alert(2)</script>=b", "-o", "study.html", "--title", title)
     assert said.code == 0, said.err
     page = (folder / "study.html").read_text()
     assert "<img src=x" not in page and "<script>alert" not in page and "&lt;script&gt;alert" in page

@@ -38,7 +38,7 @@ def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, long
     size = _size(info, longest)
     stream = _stream(path, info, size, start, seconds)
     most = MAX_BYTES // (3 * size[0] * size[1])
-    expected = _expected(info, start, seconds) or 10 * FPS
+    expected = _expected(info, start, seconds) or min(10 * FPS, most)
     try:
         if expected > most:
             raise _too_long(path, size, most)

@@ -165,8 +165,11 @@ class Reader:
 
     def _await(self) -> None:
         """Come back when there is something to read; only POSIX can wait for a pipe."""
-        if os.name == "posix" and not select.select([self._stdout], [], [], MAX_SECONDS)[0]:
-            raise _too_slow(self._name, MAX_SECONDS)
+        if os.name == "posix":
+            waiting = select.poll()
+            waiting.register(self._stdout, select.POLLIN)
+            if not waiting.poll(MAX_SECONDS * 1000):
+                raise _too_slow(self._name, MAX_SECONDS)
 
     def close(self) -> None:
         stop(self._process)

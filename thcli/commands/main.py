@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -52,6 +54,9 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs |= {"standalone_mode": False, "prog_name": "thgen"}
+        if isinstance(sys.stdout, TextIOWrapper):
+            # names of files need not be text, and a terminal need not know Greek
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = super().main(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:

@@ -1,0 +1,36 @@
+"""docs/inputs.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from thcli import errors
+from thcli.clips import audio, decode, ffmpeg, probe
+from thcli.commands import failures
+from thcli.inspection import LONGEST
+
+PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
+
+
+def test_every_exit_code_is_there():
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)}
+    kinds = [kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)]
+    assert listed == {0, 141, failures.SOME_FAILED, failures.INTERRUPTED, *kinds}
+
+
+def test_limits_are_those_of_the_code():
+    megapixels, gigabytes = 10**6, 1 << 30
+    for words in (
+        f"{probe.MIN_SIDE} pixels",
+        f"{ffmpeg.MAX_PIXELS // megapixels} megapixels",
+        f"{(Image.MAX_IMAGE_PIXELS or 0) // megapixels} megapixels",
+        f"{audio.MIN_SECONDS} s to {audio.MAX_SECONDS // 3600} hours",
+        f"{decode.MAX_BYTES // gigabytes} GB",
+        f"{ffmpeg.MAX_MEMORY // gigabytes} GB",
+        f"{ffmpeg.MAX_SECONDS} s",
+    ):
+        assert f"\n| {words} | " in PAGE
+    assert LONGEST == 60 and "`inspect` a minute" in PAGE
