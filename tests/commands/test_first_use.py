@@ -167,7 +167,7 @@ def test_weights_are_listed(thgen, user):
     assert all("shipped: " in row and "research use" in row for row in rows[:9])
 
 
-def test_a_file_is_shown_with_its_card(thgen):
+def test_a_file_is_shown_with_its_card(thgen, user):
     said = thgen("weights", "show", "head_motion")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("file       ") and 'stage      "head_motion"' in said.out and "dims " in said.out

@@ -12,7 +12,14 @@ from thcli import checkpoints
 from thcli.clips import ffmpeg
 from thcli.doctor import installation as looked_at
 from thcli.doctor.check import Check
+from thcli.weights import catalogue
 from thcli.weights.catalogue import ENTRIES
+
+
+@pytest.fixture(autouse=True)
+def nothing_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have networks of their own."""
+    monkeypatch.setattr(catalogue, "user_folder", lambda: tmp_path / "nowhere")
 
 
 def checks(device: str = "cpu", weights: Path | None = None) -> dict[str, Check]:

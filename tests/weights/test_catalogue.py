@@ -24,7 +24,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_catalogue_is_what_ships() -> None:
+def test_the_catalogue_is_what_ships(user: Path) -> None:
     listed = read_manifest(shipped_weights())
     assert {entry.name for entry in ENTRIES if not entry.metric} == set(listed)
     for entry in ENTRIES:
