@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from thcli.errors import ThgenError
+
 
 @dataclass(frozen=True)
 class Check:
@@ -13,3 +15,12 @@ class Check:
     ok: bool
     found: str
     fix: str = ""
+
+
+def failed(name: str, error: Exception, otherwise: str) -> Check:
+    """A look that failed is a finding too: ThgenErrors say what to do about it, for others that is ``otherwise``."""
+    if isinstance(error, ThgenError):
+        found, _, fix = str(error).rpartition("; ")
+        return Check(name, False, found or fix, fix)
+    reason = str(error).splitlines()[0] if str(error) else "no reason given"
+    return Check(name, False, f"{type(error).__name__}: {reason}", otherwise)

@@ -8,12 +8,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from thcli.device import free_memory, resolve_device
-from thcli.doctor.check import Check
-from thcli.errors import ThgenError
+from thcli.doctor.check import Check, failed
 from thcli.weights.catalogue import ENTRIES, Entry, find
 
 PYTHONS = ((3, 10), (3, 12))
@@ -30,25 +30,20 @@ def installation(device: str = "auto", weights: Path | None = None) -> Iterator[
     """Every check, one after the other; none raises, whatever is broken."""
     yield _python()
     for name in LIBRARIES:
-        yield _guarded(name, lambda name=name: _library(name))  # type: ignore[misc]
-    yield _guarded("device", lambda: _device(device))
+        yield _guarded(name, partial(_library, name))
+    yield _guarded("device", partial(_device, device))
     yield _guarded("ffmpeg", _ffmpeg)
     for entry in ENTRIES:
-        yield _guarded(entry.name, lambda entry=entry: _weights(entry, weights))  # type: ignore[misc]
+        yield _guarded(entry.name, partial(_weights, entry, weights))
     yield _guarded("space", _space)
     yield _guarded("memory", _memory)
 
 
 def _guarded(name: str, look: Callable[[], Check]) -> Check:
-    """A look that fails is a finding too; the messages of ThgenErrors say what to do."""
     try:
         return look()
-    except ThgenError as error:
-        found, _, fix = str(error).rpartition("; ")
-        return Check(name, False, found or fix, fix)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        return Check(name, False, f"{type(error).__name__}: {reason}", "reinstall thgen into a fresh environment")
+        return failed(name, error, "reinstall thgen into a fresh environment")
 
 
 def _python() -> Check:

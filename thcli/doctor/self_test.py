@@ -6,8 +6,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from thcli.doctor.check import Check
-from thcli.errors import ThgenError
+from thcli.doctor.check import Check, failed
 
 FROM, SECONDS = 1.0, 0.5
 """Of the sample speech; it does not begin at once."""
@@ -21,12 +20,8 @@ def self_test(device: str = "auto", weights: Path | None = None) -> Check:
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _make(Path(folder), device, weights)
-    except ThgenError as error:
-        found, _, fix = str(error).rpartition("; ")
-        return Check(NAME, False, found or fix, fix)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        return Check(NAME, False, f"{type(error).__name__}: {reason}", "report what 'thgen demo --debug' prints")
+        return failed(NAME, error, "report what 'thgen demo --debug' prints")
 
 
 def _make(folder: Path, device: str, weights: Path | None) -> Check:
