@@ -15,7 +15,7 @@ from thcli.commands.failures import Failure, failure_of
 
 COMMANDS = {
     "generate": "Make a talking video of the person in a clip or photo, saying what a recording says.",
-    "batch": "Make many videos from a list of jobs, resumable, in parts, on one machine or many.",
+    "batch": "Make many videos: of each line of a list, with networks loaded once and each clip tracked once.",
     "demo": "Make a talking video from a public-domain portrait.",
     "inspect": "Show what a clip holds: the face, its motion, the speech, and what a reference should have.",
     "evaluate": "Measure videos against the real ones, beside the real ones' own figures and trivial baselines.",
