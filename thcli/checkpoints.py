@@ -7,6 +7,7 @@ folder lists the SHA-256 of its files in ``SHA256SUMS``, as ``sha256sum`` writes
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -152,7 +153,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         error.filename, error.filename2 = str(path), None
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file system that is read-only says so of what is not there, too
+            partial.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> None:

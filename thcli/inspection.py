@@ -21,18 +21,20 @@ LONGEST = 60.0
 class Findings(Look):
     """What ``inspect_clip`` found.
 
-    size: (width, height) px; speech_seconds: None without sound; speaking: share of them that is speech
+    size: (width, height) px; more: whether the clip goes on after what was looked at
+    speech_seconds: None without sound; speaking: share of them that is speech
     """
 
     path: Path
     size: tuple[int, int]
+    more: bool
     speech_seconds: float | None
     speaking: float | None
     tracker: str
 
     def lines(self) -> list[str]:
         """The figures and the advice, as lines to print."""
-        first = "the first " if self.seconds == LONGEST else ""
+        first = "the first " if self.more else ""
         length = (
             f"{first}{self.seconds:.1f} s, {len(self.mouth)} frames at {FPS} a second" if self.seconds else "a photo"
         )
@@ -88,10 +90,12 @@ def inspect_clip(
     if not sheet.parent.is_dir():
         raise MediaError(f"{sheet.parent}: no such folder to write {sheet.name} to; make it first")
     speech_seconds, activity = _sound(path)
-    clip, track = _face(path, tracker, weights)
+    limit = _limit(path)
+    clip, track = _face(path, limit, tracker, weights)
     findings = Findings(
         path=path,
         size=track.size,
+        more=len(clip) == limit,
         seconds=len(clip) / FPS if len(clip) > 1 else 0.0,
         speech_seconds=speech_seconds,
         speaking=None if activity is None else float(activity.mean()),
@@ -107,16 +111,22 @@ def inspect_clip(
     return findings
 
 
-def _face(path: Path, tracker: str, weights: Path | None) -> tuple[Clip, FaceTrack]:
-    """The beginning of a clip, or a photo, and its largest face."""
-    from thcli.clips.decode import MAX_BYTES, read_clip
+def _limit(path: Path) -> int:
+    """Frames that are looked at, at most."""
+    from thcli.clips import decode
     from thcli.clips.probe import probe
+
+    info = probe(path)
+    return min(round(LONGEST * FPS), decode.MAX_BYTES // max(3 * info.width * info.height, 1))
+
+
+def _face(path: Path, frames: int, tracker: str, weights: Path | None) -> tuple[Clip, FaceTrack]:
+    """The first frames of a clip, or a photo, and its largest face."""
+    from thcli.clips.decode import read_clip
     from thcli.faces.backends import cached_tracker, load_face_model
     from thcli.faces.track import track_clip
 
-    info = probe(path)
-    seconds = min(LONGEST, MAX_BYTES / max(3 * FPS * info.width * info.height, 1))
-    clip = read_clip(path, seconds=seconds)
+    clip = read_clip(path, seconds=frames / FPS)
     return clip, track_clip(clip, cached_tracker(tracker, weights), load_face_model(weights))
 
 

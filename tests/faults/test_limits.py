@@ -92,7 +92,11 @@ def test_a_gap_of_years_in_the_picture(thgen, generate, make, monkeypatch):
     make("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,200000/TB\\,0)",
          "-c:v", "ffv1", "-live", 1)  # fmt: skip
     monkeypatch.setattr(decode, "MAX_BYTES", 100 * 256 * 256 * 3)
-    thgen("inspect", "a.mkv").refused(3, "a.mkv: more than 4 s at 256x256, more than is read at a time; cut it")
+    said = thgen("inspect", "a.mkv")
+    assert (said.code, said.new) == (0, ("a_inspect.png",))
+    assert said.out.splitlines()[1] == "picture    256x256, the first 4.0 s, 100 frames at 25 a second"
+    with pytest.raises(MediaError, match=r"a\.mkv: longer than 4 s at 256x256, the most that is read at a time; cut"):
+        read_clip(Path("a.mkv"))
     assert len(read_clip(Path("a.mkv"), seconds=0.4).frames) == 10
 
 

@@ -64,7 +64,7 @@ def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, long
 
 def _too_long(path: Path, size: tuple[int, int], most: int) -> MediaError:
     return MediaError(
-        f"{label(path)}: more than {most / FPS:.0f} s at {size[0]}x{size[1]}, more than is read at a time; cut it"
+        f"{label(path)}: longer than {most / FPS:.0f} s at {size[0]}x{size[1]}, the most that is read at a time; cut it"
     )
 
 

@@ -18,6 +18,7 @@ from thcli.clips.ffmpeg import (
     arguments,
     complaint,
     h264_encoder,
+    local_file,
     on_timeline,
     open_input,
     read_log,
@@ -175,7 +176,7 @@ class VideoWriter:
         options |= {"map_metadata": -1, "map_chapters": -1, "format": "mp4"}
         fragmented = "frag_keyframe+delay_moov+default_base_moof+skip_trailer"
         options["movflags"] = fragmented if self._part is None else "+faststart"
-        output = "pipe:1" if self._part is None else f"file:{self._part.absolute()}"
+        output = "pipe:1" if self._part is None else local_file(self._part)
         return arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)
 
     def _sound(self, audio: Path) -> Any:

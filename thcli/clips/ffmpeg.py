@@ -35,10 +35,14 @@ DEMUXERS = (
 MAX_PIXELS = 1 << 26
 """Of a frame: twice those of 8K. ffmpeg refuses larger ones before it takes memory for them."""
 MAX_MEMORY = 8 << 30
-"""Bytes of address space of an ffmpeg, on Linux; eight times what one needs for 8K."""
+"""Bytes that an ffmpeg may take, on Linux: several times what one needs for 8K."""
 MAX_SECONDS = 120
 """Within which an ffmpeg must be done with a first look, or give its next bytes when it is read from."""
 LOG_BYTES = 1 << 20
+
+_STAND_INS = {0xDC80 + byte: 0xF0080 + byte for byte in range(128)}
+"""For bytes that are no text in a file's name, which Python has as surrogates: characters that nobody uses."""
+_STOOD_FOR = {character: surrogate for surrogate, character in _STAND_INS.items()}
 
 STDIN_NAME = "standard input"
 PIPE_BYTES = 1 << 20
@@ -108,14 +112,19 @@ def label(path: Path | str) -> str:
 
 def open_input(path: Path, **options: object) -> Any:
     """ffmpeg-python input node of a local file, with protocols, demuxers and picture size limited."""
-    # The prefix keeps names like "-x.mp4" or "http:a.mp4" from being anything but files.
     return ffmpeg.input(
-        "file:" + str(Path.cwd() / path),
+        local_file(path),
         protocol_whitelist=PROTOCOLS,
         format_whitelist=DEMUXERS,
         max_pixels=MAX_PIXELS,
         **options,
     )
+
+
+def local_file(path: Path) -> str:
+    """A file as ffmpeg-python takes it: names need not be text, and for what is not others stand till ``arguments``."""
+    # The prefix keeps names like "-x.mp4" or "http:a.mp4" from being anything but files.
+    return "file:" + str(Path.cwd() / path).translate(_STAND_INS)
 
 
 def on_timeline(stream: Any, rate: int) -> Any:
@@ -128,7 +137,7 @@ def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -
     command: list[str] = ffmpeg.compile(
         stream, cmd=[binary or executable(), "-hide_banner", "-nostdin", "-loglevel", loglevel]
     )
-    return command
+    return [part.translate(_STOOD_FOR) for part in command]
 
 
 class Reader:
@@ -192,7 +201,8 @@ def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
         import resource
 
         with contextlib.suppress(OSError, ValueError):  # it is over already, or its limit is lower
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+            # not of the address space, of which each of a large machine's many threads reserves much and uses little
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     return process
 
 

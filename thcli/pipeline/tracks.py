@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 from thcli import __version__
 from thcli.checkpoints import find_weights, sha256, user_folder
@@ -41,7 +41,7 @@ class TrackCache:
         try:
             track = load_track(path)
             os.utime(path)
-        except (MediaError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (MediaError, OSError, EOFError, BadZipFile, zlib.error):
             track = make()
             with suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
