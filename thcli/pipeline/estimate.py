@@ -24,9 +24,9 @@ TRACK_FRAME, TRACK_PIXEL = 0.032, 2e-8
 """Of a frame of the reference, and of every pixel of it."""
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """Of a second of sound, and of a frame's motion."""
-DRAW = {"warp": (0.012, 0.007), "network": (0.086, 0.020)}
+DRAW = {"warp": (0.012, 0.007), "network": (0.072, 0.020)}
 """Of a frame, by renderer: whatever its size, and for every 256² of it; Θ itself works at 256² always."""
-ADAPT_ONCE, ADAPT_STEP, REPORT_FRAME = 29.0, 1.4, 0.024
+ADAPT_ONCE, ADAPT_STEP, REPORT_FRAME = 27.0, 1.65, 0.024
 PARALLEL = 0.6
 """Share of the work that further cores take over."""
 MIB = 1 << 20
