@@ -88,8 +88,8 @@ def test_a_gap_of_years_in_the_sound(generate, make, monkeypatch):
 
 
 def test_a_gap_of_years_in_the_picture(thgen, generate, make, monkeypatch):
-    """Two pictures, the second after two days; without a duration in its header."""
-    make("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,200000/TB\\,0)",
+    """Two pictures, the second after a day; without a duration in its header."""
+    make("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)",
          "-c:v", "ffv1", "-live", 1)  # fmt: skip
     monkeypatch.setattr(decode, "MAX_BYTES", 100 * 256 * 256 * 3)
     said = thgen("inspect", "a.mkv")
