@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from thcli.checkpoints import find_weights
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
 from thcli.clips.features import N_MELS, STEPS_PER_FRAME, framed, log_mel
-from thcli.clips.probe import probe
+from thcli.clips.probe import MediaInfo, probe
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
 from thcli.faces.backends import cached_tracker, load_face_model
@@ -29,8 +30,10 @@ from thcli.synthesis.references import choose_references
 
 REFERENCE_SECONDS = 4.0
 """How much of a clip is used."""
-MAX_BYTES = 1 << 30
+MAX_BYTES = 640 << 20
 """Of decoded frames; of a very large clip less time is used."""
+REDUCED = 1920
+"""Side in pixels to which larger frames are reduced where a crop of 256² or 512² is all that is made of them."""
 MAX_SIDE = 2048
 """Of a crop in the clip's own resolution; memory and time grow with its square."""
 OPEN = 0.3
@@ -144,20 +147,31 @@ def read_face(
     info = probe(path)
     if not (info.video or info.image):
         raise MediaError(f"{path}: no picture in it; give a video or a photo")
-    if seconds is not None and not info.image:
-        seconds = min(seconds, MAX_BYTES / (info.width * info.height * 3 * FPS))
-    clip = read_clip(path, start=0.0 if info.image else start, seconds=seconds)
     model, tracker = load_face_model(options.weights), cached_tracker(options.tracker, options.weights)
-
-    def follow() -> FaceTrack:
-        return track_clip(clip, tracker, model, face)
-
-    if tracks is None:
-        track = follow()
-    else:
-        track = tracks.get(track_key(path, tracker.name, options.weights, clip.start, seconds, face), follow)
-    box = head_crop(track.box, track.size)
+    for longest in _sides(info, options, face):
+        share = 1.0 if longest is None else longest / max(info.width, info.height)
+        if seconds is not None and not info.image:
+            seconds = min(seconds, MAX_BYTES / (info.width * info.height * share**2 * 3 * FPS))
+        clip = read_clip(path, 0.0 if info.image else start, seconds, longest)
+        follow = partial(track_clip, clip, tracker, model, face)
+        if tracks is None:
+            track = follow()
+        else:
+            key = track_key(path, tracker.name, options.weights, clip.start, seconds, face, longest)
+            track = tracks.get(key, follow)
+        box = head_crop(track.box, track.size)
+        if box.side >= crop_side(box, options):
+            break
     return clip, track_in_crop(track, box, model), box
+
+
+def _sides(info: MediaInfo, options: GenerateOptions, face: FaceChoice) -> tuple[int | None, ...]:
+    """The longest sides to read frames with, one after the other until the face is large enough; None is their own.
+
+    Frames are not reduced that are shown whole, in their own size or trained on, or in which a face is given in pixels.
+    """
+    small = options.frame == "crop" and options.size != "source" and not options.adapt and not isinstance(face, tuple)
+    return (REDUCED, None) if small and not info.image and max(info.width, info.height) > REDUCED else (None,)
 
 
 def _neutral(faces: Float, change: Float, model: FaceModel) -> Float:
