@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from thcli import __version__
+from thcli.commands.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
@@ -38,6 +39,6 @@ def test_samples_travel_with_the_package():
         assert 9 < speech.getnframes() / 16_000 < 10
 
 
-@pytest.mark.parametrize("command", ["generate", "demo", "inspect", "study", "preprocess", "train"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_readme_shows_every_command(command):
     assert f"thgen {command} " in (ROOT / "README.md").read_text()
