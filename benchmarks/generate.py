@@ -1,64 +1,163 @@
-"""Seconds a stage and peak memory of ``thgen generate`` for short and long speech, as a table.
+"""What ``thgen generate`` costs: seconds a stage, frames a second and peak memory, as a table in a file.
 
-    python benchmarks/generate.py [--ref CLIP] [--seconds 10 300]
+    python benchmarks/generate.py [--ref CLIP] [--rows NAME …] [--out docs/benchmarks.md] [--seconds 10]
 
-The reference is the demo's clip, made first where it is not there. Each line is a process of its own, whose peak
-memory is what the operating system counted.
+Three groups of rows: the usual job (75 frames of reference, 10 s of audio) by renderer; then against the length of the
+audio, of the reference, and the size of the picture; and ``thgen --help``. Each row is a process of its own, whose peak
+memory is what the operating system counted. All take some ten minutes, two thirds of them the longest audio;
+``--rows network warp`` takes one. It writes Markdown to ``--out`` and the same as JSON beside it, with the
+machine and the versions; earlier figures stand below. The reference is the demo's clip, made first where there is none.
+The machine must be idle: seconds are those of the clock. CPU seconds, with those of ffmpeg, are told too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 import wave
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT / "samples" / "speech.wav"
+REFERENCE_FRAMES = 75
+VERSIONS = ("thgen", "torch", "numpy", "onnxruntime")
+EARLIER = """\
+| 2026-11-23, before issue 6 | seconds | frames a second | MiB |
+|---|---:|---:|---:|
+| network, 9 s of audio | 21 | 11 | 1500 |
+| warp, 10 s of audio | 7 | 35 | 800 |
+"""
+"""On the same two cores, by the same commands."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job.
+
+    audio: seconds; reference: frames, and their width where they are enlarged; size: of the crop, None is 256²
+    """
+
+    name: str
+    audio: float = 10.0
+    reference: int = REFERENCE_FRAMES
+    renderer: str = "network"
+    size: str | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job took.
+
+    seconds: by stage, of the clock; total: of the process, from its start to its end; cpu: of all threads and children
+    mib: peak memory of the process; frames: of the video
+    """
+
+    row: Row
+    frames: int
+    total: float
+    cpu: float
+    mib: float
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, end to end."""
+        return self.frames / self.total
+
+
+def rows(seconds: float) -> list[Row]:
+    """All that is measured by default; ``seconds`` of audio in the usual job."""
+    return [
+        Row("network", seconds),
+        Row("warp", seconds, renderer="warp"),
+        *(Row(f"audio {length:g} s", length) for length in (seconds / 2, 3 * seconds)),
+        *(Row(f"audio {length:g} s, warp", length, renderer="warp") for length in (6 * seconds, 60 * seconds)),
+        *(Row(f"reference {frames} frames", seconds, frames) for frames in (2, 25, 100)),
+        *(Row(f"size {size}", seconds, size=size) for size in ("512", "source")),
+        Row("4K", seconds, width=3840),
+    ]
 
 
 def main() -> None:
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ref", type=Path, default=ROOT / "demo" / "reference.mp4")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 300.0])
-    parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of audio in the usual job")
+    parser.add_argument("--rows", nargs="+", default=[], help="only those whose names begin so")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one is not None:
-        print(json.dumps(measure(given.ref, given.one)))
+        print(json.dumps(run(given.ref, Row(**json.loads(given.one)))))
         return
     if not given.ref.is_file():
         from thcli.demo import make_demo
 
         make_demo(given.ref.parent, overwrite=True)
-    rows = [run_apart(given.ref, seconds) for seconds in given.seconds]
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {given.ref}\n")
-    print(table(rows))
+    chosen = [row for row in rows(given.seconds) if not given.rows or row.name.startswith(tuple(given.rows))]
+    costs = []
+    for row in chosen:
+        costs.append(measure(given.ref, row))
+        print(line(costs[-1]), flush=True)
+    report = {"machine": machine(), "help": start_up(), "costs": [{**asdict(c), "fps": c.fps} for c in costs]}
+    given.out.write_text(markdown(report["machine"], report["help"], costs), encoding="utf-8")
+    given.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def run_apart(reference: Path, seconds: float) -> dict[str, float]:
-    """``measure`` in a new process."""
-    command = [sys.executable, __file__, "--ref", str(reference), "--one", str(seconds)]
+def measure(reference: Path, row: Row) -> Cost:
+    """``run`` in a new process."""
+    command = [sys.executable, __file__, "--ref", str(reference), "--one", json.dumps(asdict(row))]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    row: dict[str, float] = json.loads(done.stdout)
-    return row
+    total, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    told = json.loads(done.stdout)
+    # cutting the clip and the speech to length is not part of the job
+    return Cost(row, told["frames"], total - told["made_in"], cpu - told["made_cpu"], told["mib"], told["seconds"])
 
 
-def measure(reference: Path, seconds: float) -> dict[str, float]:
-    """One video: seconds a stage, frames a second, peak memory in MiB."""
-    from thcli.pipeline import GenerateOptions, generate
-
+def run(reference: Path, row: Row) -> dict[str, object]:
+    """Make one video, in this process."""
+    began, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
-        audio = Path(scratch) / "speech.wav"
-        repeat(SPEECH, audio, seconds)
-        result = generate(reference, audio, Path(scratch) / "out.mp4", GenerateOptions(overwrite=True))
-    total = sum(result.seconds.values())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"audio": seconds, **result.seconds, "total": total, "fps": result.frames / total, "MiB": peak}
+        audio, clip = Path(scratch) / "speech.wav", Path(scratch) / "reference.mp4"
+        repeat(SPEECH, audio, row.audio)
+        cut(reference, clip, row)
+        made_in, made_cpu = time.perf_counter() - began, children() + time.process_time() - cpu
+        from thcli.pipeline import GenerateOptions, generate
+
+        options = GenerateOptions(renderer=row.renderer, size=row.size)
+        result = generate(clip, audio, Path(scratch) / "out.mp4", options)
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"frames": result.frames, "seconds": result.seconds, "mib": mib, "made_in": made_in, "made_cpu": made_cpu}
+
+
+def children() -> float:
+    """CPU seconds of finished children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def cut(source: Path, target: Path, row: Row) -> None:
+    """The first frames of a clip with its sound, again and again where it is shorter; by ffmpeg alone."""
+    from thcli.clips.ffmpeg import executable
+
+    command = [executable(), "-v", "error", "-stream_loop", "-1", "-i", str(source), "-r", "25"]
+    if row.width is not None:
+        command += ["-vf", f"scale={row.width}:-2"]
+    command += ["-frames:v", str(row.reference), "-t", str(row.reference / 25), "-preset", "ultrafast", "-crf", "12"]
+    subprocess.run([*command, str(target)], check=True)
 
 
 def repeat(source: Path, target: Path, seconds: float) -> None:
@@ -70,11 +169,67 @@ def repeat(source: Path, target: Path, seconds: float) -> None:
         longer.writeframes((once * (size // len(once) + 1))[:size])
 
 
-def table(rows: list[dict[str, float]]) -> str:
-    """Markdown."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---:|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(f"{row.get(name, 0):.1f}" for name in names) + " |" for row in rows)])
+def start_up() -> dict[str, float]:
+    """Seconds of ``thgen --help``, the least of five, of the clock and of the CPU."""
+    command, walls, cpus = [sys.executable, "-m", "thcli", "--help"], [], []
+    for _ in range(5):
+        cpu, began = children(), time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        walls.append(time.perf_counter() - began)
+        cpus.append(children() - cpu)
+    return {"seconds": min(walls), "cpu": min(cpus)}
+
+
+def machine() -> dict[str, str]:
+    """What it was measured on, and with."""
+    import torch
+
+    from thcli.synthesis.generator import quickest_precision
+
+    named = [one.partition(":")[2].strip() for one in _cpuinfo() if one.startswith("model name")]
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": (named or [platform.processor() or platform.machine()])[0],
+        "cores": str(len(os.sched_getaffinity(0))),
+        "threads of PyTorch": str(torch.get_num_threads()),
+        "network in": str(quickest_precision("cpu")).removeprefix("torch."),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in VERSIONS},
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def markdown(where: dict[str, str], start: dict[str, float], costs: Sequence[Cost]) -> str:
+    """The whole file."""
+    stages = list(dict.fromkeys(name for cost in costs for name in cost.seconds))
+    head = ["job", "audio, s", "reference", "size", "frames/s", "seconds", "CPU s", "CPU ms a frame", "MiB", *stages]
+    lines = [
+        "# Speed and memory",
+        "",
+        f"Made by `make bench` on an idle machine: {', '.join(f'{name} {what}' for name, what in where.items())}.",
+        "Seconds are those of a whole process; behind them by stage. Memory is its peak, without that of ffmpeg.",
+        "",
+        f"`thgen --help`: {start['seconds']:.2f} s, {start['cpu']:.2f} s of CPU.",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|---" + "|---:" * (len(head) - 1) + "|",
+    ]
+    lines += [line(cost, stages) for cost in costs]
+    return "\n".join([*lines, "", "Earlier:", "", EARLIER])
+
+
+def line(cost: Cost, stages: Sequence[str] | None = None) -> str:
+    """A row of the table."""
+    row = cost.row
+    cells = [row.name, f"{row.audio:g}", str(row.reference), row.size or "256", f"{cost.fps:.1f}", f"{cost.total:.1f}"]
+    cells += [f"{cost.cpu:.1f}", f"{1000 * cost.cpu / cost.frames:.0f}", f"{cost.mib:.0f}"]
+    cells += [f"{cost.seconds.get(name, 0):.2f}" for name in (stages or cost.seconds)]
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":
