@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from thcli.batch.outcomes import Outcome, failed
 from thcli.batch.run import Manner, Runner
 from thcli.errors import DeviceError, UsageError
 
+ANSWER = 10.0
+"""Seconds that a cluster has to answer."""
+
 
 def run_on_ray(jobs: Sequence[Job], manner: Manner, address: str | None) -> Generator[Outcome, None, None]:
     """Outcomes as jobs end, in any order.
@@ -22,25 +26,34 @@ def run_on_ray(jobs: Sequence[Job], manner: Manner, address: str | None) -> Gene
     address: of a running cluster; None for that of ``RAY_ADDRESS``, or where that is not set, one on this machine
     A device is a GPU; where the cluster has none, a CPU core. UsageError where Ray is not installed or not reached.
     """
-    ray = _import_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        named = f"--ray {address}" if address else "--ray"
-        raise UsageError(f"{named}: no cluster ({error}); start one there, or leave out the address") from error
-    try:
-        yield from _Cluster(ray, manner, jobs).run()
-    finally:
-        ray.shutdown()
-
-
-def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
         raise UsageError("--ray: Ray is not installed; pip install '.[ray]'") from error
-    return ray
+    _check_reached(address)
+    return _run(ray, jobs, manner, address)
+
+
+def _check_reached(address: str | None) -> None:
+    """Ray itself leaves the process where nobody answers, after a minute."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except OSError as error:
+        raise UsageError(
+            f"--ray {address}: no cluster ({error.strerror or error}); start one there, or leave out the address"
+        ) from error
+
+
+def _run(ray: Any, jobs: Sequence[Job], manner: Manner, address: str | None) -> Generator[Outcome, None, None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    try:
+        yield from _Cluster(ray, manner, jobs).run()
+    finally:
+        ray.shutdown()
 
 
 class _Cluster:

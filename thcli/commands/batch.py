@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,18 +113,17 @@ def _logged(
     from thcli.batch.folder import writing
     from thcli.batch.outcomes import OutcomeLog, log_path
 
-    with ExitStack() as open_things:
-        open_things.enter_context(writing(folder, [path.parent for job in jobs for path in job.outputs]))
-        log = open_things.enter_context(OutcomeLog(log_path(folder, part)))
-        if ray is None:
-            from thcli.batch.run import Runner
+    outcomes: Generator[Outcome, None, None]
+    if ray is None:
+        from thcli.batch.run import Runner
 
-            outcomes = Runner(manner).run(jobs)
-        else:
-            from thcli.batch.cluster import run_on_ray
+        outcomes = Runner(manner).run(jobs)
+    else:
+        from thcli.batch.cluster import run_on_ray
 
-            outcomes = run_on_ray(jobs, manner, ray or None)
-        open_things.enter_context(closing(outcomes))
+        outcomes = run_on_ray(jobs, manner, ray or None)
+    places = [path.parent for job in jobs for path in job.outputs]
+    with writing(folder, places), OutcomeLog(log_path(folder, part)) as log, closing(outcomes):
         for outcome in outcomes:
             log.write(outcome)
             yield outcome
@@ -161,7 +160,8 @@ def _summarise(ended: list[Outcome], jobs: list[Job], folder: Path, part: Shard 
     said = [f"{count['done']} done", *(f"{count[s]} {s}" for s in ("skipped", "failed") if count[s])]
     if len(ended) < len(jobs):
         said.append(f"{len(jobs) - len(ended)} not begun")
-    text = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}: {', '.join(said)}; {frames} frames in {seconds:.1f} s; {log_path(folder, part)}"
+    total = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}: {', '.join(said)}"
+    text = f"{total}; {frames} frames in {seconds:.1f} s; {log_path(folder, part)}"
     if count["failed"]:
         raise Failure(text, SOME_FAILED)
     click.echo(text, err=True)

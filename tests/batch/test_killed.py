@@ -1,0 +1,84 @@
+"""kill -9 at the worst moments: nothing half-written stands where a video belongs, and --resume makes the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from thcli.commands.main import main
+
+MIDDLE = "\n".join(
+    (
+        "from thcli.clips.encode import VideoWriter as C; real, name = C.write, 'write'",
+        "def kills(self, frame):",
+        "    if self._count == 5 and self._target.stem == 'two': die()",
+        "    real(self, frame)",
+    )
+)
+"""While a video is drawn and encoded."""
+BETWEEN = "\n".join(
+    (
+        "import thcli.pipeline.studio as C; real, name = C.write_sidecar, 'write_sidecar'",
+        "def kills(sources, target, *rest):",
+        "    if target.stem == 'two': die()",
+        "    return real(sources, target, *rest)",
+    )
+)
+"""When a video is whole and its sidecar is not there yet."""
+RUN = """
+import os, signal, sys
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+{where}
+setattr(C, name, kills)
+from thcli.commands.main import main
+main(sys.argv[1:])
+"""
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["batch", *map(str, arguments)])
+    return result.exit_code, result.stderr
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".mp4"}
+
+
+@pytest.mark.parametrize("where", [MIDDLE, BETWEEN], ids=["while drawing", "before the sidecar"])
+def test_killed_and_resumed(listed: Path, tmp_path: Path, where: str) -> None:
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    assert run(listed, "--out-dir", undisturbed)[0] == 0
+    command = [sys.executable, "-c", RUN.format(where=where), "batch", str(listed), "--out-dir", str(out)]
+    killed = subprocess.run(command, env={**os.environ}, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    parts = {path.name for path in out.iterdir() if path.name.startswith(".")}
+    whole = {"one.mp4"} if where == MIDDLE else {"one.mp4", "two.mp4"}
+    assert set(made(out)) - parts == whole
+    assert len(parts) == (where == MIDDLE)
+    assert not (out / "two.mp4.json").exists()
+    logged = [json.loads(line)["id"] for line in (out / "outcomes.jsonl").read_text().splitlines()]
+    assert logged == ["one"]
+
+    first = (out / "one.mp4").stat().st_mtime_ns
+    code, said = run(listed, "--out-dir", out, "--resume")
+    assert code == 0 and said.startswith("3 jobs: 2 done, 1 skipped; 20 frames in ")
+    assert made(out) == made(undisturbed) and len(made(out)) == 3
+    assert {path.name for path in out.iterdir()} == {path.name for path in undisturbed.iterdir()}
+    assert (out / "one.mp4").stat().st_mtime_ns == first
+    assert run(listed, "--out-dir", out, "--resume")[1].startswith("3 jobs: 0 done, 3 skipped; 0 frames")
+
+
+def test_ctrl_c_stops_all_and_leaves_nothing_half_written(listed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupting = MIDDLE.replace("die()", "signal.raise_signal(signal.SIGINT)")
+    command = [sys.executable, "-c", RUN.format(where=interrupting), "batch", str(listed), "--out-dir", str(out)]
+    done = subprocess.run(command, env={**os.environ}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "thgen: interrupted\n")
+    assert {path.name for path in out.iterdir()} == {"one.mp4", "one.mp4.json", "outcomes.jsonl"}

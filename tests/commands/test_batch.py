@@ -1,0 +1,179 @@
+"""``thgen batch`` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thcli.faces import track as tracking
+from thcli.pipeline import person
+from thcli.records import FaceTrack
+
+JOBS = ["jobs.jsonl", "--out-dir", "out", "--renderer", "warp", "--device", "cpu"]
+MakeList = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of tracks."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "thgen" / "tracks"
+
+
+@pytest.fixture
+def jobs(folder: Path, portrait_png: Path, speech_wav: Path) -> MakeList:
+    """jobs(**changes): jobs.jsonl with a job for each name, six frames long, that differs from the others as given."""
+    with wave.open(str(speech_wav)) as whole, wave.open(str(folder / "word.wav"), "wb") as word:
+        word.setparams(whole.getparams())
+        word.writeframes(whole.readframes(3840))
+
+    def make(**changes: dict[str, object]) -> None:
+        lines = [{"id": name, "ref": str(portrait_png), "audio": "word.wav", **more} for name, more in changes.items()]
+        (folder / "jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    return make
+
+
+@pytest.fixture
+def tracked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that were tracked."""
+    clips: list[str] = []
+
+    def track(clip, *rest) -> FaceTrack:
+        clips.append(clip.path.name)
+        return tracking.track_clip(clip, *rest)
+
+    monkeypatch.setattr(person, "track_clip", track)
+    return clips
+
+
+def outcomes(folder: Path, name: str = "outcomes.jsonl") -> dict[str, tuple[str, int]]:
+    records = map(json.loads, (folder / "out" / name).read_text().splitlines())
+    return {record["id"]: (record["status"], record["exit_code"]) for record in records}
+
+
+def test_one_bad_job_stops_nothing(thgen, folder: Path, jobs: MakeList, tracked: list[str], cache: Path) -> None:
+    jobs(
+        a={"seed": 1},
+        bad={"ref": "word.wav"},
+        gone={"audio": "none.wav"},
+        b={"save-curves": "c/b.csv", "output": "x/b.mp4"},
+    )
+    said = thgen("batch", *JOBS)
+    assert said.code == 7 and said.out == ""
+    first, second, last = said.err.splitlines()
+    assert first == f"thgen: bad: {folder}/word.wav: no picture in it; give a video or a photo"
+    assert second.startswith(f"thgen: gone: {folder}/none.wav: ")
+    assert last.startswith("thgen: 4 jobs: 2 done, 2 failed; 12 frames in ") and last.endswith("s; out/outcomes.jsonl")
+    expected = ("out/a.mp4", "out/a.mp4.json", "out/c/b.csv", "out/outcomes.jsonl", "out/x/b.mp4", "out/x/b.mp4.json")
+    assert said.new == expected
+    assert outcomes(folder) == {"a": ("done", 0), "bad": ("failed", 3), "gone": ("failed", 3), "b": ("done", 0)}
+    assert tracked == ["portrait.png"] and len(list(cache.iterdir())) == 1
+    thgen("batch", *JOBS, "--overwrite")
+    assert tracked == ["portrait.png"]
+
+
+def test_a_video_is_the_one_that_generate_makes(thgen, folder: Path, jobs: MakeList, portrait_png: Path) -> None:
+    jobs(a={}, b={"seed": 3, "motion-scale": 0.5})
+    assert thgen("batch", *JOBS).code == 0
+    given = ["--seed", 3, "--motion-scale", 0.5, "--renderer", "warp", "--device", "cpu"]
+    assert thgen("generate", "--ref", portrait_png, "--audio", "word.wav", "-o", "b.mp4", *given).code == 0
+    assert (folder / "b.mp4").read_bytes() == (folder / "out" / "b.mp4").read_bytes()
+
+
+def test_resume_makes_what_is_not_done(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(a={}, b={})
+    assert thgen("batch", *JOBS).err.startswith("2 jobs: 2 done; 12 frames in ")
+    again = thgen("batch", *JOBS)
+    assert again.code == 7 and "a.mp4: exists already; add --overwrite" in again.err
+    jobs(a={}, b={"seed": 1}, c={})
+    (folder / "out" / "a.mp4.json").unlink()
+    said = thgen("batch", *JOBS, "--resume", "--dry-run")
+    assert said.code == 0 and said.new == ()
+    assert [line.split(",")[0] for line in said.out.splitlines()] == [f"{n}: {folder}/out/{n}.mp4" for n in "abc"]
+    assert thgen("batch", *JOBS, "--resume").err.startswith("3 jobs: 3 done; 18 frames")
+    assert thgen("batch", *JOBS, "--resume").err.startswith("3 jobs: 0 done, 3 skipped; 0 frames")
+    assert thgen("batch", *JOBS, "--resume", "--dry-run").out.splitlines()[1] == f"b: done already, {folder}/out/b.mp4"
+    assert thgen("batch", *JOBS, "--resume", "--references", 3).err.startswith("3 jobs: 3 done; ")
+
+
+def test_shards_share_the_work_and_the_folder(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(**{name: {} for name in "abcde"})
+    for part in (1, 2):
+        assert thgen("batch", *JOBS, "--shard", f"{part}/2").code == 0
+    first, second = (outcomes(folder, f"outcomes.{part}-of-2.jsonl") for part in (1, 2))
+    assert first and second and not set(first) & set(second)
+    assert {**first, **second} == dict.fromkeys("abcde", ("done", 0))
+    assert not (folder / "out" / "outcomes.jsonl").exists()
+
+
+def test_an_empty_shard_is_no_error(thgen, jobs: MakeList) -> None:
+    jobs(a={})
+    said = [thgen("batch", *JOBS, "--shard", f"{part}/9", "--dry-run") for part in range(1, 10)]
+    assert [s.code for s in said] == [0] * 9 and sum(bool(s.out) for s in said) == 1
+    empty = next(part for part, s in enumerate(said, 1) if not s.out)
+    assert thgen("batch", *JOBS, "--shard", f"{empty}/9").err.startswith("0 jobs: 0 done; 0 frames")
+
+
+def test_fail_fast(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(bad={"ref": "word.wav"}, a={}, b={})
+    said = thgen("batch", *JOBS, "--fail-fast")
+    assert said.code == 7 and "3 jobs: 0 done, 1 failed, 2 not begun; 0 frames" in said.err
+    assert said.new == ("out/outcomes.jsonl",)
+
+
+def test_a_dry_run_names_what_would_fail_and_writes_nothing(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(a={"report": "sub/r.html"}, bad={"ref": "word.wav"})
+    said = thgen("batch", *JOBS, "--dry-run")
+    assert (said.code, said.new) == (7, ())
+    assert said.out.splitlines() == [
+        f"a: {folder}/out/a.mp4, 6 frames, cpu",
+        f"bad: {folder}/word.wav: no picture in it; give a video or a photo",
+    ]
+    assert said.err == "thgen: error: 1 of 2 jobs would fail\n"
+    assert not (folder / "out").exists()
+
+
+def test_a_list_with_a_wrong_line_runs_nothing(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(a={}, b={"speed": 3})
+    said = thgen("batch", *JOBS)
+    assert said.code == 2 and said.new == ()
+    assert said.err.startswith("thgen: error: jobs.jsonl:2: unknown key 'speed'; did you mean 'seed'?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["none.jsonl", "--out-dir", "out"], 3, "error: none.jsonl: cannot be read (No such file or directory)"),
+        ([*JOBS, "--shard", "3/2"], 2, "error: --shard 3/2: expected I/N, the I-th of N parts, with I from 1 to N"),
+        (JOBS[:1], 2, "error: Missing option '--out-dir'."),
+        ([*JOBS, "--retries", "-1"], 2, "error: Invalid value for '--retries': -1 is not in the range"),
+    ],
+)
+def test_misuse(thgen, jobs: MakeList, arguments: list[str], code: int, said: str) -> None:
+    jobs(a={})
+    result = thgen("batch", *arguments)
+    assert result.code == code and result.err.startswith(f"thgen: {said}") and result.err.count("\n") == 1
+    assert result.new == ()
+
+
+def test_from_standard_input_with_progress(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(a={}, b={"renderer": "network", "audio": "none.wav"})
+    said = thgen("batch", "-", *JOBS[1:], "--progress", "json", stdin=(folder / "jobs.jsonl").read_bytes())
+    assert said.code == 7 and outcomes(folder) == {"a": ("done", 0), "b": ("failed", 3)}
+    shown = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
+    assert (shown[0]["stage"], shown[0]["done"], shown[-1]["done"], shown[-1]["total"]) == ("jobs", 0, 2, 2)
+
+
+def test_ray_that_is_not_installed(thgen, folder: Path, jobs: MakeList, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    jobs(a={})
+    said = thgen("batch", *JOBS, "--ray")
+    assert (said.code, said.err) == (2, "thgen: error: --ray: Ray is not installed; pip install '.[ray]'\n")
+    assert not (folder / "out").exists()
