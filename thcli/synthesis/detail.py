@@ -24,6 +24,6 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor) -> Tensor:
 
     features: [B, 1, S, S] in 0..1, where mouth and eyes are, as ``render.landmark_maps.draw_features`` gives it
     """
-    deviation = FINE * change.shape[-1] / CROP_SIZE
-    fine = geometric - blur(geometric, deviation)
-    return change + features * (blur(change, deviation) - change + LOST * fine)
+    # the blur of a difference is that of its parts: one does for the change and for y_geo
+    both = change - LOST * geometric
+    return change + features * (blur(both, FINE * change.shape[-1] / CROP_SIZE) - both)
