@@ -26,26 +26,32 @@ def shows(generate, folder):
     def check(reference, expected, tolerance=6.0):
         said = generate(reference, "speech.wav", *STILL)
         assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json")), said.err
-        frames = read_clip(folder / "out.mp4").frames.astype(float)
-        assert frames.shape == (5, *expected.shape)
-        difference = np.abs(frames - expected).mean(axis=(1, 2, 3))
-        assert difference.max() < tolerance
-        # by the colours alone it is the same picture, and no other one
-        assert np.abs(frames.mean(axis=(0, 1, 2)) - expected.mean(axis=(0, 1))).max() < tolerance / 2
+        frames = read_clip(folder / "out.mp4").frames
+        assert len(frames) == 5 and all(same(frame, expected, tolerance) for frame in frames)
         (folder / "out.mp4").unlink()
         (folder / "out.mp4.json").unlink()
 
     return check
 
 
-def test_photo_as_it_is_and_what_would_be_noticed(shows, picture, folder):
+def same(frame, expected, tolerance=6.0):
+    """Whether two pictures [H, W, 3] are, but for what an encoder loses; by their colours alone, too."""
+    if frame.shape != expected.shape:
+        return False
+    difference = frame.astype(float) - expected
+    return np.abs(difference).mean() < tolerance and np.abs(difference.mean(axis=(0, 1))).max() < tolerance / 2
+
+
+def test_what_would_be_noticed(picture):
+    assert same(picture, picture)
+    turned = (picture[:, ::-1], picture[::-1], np.rot90(picture), np.roll(picture, 8, axis=1))
+    for wrong in (*turned, picture[..., ::-1], picture // 2 + 64):
+        assert not same(wrong, picture, 12.0)
+
+
+def test_photo_as_it_is(shows, picture, folder):
     Image.fromarray(picture).save(folder / "a.png")
     shows("a.png", picture)
-    for wrong in (picture[:, ::-1], picture[::-1], picture[..., ::-1], np.roll(picture, 8, axis=1), picture // 2 + 64):
-        with pytest.raises(AssertionError):
-            shows("a.png", wrong)
-        for left in ("out.mp4", "out.mp4.json"):
-            (folder / left).unlink()
 
 
 def test_grey_photo(shows, picture, folder):
