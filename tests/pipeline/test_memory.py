@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thcli.errors import DeviceError
 from thcli.faces.crop import CropBox
-from thcli.pipeline import GenerateOptions, memory
+from thcli.pipeline import GenerateOptions, memory, picture
 from thcli.pipeline.memory import OneFrame, fitting_side, in_parts
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.picture import draw_frames
@@ -42,6 +42,13 @@ class Tight:
         if len(frames.geometric) > self.room:
             raise self.error
         return (frames.geometric + frames.target_map).clamp(-1, 1)
+
+
+@pytest.fixture(autouse=True)
+def eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are drawn eight at a time where there is room."""
+    monkeypatch.setattr(picture, "CHUNK", 8)
+    monkeypatch.setattr(picture, "CHUNK_PIXELS", 8 * 512 * 512)
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,17 @@ def test_a_person_is_read_once_whatever_the_file_s_name(read: list[Path], clip: 
     assert len(read) == 9
 
 
+def test_a_large_clip_that_is_trained_on_is_another_person(
+    read: list[Path], clip: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio, "load_generator", lambda weights, device: object())
+    monkeypatch.setattr(adapting, "adapt", lambda *_: SimpleNamespace(theta=object(), record="record"))
+    shared, a = Studio(batch=True), clip("a", "a")
+    for steps in (0, 5, 6, 0):
+        prepare(shared, a, renderer="network", adapt=steps)
+    assert read == [a, a]
+
+
 def test_persons_are_kept_within_bounds_and_only_for_a_batch(
     read: list[Path], clip: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,17 +183,8 @@ def _draw(job: Prepared, target: Path | None, progress: Progress) -> None:
 def _person_key(reference: Path, options: GenerateOptions) -> Hashable:
     """All that ``read_person`` depends on; the clip counts by its content."""
     content = sha256(reference) if reference.is_file() else str(reference)
-    size = options.size or "256"
-    return (
-        content,
-        options.start,
-        options.face,
-        options.references,
-        options.frame,
-        size,
-        options.tracker,
-        options.weights,
-    )
+    shown = (options.start, options.face, options.references, options.frame, options.size, options.adapt > 0)
+    return content, shown, options.tracker, options.weights
 
 
 def _size_of(person: Person) -> int:
