@@ -112,7 +112,8 @@ def test_trained_it_changes_the_picture_and_always_alike_whatever_the_chunks(
     assert np.abs(made - drawn(person, target, None)).mean() > 2
     assert made.tobytes() == drawn(person, target, theta).tobytes()
     monkeypatch.setattr(picture, "CHUNK", 1)
-    assert np.abs(made - drawn(person, target, theta)).max() <= 1
+    difference = np.abs(made - drawn(person, target, theta))
+    assert difference.max() <= 2 and difference.mean() < 0.05  # sums in bfloat16 have another order in other batches
 
 
 def test_what_it_is_given(make_person: MakePerson, target: Target, theta: FrameGenerator) -> None:

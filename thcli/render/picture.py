@@ -139,7 +139,7 @@ class PictureRenderer:
         box = [round(edge * out) for edge in (top, bottom, left, right)]
         shape = (box[1] - box[0], box[3] - box[2])
         moved = [
-            side_by_side(_rows(inside, b), self.faces, one, sources).unflatten(1, (-1, 2))[0]
+            side_by_side(_rows(inside, b), self.faces, one, sources)[0].view(-1, 2, bottom - top, right - left)
             for b, one, sources in self._moves(target, weights)
         ]
         grid = pixel_grid(size, target.device)[:, box[0] : box[1], box[2] : box[3]]
@@ -176,7 +176,7 @@ def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:
 
 def _in_use(weights: Float) -> list[list[int]]:
     """The references that each of B frames uses, by weights [B, K] or [N, B, K]."""
-    in_use = (weights > 0).any(axis=tuple(range(weights.ndim - 2)))
+    in_use = np.atleast_2d((weights > 0).reshape(-1, *weights.shape[-2:]).any(axis=0))
     return [np.flatnonzero(row).tolist() for row in in_use]
 
 

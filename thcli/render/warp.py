@@ -44,7 +44,8 @@ def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tenso
 def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """The mesh's own movement to n sources, as channels [B, 2 n, H, W]; 0 beside the mesh. See ``head_flow``."""
     moves = (source - target)[..., :2]
-    return interpolate(fragments, faces, moves.unflatten(0, (len(target), -1)).transpose(1, 2).flatten(2)).contiguous()
+    beside = moves.reshape(len(target), -1, *moves.shape[1:]).transpose(1, 2).flatten(2)
+    return interpolate(fragments, faces, beside).contiguous()
 
 
 def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:

@@ -80,7 +80,7 @@ def quickest_precision(device: str) -> torch.dtype:
     AVX-512 alone can do it too, but whether that is quicker than ONNX Runtime was not measured. An older PyTorch, which
     cannot say what the CPU has, takes float32.
     """
-    known = getattr(torch.cpu, "get_capabilities", dict)() if device == "cpu" else {}
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)() if device == "cpu" else {}
     return torch.bfloat16 if known.get("amx_bf16", False) else torch.float32
 
 
@@ -97,8 +97,8 @@ class TorchGenerator:
         self._kind = torch.device(device).type
         self._precision = precision or quickest_precision(device)
         if self._precision != torch.float32:
-            rounded = copy.deepcopy(network).to(self._precision).to(memory_format=torch.channels_last)
-            self._frames = FrameNetwork(rounded)
+            self._frames = FrameNetwork(copy.deepcopy(network).to(self._precision))
+            self._frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> TorchGenerator:
