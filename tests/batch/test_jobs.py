@@ -51,10 +51,13 @@ def test_a_job_comes_before_the_defaults_and_words_are_no_files(read) -> None:
         references=3,
         overwrite=True,
         weights=Path("mine"),
+        expression="e.mp4",
     )
     assert (job.options.device, job.options.size, job.options.blink, job.options.face) == ("cpu", "512", "2.5", "1")
-    assert (job.options.motion, job.options.expression, job.options.motion_scale) == ("still", "audio", 2.0)
-    assert (job.options.references, job.options.overwrite, job.options.weights) == (3, True, Path("mine"))
+    assert (job.options.motion, job.options.motion_scale) == ("still", 2.0)
+    here = Path.cwd()
+    assert (job.options.references, job.options.overwrite, job.options.weights) == (3, True, here / "mine")
+    assert job.options.expression == str(here / "e.mp4")
     assert (other.options.device, other.options.overwrite) == ("cuda", False)
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -82,7 +82,8 @@ def read_jobs(source: Path, folder: Path, defaults: GenerateOptions) -> list[Job
     UsageError names the first line that is wrong: then no job is to run.
     """
     name = "standard input" if str(source) == "-" else str(source)
-    place = _Place(Path.cwd() if str(source) == "-" else source.parent.absolute(), folder.absolute(), defaults)
+    inputs = Path.cwd() if str(source) == "-" else source.parent.absolute()
+    place = _Place(inputs, folder.absolute(), replace(defaults, **_placed(asdict(defaults), Path.cwd())))
     jobs: list[Job] = []
     wrong: list[str] = []
     taken: dict[str | Path, int] = {}
@@ -136,9 +137,7 @@ def _job(line: str, place: _Place) -> Job:
     record = _record(line)
     name = _id(record)
     values = {key: _typed(key, value) for key, value in record.items() if key in _TYPES}
-    for key in ("weights", *SOURCES):
-        if key in values and (key == "weights" or _is_file_name(key, str(values[key]))):
-            values[key] = type(values[key])(place.inputs / values[key])
+    values |= _placed(values, place.inputs)
     for key in WRITTEN:
         if key in values:
             values[key] = _below(place.outputs, key, str(values[key]))
@@ -226,8 +225,11 @@ _SAID = {
 }
 
 
-def _is_file_name(key: str, value: str) -> bool:
-    return value not in {"motion": ("audio", "still"), "expression": ("audio",)}[key]
+def _placed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Those of the values that name inputs, with names that are relative to ``folder`` made absolute."""
+    words = {"motion": ("audio", "still"), "expression": ("audio",)}
+    placed = {key: str(folder / values[key]) for key in SOURCES if key in values and values[key] not in words[key]}
+    return placed if values.get("weights") is None else {**placed, "weights": folder / values["weights"]}
 
 
 def _below(folder: Path, key: str, name: str) -> Path:
