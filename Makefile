@@ -50,7 +50,7 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, meas
 		--weights $(SMOKE)/weights -o $(SMOKE)/smoke.mp4
 	$(BIN)/thgen evaluate $(SMOKE)/smoke.mp4 $(SMOKE)/demo/demo.mp4 --seconds 2 -o $(SMOKE)/figures.jsonl
 
-bench: $(INSTALLED)  ## seconds a stage, and peak memory, for short and long speech
+bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs/benchmarks.md
 	$(BIN)/python benchmarks/generate.py
 
 weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (hours)

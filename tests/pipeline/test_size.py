@@ -30,6 +30,12 @@ FRAME = (420, 500)
 BOX = CropBox(110, 60, 290)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fine detail that is added again is no change of the network's."""
+    monkeypatch.setattr("thcli.synthesis.detail.LOST", 0)
+
+
 def nodding(frames: int, angle: float) -> FaceTrack:
     """A face in a crop of 256² that nods by up to an angle."""
     model = load_face_model(None)
