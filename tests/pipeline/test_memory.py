@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thcli.errors import DeviceError
 from thcli.faces.crop import CropBox
-from thcli.pipeline import GenerateOptions, memory, picture
+from thcli.pipeline import GenerateOptions, memory
 from thcli.pipeline.memory import OneFrame, fitting_side, in_parts
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.picture import draw_frames
@@ -44,13 +44,6 @@ class Tight:
         return (frames.geometric + frames.target_map).clamp(-1, 1)
 
 
-@pytest.fixture(autouse=True)
-def eight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames are drawn eight at a time where there is room."""
-    monkeypatch.setattr(picture, "CHUNK", 8)
-    monkeypatch.setattr(picture, "CHUNK_PIXELS", 8 * 512 * 512)
-
-
 @pytest.fixture(scope="module")
 def person(talking: Talking) -> Person:
     from skimage.data import astronaut
@@ -65,7 +58,7 @@ def target(talking: Talking) -> Tracked:
 
 
 def drawn(person: Person, target: Tracked, theta: Tight) -> np.ndarray:
-    return np.stack(list(draw_frames(person, target, "cpu", False, theta=theta)))
+    return np.stack(list(draw_frames(person, target, "cpu", False, theta=theta, most=8)))
 
 
 def test_fewer_at_a_time_are_the_same_frames(person: Person, target: Tracked) -> None:

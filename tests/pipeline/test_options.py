@@ -54,6 +54,24 @@ def test_faces_that_are_none(face):
         GenerateOptions(face=face)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"precision": "fp64"}, "--precision fp64: expected auto or fp32 or bf16 or fp16"),
+        (
+            {"precision": "bf16", "renderer": "warp"},
+            "--precision bf16: is the network's, and the renderer is warp; give --renderer network, "
+            "or leave out --precision",
+        ),
+        ({"batch_size": 0}, "--batch-size 0: expected frames from 1"),
+    ],
+)
+def test_how_it_is_to_run(given, message):
+    with pytest.raises(UsageError) as error:
+        GenerateOptions(**given)
+    assert str(error.value) == message
+
+
 @pytest.mark.parametrize(("blink", "seconds"), [("reference", None), ("none", None), ("4", 4.0), ("0.5", 0.5)])
 def test_blinks(blink, seconds):
     assert GenerateOptions(blink=blink).blink_seconds() == seconds

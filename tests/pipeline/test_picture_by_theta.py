@@ -15,7 +15,7 @@ from thcli.face_model import LANDMARKS_68
 from thcli.faces.backends import load_face_model
 from thcli.faces.crop import CropBox
 from thcli.faces.pose import to_pixels
-from thcli.pipeline import GenerateOptions, picture
+from thcli.pipeline import GenerateOptions
 from thcli.pipeline.matching import costs
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.picture import draw_frames
@@ -68,8 +68,10 @@ def theta(theta_weights: Path) -> FrameGenerator:
     return load_generator(theta_weights)
 
 
-def drawn(person: Person, target: Target, theta: FrameGenerator | None, full: bool = False) -> np.ndarray:
-    return np.stack(list(draw_frames(person, target, "cpu", full, theta=theta))).astype(int)
+def drawn(
+    person: Person, target: Target, theta: FrameGenerator | None, full: bool = False, most: int = 4
+) -> np.ndarray:
+    return np.stack(list(draw_frames(person, target, "cpu", full, theta=theta, most=most))).astype(int)
 
 
 class Watched:
@@ -105,14 +107,13 @@ def test_untrained_it_gives_the_warp(
 
 
 def test_trained_it_changes_the_picture_and_always_alike_whatever_the_chunks(
-    make_person: MakePerson, target: Target, theta: FrameGenerator, monkeypatch: pytest.MonkeyPatch
+    make_person: MakePerson, target: Target, theta: FrameGenerator
 ) -> None:
     person = make_person()
     made = drawn(person, target, theta)
     assert np.abs(made - drawn(person, target, None)).mean() > 2
     assert made.tobytes() == drawn(person, target, theta).tobytes()
-    monkeypatch.setattr(picture, "CHUNK", 1)
-    difference = np.abs(made - drawn(person, target, theta))
+    difference = np.abs(made - drawn(person, target, theta, most=1))
     assert difference.max() <= 2 and difference.mean() < 0.05  # sums in bfloat16 have another order in other batches
 
 

@@ -74,7 +74,7 @@ def test_a_person_is_read_once_whatever_the_file_s_name(read: list[Path], clip: 
 def test_a_large_clip_that_is_trained_on_is_another_person(
     read: list[Path], clip: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio, "load_generator", lambda weights, device: object())
+    monkeypatch.setattr(studio, "load_generator", lambda *_: object())
     monkeypatch.setattr(adapting, "adapt", lambda *_: SimpleNamespace(theta=object(), record="record"))
     shared, a = Studio(batch=True), clip("a", "a")
     for steps in (0, 5, 6, 0):
@@ -109,7 +109,7 @@ def test_networks_are_loaded_and_tuned_once(
         tuned.append((reference.name, options.adapt, options.seed))
         return SimpleNamespace(theta=object(), record="record")
 
-    monkeypatch.setattr(studio, "load_generator", lambda weights, device: loaded.append(device) or object())
+    monkeypatch.setattr(studio, "load_generator", lambda weights, device, _: loaded.append(device) or object())
     monkeypatch.setattr(adapting, "adapt", adapt)
     shared, (a, b) = Studio(batch=True), (clip(name, name) for name in "ab")
     plain = prepare(shared, a, renderer="network")

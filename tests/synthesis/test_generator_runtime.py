@@ -18,8 +18,15 @@ from torch.nn.functional import interpolate
 from thcli import checkpoints
 from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
 from thcli.config import make_dims
-from thcli.errors import WeightsError
-from thcli.synthesis.generator import OnnxGenerator, TorchGenerator, find_generator, load_generator, quickest_precision
+from thcli.errors import UsageError, WeightsError
+from thcli.synthesis.generator import (
+    OnnxGenerator,
+    TorchGenerator,
+    find_generator,
+    load_generator,
+    precision_of,
+    quickest_precision,
+)
 from thcli.training.export import export_generator
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
@@ -144,6 +151,17 @@ def test_where_it_runs(processor: str, weights: Path, theta_weights: Path, monke
 @pytest.mark.parametrize("device", ["cpu", "cuda:0", "mps"])
 def test_bfloat16_is_for_cpus_that_have_it(processor: str, device: str) -> None:
     assert quickest_precision(device) == (getattr(torch, processor) if device == "cpu" else torch.float32)
+
+
+def test_a_precision_that_is_asked_for(weights: Path, theta_weights: Path) -> None:
+    assert isinstance(load_generator(weights, "cpu", "fp32"), OnnxGenerator)
+    for folder in (weights, theta_weights):
+        rounded = load_generator(folder, "cpu", "bf16")
+        assert isinstance(rounded, TorchGenerator) and rounded.precision == torch.bfloat16
+    assert load_generator(theta_weights, "cpu", "fp32").precision == torch.float32
+    with pytest.raises(UsageError, match=r"^--precision fp16: is for GPUs; use bf16 or fp32 on the CPU$"):
+        load_generator(weights, "cpu", "fp16")
+    assert precision_of("fp16", "cuda:1") == torch.float16
 
 
 def test_a_pytorch_that_cannot_say_what_the_cpu_has(monkeypatch: pytest.MonkeyPatch) -> None:

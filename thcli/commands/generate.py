@@ -11,7 +11,7 @@ from thcli.commands import options
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
 from thcli.pipeline import GenerateOptions, generate, plan
-from thcli.pipeline.options import RENDERERS, SIZES, Adapted, Stream
+from thcli.pipeline.options import PRECISIONS, RENDERERS, SIZES, Adapted, Stream
 
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, 3)
@@ -49,6 +49,10 @@ SCALE = click.FloatRange(0, 3)
 @click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size,
               help="Side of the square in pixels; source: as large as it is in the clip.  [default: 256]")  # fmt: skip
 @options.device
+@click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
+              help="What Θ computes in. auto: bf16 on a CPU that multiplies matrices in it, else fp32.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,
+              metavar="N", help="Frames drawn at a time, at most; of large ones fewer are.")  # fmt: skip
 @click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Head motion and blinks follow it.")
 @options.tracker
 @options.weights

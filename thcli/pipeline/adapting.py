@@ -26,7 +26,7 @@ from thcli.pipeline.options import Adapted, GenerateOptions
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.takes import draw_take
 from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack
-from thcli.synthesis.generator import CHECKPOINT, FrameGenerator, TorchGenerator
+from thcli.synthesis.generator import CHECKPOINT, FrameGenerator, TorchGenerator, precision_of
 from thcli.training.fine_tune import fine_tune
 from thcli.training.generator import MOUTH_SCALE, GeneratorStage
 from thcli.training.generator_batch import NO_CHANGE
@@ -79,7 +79,8 @@ def adapt(
     if not tuned.step or _error(after) >= _error(before):
         return Tailored(theta, Adapted(options.adapt, "original", before, after))
     network = cast(Generator, tuned.network)
-    return Tailored(TorchGenerator(network, device), Adapted(options.adapt, "adapted", before, after))
+    tailored = TorchGenerator(network, device, precision_of(options.precision, device))
+    return Tailored(tailored, Adapted(options.adapt, "adapted", before, after))
 
 
 def _stage(

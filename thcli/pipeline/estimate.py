@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thcli.pipeline.memory import PIXEL_BYTES, REFERENCE_BYTES
-from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.picture import CHUNK, CHUNK_PIXELS
+from thcli.pipeline.options import DEFAULT_BATCH, GenerateOptions
+from thcli.pipeline.picture import at_a_time
 from thcli.records import CROP_SIZE, FPS
 
 BENCHMARK = 0.0028
@@ -90,9 +90,9 @@ def cpu_seconds(work: Work, options: GenerateOptions) -> float:
 def memory(work: Work, options: GenerateOptions) -> int:
     """Bytes at the peak; they do not grow with the length of the speech."""
     clip = work.reference * work.size[0] * work.size[1] * 3
-    at_a_time = max(1, min(CHUNK, CHUNK_PIXELS // work.side**2))
-    each = PIXEL_BYTES * at_a_time + REFERENCE_BYTES * options.references
-    more = max(work.side**2 * each - CROP_SIZE**2 * (PIXEL_BYTES * CHUNK + REFERENCE_BYTES * USUAL), 0)
+    together = at_a_time(work.side**2, options.batch_size)
+    each = PIXEL_BYTES * together + REFERENCE_BYTES * options.references
+    more = max(work.side**2 * each - CROP_SIZE**2 * (PIXEL_BYTES * DEFAULT_BATCH + REFERENCE_BYTES * USUAL), 0)
     return MEMORY[options.renderer] + clip + more + (ADAPT_MEMORY if options.adapt else 0)
 
 

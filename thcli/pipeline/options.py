@@ -14,7 +14,11 @@ Stream = Literal["-"]
 FaceChoice = str | int | tuple[float, float, float, float]
 RENDERERS = ("network", "warp")
 SIZES = ("256", "512", "source")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEFAULT_RENDERER = "network"
+DEFAULT_BATCH = 4
+"""Frames drawn at a time. With eight, every tensor is large enough for the C library to ask the kernel for its memory
+anew, which costs a tenth of the time; with two, calls cost more than they save."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class GenerateOptions:
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
     renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
+    precision: of what Θ paints: ``auto`` is the quickest of its device, see ``synthesis.generator``
+    batch_size: frames drawn at a time, at most; of large ones fewer are
     adapt: steps in which Θ is fine-tuned to the clip first (§0.B.2)
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own
     size: side of the crop in pixels: ``256``, ``512`` or ``source``, the clip's own; None is 256. ``full`` has its own
@@ -46,6 +52,8 @@ class GenerateOptions:
     frame: str = "crop"
     size: str | None = None
     device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = DEFAULT_BATCH
     seed: int = 0
     tracker: str = "builtin"
     weights: Path | None = None
@@ -63,9 +71,17 @@ class GenerateOptions:
             ("--silence", self.silence, ("close", "ignore")),
             ("--renderer", self.renderer, RENDERERS),
             ("--frame", self.frame, ("crop", "full")),
+            ("--precision", self.precision, PRECISIONS),
         ):
             if value not in allowed:
                 raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+        if self.precision != "auto" and self.renderer != "network":
+            raise UsageError(
+                f"--precision {self.precision}: is the network's, and the renderer is {self.renderer}; "
+                "give --renderer network, or leave out --precision"
+            )
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
         if self.adapt < 0:
             raise UsageError(f"--adapt {self.adapt}: expected steps from 0")
         if self.adapt and self.renderer != "network":

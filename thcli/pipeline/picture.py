@@ -15,6 +15,7 @@ from thcli.face_model import LANDMARKS_68
 from thcli.faces.crop import crop_frames
 from thcli.pipeline.matching import Shares, costs
 from thcli.pipeline.memory import OneFrame, in_parts
+from thcli.pipeline.options import DEFAULT_BATCH
 from thcli.pipeline.person import Person
 from thcli.pipeline.sketch import AS_GENERATED, Drawing, Sketcher, as_images
 from thcli.pipeline.target import Target
@@ -25,12 +26,8 @@ from thcli.synthesis.generator import FrameGenerator, resized
 from thcli.synthesis.paste import Paster, head_mask, soft_border
 from thgen_models.generator import Frames
 
-CHUNK = 4
-"""Frames drawn at a time, at most. With eight, every tensor is large enough for the C library to ask the kernel for its
-memory anew, which costs a tenth of the time; with two, calls cost more than they save.
-"""
-CHUNK_PIXELS = CHUNK * 512 * 512
-"""Fewer are where they are large, so that memory does not grow with their size times their number."""
+FULL_PIXELS = 512 * 512
+"""Of larger frames fewer are drawn at a time, so that memory does not grow with their size times their number."""
 
 
 def draw_frames(
@@ -40,19 +37,21 @@ def draw_frames(
     full: bool,
     drawing: Drawing = AS_GENERATED,
     theta: FrameGenerator | None = None,
+    most: int = DEFAULT_BATCH,
 ) -> Iterator[Image]:
     """Frames [H, W, 3] uint8 one after the other; memory does not grow with their number.
 
     Where the device has not enough memory, fewer are drawn at a time; DeviceError where one is too many.
 
     theta: draws them from the pictures of the geometric path; without it they are those pictures
+    most: frames drawn at a time, see ``GenerateOptions.batch_size``
     """
     sketcher = Sketcher(person, device, drawing)
     paster = Paster(person.frames, person.scene) if full else None
     known = costs(person, target)
     shares = drawing.match(known)
     painter = None if theta is None else _Painter(theta, person, known.blend(), sketcher, device)
-    step = min(CHUNK, max(1, CHUNK_PIXELS // sketcher.pixels))
+    step = at_a_time(sketcher.pixels, most)
 
     def draw(chunk: slice) -> Image:
         some, mesh = shares.part(chunk), target.meshes(chunk)
@@ -62,6 +61,11 @@ def draw_frames(
     one = OneFrame(math.isqrt(sketcher.pixels), len(person.crops), device)
     for chunk, crops in in_parts(len(target.pose), step, draw, one):
         yield from crops if paster is None else paster.paste(crops, shares.part(chunk).base)
+
+
+def at_a_time(pixels: int, most: int) -> int:
+    """How many frames of so many pixels are drawn at a time: ``most``, and fewer where they are large."""
+    return min(most, max(1, most * FULL_PIXELS // pixels))
 
 
 class _Painter:

@@ -125,7 +125,7 @@ def weights_of_theta(options: GenerateOptions, device: str) -> dict[str, str]:
         return {}
     from thcli.synthesis.generator import CHECKPOINT, find_generator
 
-    files = set(find_generator(options.weights, device))
+    files = set(find_generator(options.weights, device, options.precision))
     if options.adapt:  # it starts from the checkpoint, whatever else there is
         files.add(find_weights(CHECKPOINT, options.weights))
     return {path.name: sha256(path) for path in sorted(files)}

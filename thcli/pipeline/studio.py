@@ -26,7 +26,7 @@ from thcli.pipeline.noticing import notes_on_inputs
 from thcli.pipeline.options import Adapted, GenerateOptions, Progress, Result, Stream
 from thcli.pipeline.overlap import ahead
 from thcli.pipeline.person import Person, read_person
-from thcli.pipeline.picture import CHUNK, CHUNK_PIXELS, draw_frames
+from thcli.pipeline.picture import at_a_time, draw_frames
 from thcli.pipeline.reporting import report_on
 from thcli.pipeline.sidecar import Sources, sources_of, write_sidecar
 from thcli.pipeline.target import Driven
@@ -83,7 +83,8 @@ class Studio:
     def load(self, options: GenerateOptions) -> FrameGenerator | None:
         """Θ, where it is to draw. Before anything is heard or tracked: if it is missing, that is said at once."""
         device = resolve_device(options.device)
-        return self._thetas.get((options.weights, device, options.renderer), lambda: load_theta(options, device))
+        key = (options.weights, device, options.renderer, options.precision)
+        return self._thetas.get(key, lambda: load_theta(options, device))
 
     def prepare(self, reference: Path, sound: Path, options: GenerateOptions, progress: Progress) -> Prepared:
         """Hear, track, fine-tune and move; the errors are those of ``generate``. ``check_all`` comes before."""
@@ -145,7 +146,7 @@ class Studio:
 
         if not self._batch:
             return make()
-        key = (_person_key(reference, options), options.adapt, options.seed, device)
+        key = (_person_key(reference, options), options.adapt, options.seed, device, options.precision)
         return self._tailored.get(key, make)
 
 
@@ -162,15 +163,18 @@ def _all_or_none(made: list[Path]) -> Iterator[list[Path]]:
 
 def load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
     """Θ with its weights, where it is to draw; WeightsError."""
-    return load_generator(options.weights, device) if options.renderer == "network" else None
+    if options.renderer != "network":
+        return None
+    return load_generator(options.weights, device, options.precision)
 
 
 def _draw(job: Prepared, target: Path | None, progress: Progress) -> None:
     """The video itself; frames are drawn while those before them are encoded, as many ahead as two chunks have."""
     width, height = job.size
-    room = min(2 * CHUNK, max(1, 2 * CHUNK_PIXELS // (width * height)))
+    room = 2 * at_a_time(width * height, job.options.batch_size)
     declared = provenance(f"thgen {__version__}", job.sources.hashes)
-    drawn = draw_frames(job.person, job.driven, job.device, job.options.frame == "full", theta=job.theta)
+    full, most = job.options.frame == "full", job.options.batch_size
+    drawn = draw_frames(job.person, job.driven, job.device, full, theta=job.theta, most=most)
     with (
         VideoWriter(target, job.size, job.sound, len(job.driven.drive), declared) as writer,
         closing(ahead(drawn, room)) as frames,

@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 
 from thcli.checkpoints import find_weights, load_checkpoint, load_weights, verify
 from thcli.config import make_dims
-from thcli.errors import WeightsError
+from thcli.errors import UsageError, WeightsError
 from thcli.onnx_files import open_network
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CHECKPOINT, FRAMES, EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
 PICTURE = "picture"
 """What the exported network gives."""
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class FrameGenerator(Protocol):
@@ -52,14 +53,17 @@ class FrameGenerator(Protocol):
         """Pictures [B, 3, 256, 256] float32 in -1..1 of frames [B, …] of the person; any B."""
 
 
-def find_generator(weights: Path | None = None, device: str = "cpu") -> tuple[Path, ...]:
+def find_generator(weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> tuple[Path, ...]:
     """The verified files that Θ runs from on a device: the two exported networks, or the checkpoint.
 
-    Raises WeightsError where they are missing or not what their folder's manifest lists.
+    precision: ``auto``, or one of ``PRECISIONS``
+    Raises WeightsError where they are missing or not what their folder's manifest lists, UsageError for a precision
+    that the device has not.
     """
     checkpoint = find_weights(CHECKPOINT, weights)
     exported = (checkpoint.with_name(FRAMES), checkpoint.with_name(EMBEDDING))
-    if device != "cpu" or quickest_precision(device) != torch.float32 or not any(path.is_file() for path in exported):
+    rounded = precision_of(precision, device) != torch.float32
+    if device != "cpu" or rounded or not any(path.is_file() for path in exported):
         return (checkpoint,)
     for path in exported:
         if not path.is_file():
@@ -68,10 +72,19 @@ def find_generator(weights: Path | None = None, device: str = "cpu") -> tuple[Pa
     return exported
 
 
-def load_generator(weights: Path | None = None, device: str = "cpu") -> FrameGenerator:
-    """Θ with its weights from the folder ``weights``, else those shipped; WeightsError where that fails."""
-    files = find_generator(weights, device)
-    return TorchGenerator.load(files[0], device) if len(files) == 1 else OnnxGenerator(*files)
+def load_generator(weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> FrameGenerator:
+    """Θ with its weights from the folder ``weights``, else those shipped; errors as of ``find_generator``."""
+    files = find_generator(weights, device, precision)
+    if len(files) > 1:
+        return OnnxGenerator(*files)
+    return TorchGenerator.load(files[0], device, precision_of(precision, device))
+
+
+def precision_of(name: str, device: str) -> torch.dtype:
+    """``auto`` or one of ``PRECISIONS`` on a device; UsageError for fp16 on a CPU, which is slower there than fp32."""
+    if name == "fp16" and device == "cpu":
+        raise UsageError("--precision fp16: is for GPUs; use bf16 or fp32 on the CPU")
+    return quickest_precision(device) if name == "auto" else PRECISIONS[name]
 
 
 def quickest_precision(device: str) -> torch.dtype:
@@ -95,18 +108,18 @@ class TorchGenerator:
         network = network.to(device).eval()
         self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
         self._kind = torch.device(device).type
-        self._precision = precision or quickest_precision(device)
-        if self._precision != torch.float32:
-            self._frames = FrameNetwork(copy.deepcopy(network).to(self._precision))
+        self.precision = precision or quickest_precision(device)
+        if self.precision != torch.float32:
+            self._frames = FrameNetwork(copy.deepcopy(network).to(self.precision))
             self._frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> TorchGenerator:
+    def load(cls, path: Path, device: str = "cpu", precision: torch.dtype | None = None) -> TorchGenerator:
         """From a checkpoint, whose header gives the sizes; WeightsError where it is none of Θ."""
         checkpoint = load_checkpoint(path, "generator")
         network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, str(path)))
         load_weights(network, checkpoint, path)
-        return cls(network, device)
+        return cls(network, device, precision)
 
     @torch.inference_mode()
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
@@ -119,7 +132,7 @@ class TorchGenerator:
         # else cuDNN may choose algorithms whose sums come in another order every time
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-            torch.autocast(self._kind, self._precision, enabled=self._precision != torch.float32),
+            torch.autocast(self._kind, self.precision, enabled=self.precision != torch.float32),
         ):
             picture: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
             return picture
