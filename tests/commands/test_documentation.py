@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +35,15 @@ from thcli.suite.trained import LACKS
 from thgen_models.generator import Generator, GeneratorDims
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/training.md", "README.md", "docs/extending.md")
+PAGES = tuple(
+    dict.fromkeys(["docs/training.md", "README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
+)
 ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ")
 """Lines that the Makefile and CI run on a fresh machine."""
-PLAIN = re.compile(r"──|^videos/")
-"""The figure of how data flow, and names of files."""
+OTHER_TESTS = re.compile(r" --ray ")
+"""tests/batch/test_cluster.py starts a cluster."""
+PLAIN = re.compile(r"──|^videos/|^STORE/|^thgen: |^\{")
+"""Not commands: how data flow, names of files, what is said, JSON."""
 FRAMES, LONG = 96, 232
 """Of a clip that is measured; of one that Φ can learn from."""
 CLIPS = ("train/ada", "train/bea", "val/cem", "val/dee")
@@ -45,7 +51,7 @@ CLIPS = ("train/ada", "train/bea", "val/cem", "val/dee")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page; ``kind`` is the word after its fence, and ``sh`` where it is indented."""
+    """A block of code of a page; ``kind`` is the word after its fence, and empty where it is indented."""
 
     kind: str
     text: str
@@ -60,12 +66,17 @@ def blocks(page: str) -> list[Block]:
     found = re.findall(
         r"^```(\w+)\n(.*?)^```|((?:^    [^\n]*\n)+)", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
     )
-    return [Block(kind or "sh", text or re.sub(r"(?m)^    ", "", indented)) for kind, text, indented in found]
+    return [Block(kind, text or re.sub(r"(?m)^    ", "", indented)) for kind, text, indented in found]
 
 
 def commands(page: str) -> list[str]:
-    lines = [line for block in blocks(page) if block.kind == "sh" for line in block.lines]
+    lines = [line for block in blocks(page) if not block.kind for line in block.lines]
     return [line for line in lines if re.match(r"(\.venv/bin/)?thgen |torchrun ", line)]
+
+
+def of_kind(kind: str) -> list[tuple[str, str]]:
+    """Pages, and their blocks of a kind."""
+    return [(page, block.text) for page in PAGES for block in blocks(page) if block.kind == kind]
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +140,9 @@ def tiny(source: str | None, overrides: Sequence[str] = ()) -> Config:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_run_as_printed(page, place, small, monkeypatch):
-    assert commands(page)
     monkeypatch.chdir(place)
+    if page == "docs/batch.md":
+        list_of_jobs(place)
     for line in dict.fromkeys(commands(page)):
         words = shlex.split(line)
         if words[0] == "torchrun":  # tests/training/test_distributed.py starts several processes
@@ -138,10 +150,26 @@ def test_commands_run_as_printed(page, place, small, monkeypatch):
         if words[1:3] == ["study", "score"]:
             answer(place)
             words = [name for word in words for name in (sorted(map(str, Path().glob(word))) or [word])]
-        if done_before(words):
+        if done_before(words) or OTHER_TESTS.search(line):
             continue
         result = CliRunner().invoke(main, words[1:])
         assert result.exit_code == 0, f"{page}: {line}\n{result.output}"
+
+
+def list_of_jobs(folder: Path) -> None:
+    """The page's own list and table, the files that they name, and programs of a cluster."""
+    for name in ("clips/ada.mp4", "clips/cem.mp4"):
+        shutil.copy(folder / "clip.mp4", folder / name)
+    Image.open(folder / "photo.png").convert("RGB").save(folder / "clips" / "bea.jpg")
+    for name in "12":
+        (folder / "speech").mkdir(exist_ok=True)
+        shutil.copy(folder / "speech.wav", folder / "speech" / f"{name}.wav")
+    (folder / "jobs.jsonl").write_text(next(text for page, text in of_kind("json") if page == "docs/batch.md"))
+    (folder / "table.csv").write_text("one,clips/ada.mp4,speech/1.wav\n")
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, text in (("thgen", f'exec {sys.executable} -m thcli "$@"'), ("srun", 'exec "$@"')):
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
 
 
 def done_before(words: list[str]) -> bool:
@@ -160,7 +188,7 @@ def answer(folder: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_line_is_a_command_of_thgen_or_of_the_set_up(page):
-    lines = [line for block in blocks(page) if block.kind == "sh" for line in block.lines]
+    lines = [line for block in blocks(page) if not block.kind for line in block.lines]
     known = [*commands(page), *(line for line in lines if line.startswith(ELSEWHERE))]
     assert [line for line in lines if line not in known and not PLAIN.search(line)] == []
 
@@ -176,10 +204,23 @@ def test_options_that_are_named_are_options(page):
     assert set(named) <= known | {"--help"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/extending.md"])
-def test_python_runs(page, place, small, monkeypatch):
+@pytest.mark.parametrize(("page", "text"), of_kind("python"))
+def test_python_runs(page, text, place, small, monkeypatch):
     monkeypatch.chdir(place)
-    for block in blocks(page):
-        if block.kind == "python":
-            Path("out.mp4").unlink(missing_ok=True)
-            exec(block.text, {})
+    Path("out.mp4").unlink(missing_ok=True)
+    exec(text, {})
+
+
+@pytest.mark.parametrize(("page", "text"), of_kind("sh"))
+def test_scripts_run(page, text, place, small, monkeypatch):
+    if "jq " in text and shutil.which("jq") is None:
+        pytest.skip("no jq here")
+    monkeypatch.chdir(place)
+    if "$SLURM" in text:
+        job = {"id": "quick", "ref": "clips/bea.jpg", "audio": "speech/1.wav", "renderer": "warp"}
+        Path("jobs.jsonl").write_text(json.dumps(job))
+    monkeypatch.setenv("PATH", f"{place / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "1")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, f"{page}: {text}\n{done.stderr}"
