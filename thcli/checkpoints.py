@@ -150,7 +150,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # a name that a person knows
         raise
     finally:
         with contextlib.suppress(OSError):  # a file system that is read-only says so of what is not there, too
