@@ -48,6 +48,22 @@ def test_the_hash_of_all_weights_is_that_of_their_list() -> None:
     assert hash_of_all({"b.onnx": "1" * 64, "a.onnx": "0" * 64}) == hashlib.sha256(listing.encode()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("options", "precision"),
+    [
+        (GenerateOptions(renderer="warp"), None),
+        (GenerateOptions(precision="fp32"), "fp32"),
+        (GenerateOptions(precision="bf16"), "bf16"),
+    ],
+)
+def test_it_says_what_theta_computed_in(files: Path, options: GenerateOptions, precision: str | None) -> None:
+    sources = sources_of(files / "ref.png", files / "speech.wav", options, "cpu")
+    result = Result(files / "out.mp4", 5, (8, 8), {"draw": 2.0}, "cpu")
+    assert write_sidecar(sources, files / "out.mp4", options, result)["precision"] == precision
+    checkpoint, exported = ("generator.safetensors" in sources.weights, "generator.onnx" in sources.weights)
+    assert (checkpoint, exported) == (precision == "bf16", precision == "fp32")
+
+
 def test_it_holds_the_hash_of_its_video_and_of_itself(files: Path) -> None:
     options = GenerateOptions(renderer="warp")
     sources = sources_of(files / "ref.png", files / "speech.wav", options, "cpu")

@@ -68,7 +68,7 @@ def hash_of_all(weights: Mapping[str, str]) -> str:
 
 
 def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, result: Result) -> dict[str, Any]:
-    """Version, arguments, seed, hashes of inputs, weights and the video, device, seconds by stage, frames a second,
+    """Version, arguments, seed, hashes of inputs, weights and the video, device, precision, seconds by stage, frames a second,
     and what ``--adapt`` came to; returned."""
     total = sum(result.seconds.values())
     record: dict[str, Any] = {
@@ -80,6 +80,7 @@ def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, resu
         "weights": dict(sources.weights),
         "output": {"sha256": sha256(output), "bytes": output.stat().st_size},
         "device": result.device,
+        "precision": _precision(options, result.device),
         "frames": result.frames,
         "size": list(result.size),
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
@@ -89,6 +90,16 @@ def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, resu
         record["adapt"] = dataclasses.asdict(result.adapted)
     rewrite_sidecar(output, record)
     return record
+
+
+def _precision(options: GenerateOptions, device: str) -> str | None:
+    """What Θ computed in, as ``--precision`` calls it; None where it did not draw."""
+    if options.renderer != "network":
+        return None
+    from thcli.synthesis.generator import PRECISIONS, precision_of
+
+    used = precision_of(options.precision, device)
+    return next(name for name, precision in PRECISIONS.items() if precision == used)
 
 
 def rewrite_sidecar(output: Path, record: Mapping[str, Any]) -> None:
