@@ -78,7 +78,7 @@ def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = 
             raise MediaError(f"{label(path)}: no audio stream; give a sound file or a video with sound")
         samples, log = _decode(path, start, seconds)
     _check(label(path), samples, log)
-    peak = float(np.abs(samples).max())
+    peak = float(max(samples.max(), -samples.min()))
     return Speech(samples / np.float32(peak) if peak > 1 else samples, Path(source))
 
 

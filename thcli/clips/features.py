@@ -19,7 +19,7 @@ WINDOW = SAMPLE_RATE * 25 // 1000
 N_FFT = 512
 N_MELS = 80
 LOW_HZ, HIGH_HZ = 55.0, 7600.0
-CHUNK_STEPS = 4096
+CHUNK_STEPS = 1024
 
 FLOOR = -12.0
 """Lowest feature, in nepers of power below the speech level (-52 dB): what lies deeper is noise, not speech."""

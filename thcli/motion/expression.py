@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from thcli.checkpoints import find_weights, load_checkpoint, load_weights
 from thcli.config import make_dims
@@ -24,6 +25,8 @@ SPEAKING = -6.0
 """Mean log-mel above which a step counts as speech."""
 USUAL_MEAN, USUAL_DEVIATION = -3.6, 2.3
 """Of a band's log-mel in speech, on average over bands and recordings."""
+PART = 8192
+"""Steps looked at together."""
 TRUST = 100
 """So many steps of speech (a second) say as much about a recording as is known beforehand."""
 
@@ -70,14 +73,26 @@ def equalised(features: Float) -> Float:
     that mere silence stays as it is. Departure from the paper, whose network hears the samples themselves (§3.2).
     """
     steps = features.reshape(-1, features.shape[-1])
-    speech = steps[steps.mean(axis=1) > SPEAKING]
-    mean, deviation = np.float32(USUAL_MEAN), np.float32(USUAL_DEVIATION)
-    if len(speech):
-        known = len(speech) / (len(speech) + TRUST)
-        mean = known * speech.mean(axis=0) + (1 - known) * mean
-        deviation = np.sqrt(known * speech.var(axis=0) + (1 - known) * deviation**2)
-    equal = (features - mean) / deviation * USUAL_DEVIATION + USUAL_MEAN
-    return np.clip(equal, SILENCE, -SILENCE).astype(np.float32)
+    count, mean, deviation = _moments_of_speech(steps)
+    known = count / (count + TRUST)
+    middle: Float = (known * mean + (1 - known) * USUAL_MEAN).astype(np.float32)
+    spread: Float = np.sqrt(known * deviation**2 + (1 - known) * USUAL_DEVIATION**2).astype(np.float32)
+    equal: Float = features - middle  # and on in place: recordings may be long
+    equal /= spread
+    equal *= np.float32(USUAL_DEVIATION)
+    equal += np.float32(USUAL_MEAN)
+    return np.clip(equal, SILENCE, -SILENCE, out=equal)
+
+
+def _moments_of_speech(steps: Float) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """How many of the steps [S, 80] are speech, and mean and deviation [80] of their bands."""
+    count, total, squares = 0, np.zeros(steps.shape[-1]), np.zeros(steps.shape[-1])
+    for first in range(0, len(steps), PART):
+        part = steps[first : first + PART]
+        speech = part[part.mean(axis=1) > SPEAKING].astype(np.float64)
+        count, total, squares = count + len(speech), total + speech.sum(axis=0), squares + (speech**2).sum(axis=0)
+    mean = total / max(count, 1)
+    return count, mean, np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
 
 
 def predict(network: ExpressionNetwork, sound: Float, reference: Float, chunk: int | None = None) -> Float:
