@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,14 +67,14 @@ class PreprocessOptions:
 class Outcome:
     """What became of a clip: ``done``, ``skipped`` (it had been done), or ``failed`` with the reason."""
 
-    source: Source
-    status: str
+    clip: str
+    status: Literal["done", "skipped", "failed"]
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Clips to preprocess: how many, what a user has to know about them, and their outcomes as they are done.
+    """Clips to work on: how many, what a user has to know about them, and their outcomes as they are done.
 
     The work happens while the outcomes are consumed.
     """
@@ -110,14 +110,14 @@ def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOpt
     todo = []
     for source in sources:
         if options.resume and _is_done(kind, source, out):
-            yield Outcome(source, "skipped")
+            yield Outcome(source.meta.clip, "skipped")
         else:
             todo.append(source)
     attempt = partial(_attempt, kind, out=out, options=options)
     try:
         if options.workers > 1 and len(todo) > 1:
             for source, outcome in spread(attempt, todo, min(options.workers, len(todo))):
-                yield outcome or Outcome(source, "failed", f"{source.path}: {KILLED}")
+                yield outcome or Outcome(source.meta.clip, "failed", f"{source.path}: {KILLED}")
         else:
             yield from map(attempt, todo)
     finally:
@@ -146,8 +146,8 @@ def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions
             np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
             write_atomic(_target(kind, source, out), buffer.getvalue())
     except Exception as error:
-        return Outcome(source, "failed", fault(error, source.path))
-    return Outcome(source, "done")
+        return Outcome(source.meta.clip, "failed", fault(error, source.path))
+    return Outcome(source.meta.clip, "done")
 
 
 def fault(error: Exception, clip: object) -> str:

@@ -20,7 +20,7 @@ from thcli.faces.crop import WHOLE_CROP
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import person_of
 from thcli.pipeline.takes import draw_take
-from thcli.preprocess import fault
+from thcli.preprocess import Outcome, Run, fault
 from thcli.records import CROP_SIZE, Clip, FaceTrack, Float
 
 PAST = (40, 100)
@@ -55,27 +55,6 @@ class TakesOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a clip: ``done``, ``skipped`` (it had been done), or ``failed`` with the reason."""
-
-    clip: str
-    status: str
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class TakesRun:
-    """Clips to draw takes of: how many, what a user has to know about them, and their outcomes as they are done.
-
-    The work happens while the outcomes are consumed.
-    """
-
-    total: int
-    notes: tuple[str, ...]
-    outcomes: Iterator[Outcome]
-
-
-@dataclass(frozen=True)
 class Job:
     """A clip, and how many takes to draw of it."""
 
@@ -83,7 +62,7 @@ class Job:
     takes: int
 
 
-def make_takes(store: Store, out: Path, options: TakesOptions) -> TakesRun:
+def make_takes(store: Store, out: Path, options: TakesOptions) -> Run:
     """Draw takes of the clips of a store into the folder ``out``.
 
     A bad clip never stops the others. Raises UsageError or MediaError at once where there is nothing to work on.
@@ -103,7 +82,7 @@ def make_takes(store: Store, out: Path, options: TakesOptions) -> TakesRun:
         f"{PAST[0]} for references and {WINDOW * options.windows} to draw"
     )
     out.mkdir(parents=True, exist_ok=True)
-    return TakesRun(len(jobs), (notes,) if short else (), _run(store, jobs, out, options))
+    return Run(len(jobs), (notes,) if short else (), _run(store, jobs, out, options))
 
 
 def _spread_over(clips: int, options: TakesOptions) -> list[int]:

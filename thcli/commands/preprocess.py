@@ -15,7 +15,6 @@ from thcli.commands.progress import show_progress
 if TYPE_CHECKING:
     from thcli.data.store import ClipMeta
     from thcli.preprocess import Run
-    from thcli.takes import TakesRun
 
 _OF_VIDEOS = ("tracker", "layout")
 _OF_TAKES = ("takes", "frames", "windows", "quality", "seed")
@@ -120,7 +119,7 @@ def _draw_takes(source: tuple[Path, ...], out: Path, progress: str, **chosen: An
     _end(out, failed, run.total)
 
 
-def _follow(run: Run | TakesRun, progress: str) -> int:
+def _follow(run: Run, progress: str) -> int:
     """Does the work; returns how many clips failed."""
     for note in run.notes:
         click.echo(f"thgen: {note}", err=True)
