@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,3 +105,76 @@ def no_theta_shipped(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
             (folder / path.name).symlink_to(path)
     monkeypatch.setattr(checkpoints, "shipped_weights", lambda: folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a call of thgen came to; ``new`` is what was not there before."""
+
+    code: int
+    out: str
+    err: str
+    new: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is said beside the last line."""
+        return [line.removeprefix("thgen: note: ") for line in self.err.splitlines() if "note: " in line]
+
+    def refused(self, code: int, message: str) -> None:
+        """One line, that exit code, and nothing else."""
+        assert self.err == f"thgen: error: {message}\n"
+        assert (self.code, self.out, self.new) == (code, "", ())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.fixture
+def listing(folder: Path) -> Callable[[], set[str]]:
+    """listing(): the files that lie in ``folder`` now."""
+    return lambda: {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def thgen(folder: Path, listing: Callable[[], set[str]]) -> Callable[..., Said]:
+    """thgen(*arguments): run a command in ``folder``."""
+    from click.testing import CliRunner
+
+    from thcli.commands.main import main
+
+    def run(*arguments: object, stdin: bytes | None = None) -> Said:
+        before = listing()
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+        return Said(result.exit_code, result.stdout, result.stderr, tuple(sorted(listing() - before)))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Callable[..., None]:
+    """ffmpeg(*arguments): run it; the last argument is the file that it writes."""
+    from thcli.clips.ffmpeg import executable
+
+    def run(*arguments: object) -> None:
+        subprocess.run([executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
+
+    return run
+
+
+@pytest.fixture
+def media(folder: Path, ffmpeg: Callable[..., None]) -> Callable[..., Path]:
+    """media(name, *arguments): a file in ``folder``, made by ffmpeg from its own sources or from other files there."""
+
+    def run(name: str, *arguments: object) -> Path:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        ffmpeg(*arguments, folder / name)
+        return Path(name)
+
+    return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,19 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from thcli.clips.ffmpeg import executable
-
 Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
+def make(tmp_path: Path, ffmpeg: Callable[..., None]) -> Make:
     """make(name, *arguments): run ffmpeg with the arguments to write tmp_path/name."""
 
     def run(name: str, *arguments: object) -> Path:
         target = tmp_path / name
-        command = [executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments), str(target)]
-        subprocess.run(command, check=True)
+        ffmpeg(*arguments, target)
         return target
 
     return run

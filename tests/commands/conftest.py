@@ -1,72 +1,16 @@
-"""The command line as a person meets it: an exit code, what was said, and which files lie there afterwards."""
+"""What several commands are tested with: a clip without a face, and a tracker that finds one everywhere."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from thcli.clips.ffmpeg import executable
-from thcli.commands.main import main
 from thcli.face_model import FaceModel
 from thcli.faces.protocol import Detection
 from thcli.faces.track import face_boxes
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a call of thgen came to; ``new`` are the files that were not there before."""
-
-    code: int
-    out: str
-    err: str
-    new: tuple[str, ...]
-
-
-Thgen = Callable[..., Said]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder of the call, empty."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    return here
-
-
-@pytest.fixture
-def thgen(folder: Path) -> Thgen:
-    """thgen(*arguments): run a command in ``folder``."""
-
-    def run(*arguments: object, stdin: bytes | None = None) -> Said:
-        before = files(folder)
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
-        return Said(result.exit_code, result.stdout, result.stderr, tuple(sorted(files(folder) - before)))
-
-    return run
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def media(folder: Path) -> Callable[..., Path]:
-    """media(name, *arguments): a file made by ffmpeg from its own sources."""
-
-    def make(name: str, *arguments: object) -> Path:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        command = [executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments), str(folder / name)]
-        subprocess.run(command, check=True)
-        return Path(name)
-
-    return make
 
 
 @pytest.fixture

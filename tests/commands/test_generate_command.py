@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from thcli import pipeline
+from thcli.pipeline import studio
 
 
 @pytest.fixture
@@ -158,14 +158,14 @@ def test_unknown_device(thgen, photo, speech):
 
 @pytest.mark.parametrize("stage", ["track", "draw"])
 def test_interrupt_leaves_nothing_behind(thgen, photo, speech, monkeypatch, stage):
-    begin = pipeline._Clock.stage
+    begin = studio._Clock.stage
 
     def interrupted(self, name, total=None):
         if name == stage:
             raise KeyboardInterrupt
         return begin(self, name, total)
 
-    monkeypatch.setattr(pipeline._Clock, "stage", interrupted)
+    monkeypatch.setattr(studio._Clock, "stage", interrupted)
     said = thgen("generate", "--ref", photo, "--audio", speech)
     assert (said.code, said.err, said.new) == (130, "thgen: interrupted\n", ())
 

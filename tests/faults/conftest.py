@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from numpy.typing import NDArray
-
-from thcli.clips.ffmpeg import executable
 
 SIDE = 256
 Pictures = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a call came to; ``new``: files that were not there before, in the current or the temporary folder."""
-
-    code: int
-    out: str
-    err: str
-    new: tuple[str, ...]
-
-    @property
-    def notes(self) -> list[str]:
-        """What is said beside the last line."""
-        return [line.removeprefix("thgen: note: ") for line in self.err.splitlines() if "note: " in line]
-
-    def refused(self, code: int, message: str) -> None:
-        """One line, that exit code, and nothing else."""
-        assert self.err == f"thgen: error: {message}\n"
-        assert (self.code, self.out, self.new) == (code, "", ())
 
 
 @dataclass(frozen=True)
@@ -59,12 +36,31 @@ class Scene:
         return np.stack([self.portrait(round(pixels * np.sin(t / 3))) for t in range(frames)])
 
 
-Thgen = Callable[..., Said]
 GENERATE = ("generate", "--renderer", "warp", "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
-def kit(tmp_path_factory: pytest.TempPathFactory, portrait_png: Path, speech_wav: Path) -> Path:
+def encode(ffmpeg: Callable[..., None]) -> Callable[..., None]:
+    """encode(path, pictures [T, H, W, 3], *options, rate=25): a video of them.
+
+    Options are those of ffmpeg's command line after its input.
+    """
+
+    def run(path: Path, pictures: Pictures, *options: object, rate: object = 25) -> None:
+        raw = path.with_suffix(".raw")
+        raw.write_bytes(pictures.tobytes())
+        size = f"{pictures.shape[2]}x{pictures.shape[1]}"
+        pixels = () if "-pix_fmt" in options else ("-pix_fmt", "yuv420p")
+        ffmpeg("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", rate, "-i", raw, *options, *pixels, path)
+        raw.unlink()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def kit(
+    tmp_path_factory: pytest.TempPathFactory, portrait_png: Path, speech_wav: Path, encode: Callable[..., None]
+) -> Path:
     """A folder with photo.png, speech.wav of 0.2 s, and clip.mp4: 1 s of the portrait moving to and fro, with sound."""
     folder = tmp_path_factory.mktemp("kit")
     (folder / "photo.png").write_bytes(portrait_png.read_bytes())
@@ -77,36 +73,28 @@ def kit(tmp_path_factory: pytest.TempPathFactory, portrait_png: Path, speech_wav
 
 
 @pytest.fixture
-def folder(tmp_path: Path, kit: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the kit in it."""
-    here, temporary = tmp_path / "here", tmp_path / "temporary"
-    here.mkdir()
-    temporary.mkdir()
+def folder(folder: Path, kit: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the kit in it; temporary files lie beside it."""
     for path in kit.iterdir():
-        (here / path.name).symlink_to(path)
-    monkeypatch.chdir(here)
+        (folder / path.name).symlink_to(path)
+    temporary = folder.with_name("temporary")
+    temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    return here
+    return folder
 
 
 @pytest.fixture
-def thgen(folder: Path) -> Thgen:
-    """thgen(*arguments): run a command in ``folder``."""
-    from thcli.commands.main import main
-
-    def run(*arguments: object, stdin: bytes | None = None) -> Said:
-        before = files(folder.parent)
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
-        return Said(result.exit_code, result.stdout, result.stderr, tuple(sorted(files(folder.parent) - before)))
-
-    return run
+def listing(folder: Path) -> Callable[[], set[str]]:
+    """listing(): all that is in the current or the temporary folder now, hidden files and folders too."""
+    root = folder.parent
+    return lambda: {str(path.relative_to(root)).removeprefix("here/") for path in root.rglob("*")}
 
 
 @pytest.fixture
-def generate(thgen: Thgen) -> Thgen:
+def generate(thgen: Callable[..., Any]) -> Callable[..., Any]:
     """generate(ref, audio, *options): make out.mp4 by the fastest way."""
 
-    def run(ref: object = "photo.png", audio: object = "speech.wav", *options: object) -> Said:
+    def run(ref: object = "photo.png", audio: object = "speech.wav", *options: object) -> Any:
         named = () if "-o" in options else ("-o", "out.mp4")
         return thgen(*GENERATE, "--ref", ref, "--audio", audio, *named, *options)
 
@@ -120,41 +108,11 @@ def scene() -> Scene:
 
 
 @pytest.fixture
-def film(folder: Path) -> Callable[..., str]:
-    """film(name, pictures [T, H, W, 3], *options, rate=25): a video of them; its name."""
+def film(folder: Path, encode: Callable[..., None]) -> Callable[..., str]:
+    """film(name, pictures [T, H, W, 3], *options, rate=25): as ``encode``, in the current folder; its name."""
 
     def run(name: str, pictures: Pictures, *options: object, rate: object = 25) -> str:
         encode(folder / name, pictures, *options, rate=rate)
         return name
 
     return run
-
-
-@pytest.fixture
-def make(folder: Path) -> Callable[..., str]:
-    """make(name, *arguments): a file made by ffmpeg; its name."""
-
-    def run(name: str, *arguments: object) -> str:
-        ffmpeg(*arguments, folder / name)
-        return name
-
-    return run
-
-
-def files(folder: Path) -> set[str]:
-    """All that is in a folder, hidden files too, without the folder ``here`` in their names."""
-    return {str(path.relative_to(folder)).removeprefix("here/") for path in folder.rglob("*")}
-
-
-def ffmpeg(*arguments: object) -> None:
-    subprocess.run([executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
-
-
-def encode(path: Path, pictures: Pictures, *options: object, rate: object = 25) -> None:
-    """Pictures [T, H, W, 3] to a video; options are those of ffmpeg's command line after its input."""
-    raw = path.with_suffix(".raw")
-    raw.write_bytes(pictures.tobytes())
-    size = f"{pictures.shape[2]}x{pictures.shape[1]}"
-    pixels = () if "-pix_fmt" in options else ("-pix_fmt", "yuv420p")
-    ffmpeg("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", rate, "-i", raw, *options, *pixels, path)
-    raw.unlink()

@@ -38,8 +38,8 @@ def test_photo_of_gigapixels(thgen, generate, folder, size):
     thgen("inspect", "a.png").refused(3, message)
 
 
-def test_video_of_gigapixels(thgen, folder, make):
-    make("a.avi", "-i", "clip.mp4", "-frames:v", 1, "-an", "-c:v", "rawvideo", "-pix_fmt", "bgr24")
+def test_video_of_gigapixels(thgen, folder, media):
+    media("a.avi", "-i", "clip.mp4", "-frames:v", 1, "-an", "-c:v", "rawvideo", "-pix_fmt", "bgr24")
     data = bytearray((folder / "a.avi").read_bytes())
     for at in (data.index(b"avih") + 8 + 32, data.index(b"strf") + 8 + 4):
         struct.pack_into("<II", data, at, 30_000, 30_000)
@@ -49,8 +49,8 @@ def test_video_of_gigapixels(thgen, folder, make):
     )
 
 
-def test_pixels_a_hundred_times_as_wide_as_high(thgen, make):
-    make("a.mkv", "-i", "clip.mp4", "-frames:v", 1, "-an", "-vf", "scale=1024:1024,setsar=100", "-c:v", "ffv1")
+def test_pixels_a_hundred_times_as_wide_as_high(thgen, media):
+    media("a.mkv", "-i", "clip.mp4", "-frames:v", 1, "-an", "-vf", "scale=1024:1024,setsar=100", "-c:v", "ffv1")
     said = thgen("inspect", "a.mkv")
     assert (said.code, said.out, said.new) == (3, "", ())
     assert said.err == (
@@ -81,15 +81,15 @@ def test_mp4_that_claims_a_thousand_million_frames(thgen, generate, folder):
             assert said.new == ()
 
 
-def test_a_gap_of_years_in_the_sound(generate, make, monkeypatch):
+def test_a_gap_of_years_in_the_sound(generate, media, monkeypatch):
     monkeypatch.setattr(audio, "MAX_SECONDS", 3600)
-    make("a.mkv", "-i", "speech.wav", "-af", "asetpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)", "-c:a", "pcm_s16le")
+    media("a.mkv", "-i", "speech.wav", "-af", "asetpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)", "-c:a", "pcm_s16le")
     generate("photo.png", "a.mkv").refused(3, "a.mkv: more than 1 hours of sound; cut it into parts")
 
 
-def test_a_gap_of_years_in_the_picture(thgen, generate, make, monkeypatch):
+def test_a_gap_of_years_in_the_picture(thgen, generate, media, monkeypatch):
     """Two pictures, the second after a day; without a duration in its header."""
-    make("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)",
+    media("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)",
          "-c:v", "ffv1", "-live", 1)  # fmt: skip
     monkeypatch.setattr(decode, "MAX_BYTES", 100 * 256 * 256 * 3)
     said = thgen("inspect", "a.mkv")

@@ -38,9 +38,9 @@ def port() -> Iterator[tuple[int, list[bytes]]]:
 
 
 @pytest.fixture
-def canary(make, folder) -> Path:
+def canary(media, folder) -> Path:
     """A video that only a reference leads to; as it has sound, it would do for everything."""
-    make(CANARY, "-i", "clip.mp4", "-c:v", "mpeg2video", "-c:a", "mp2")
+    media(CANARY, "-i", "clip.mp4", "-c:v", "mpeg2video", "-c:a", "mp2")
     return folder / CANARY
 
 
@@ -129,9 +129,9 @@ def mov_with_tracks_elsewhere(data: bytes, target: Path) -> bytes:
     return bytes(content)
 
 
-def test_tracks_in_another_file(thgen, folder, make, canary):
+def test_tracks_in_another_file(thgen, folder, media, canary):
     """What they hold is looked for in the file itself, where other bytes stand: the canary is not shown."""
-    make("own.mov", "-i", "clip.mp4", "-c:v", "mpeg4", "-c:a", "pcm_s16le")
+    media("own.mov", "-i", "clip.mp4", "-c:v", "mpeg4", "-c:a", "pcm_s16le")
     data = (folder / "own.mov").read_bytes()
     assert thgen("inspect", "own.mov").code == 0
     moved = mov_with_tracks_elsewhere(data, canary)
@@ -140,7 +140,7 @@ def test_tracks_in_another_file(thgen, folder, make, canary):
     blank = moved[:start] + bytes(moved.index(b"moov") - 4 - start) + moved[moved.index(b"moov") - 4 :]
     canary.write_bytes(moved)  # at the same offsets, all that is wanted
     (folder / "a.mov").write_bytes(blank)
-    make("fetched.mov", "-enable_drefs", 1, "-use_absolute_path", 1, "-i", "a.mov")
+    media("fetched.mov", "-enable_drefs", 1, "-use_absolute_path", 1, "-i", "a.mov")
     assert thgen("inspect", "fetched.mov").code == 0  # so much for an ffmpeg that may
     said = thgen("inspect", "a.mov")
     assert (said.code, said.out, said.new) == (3, "", ())

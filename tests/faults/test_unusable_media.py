@@ -11,55 +11,55 @@ from PIL import Image
 MOVING = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=1", "-pix_fmt", "yuv420p")
 
 
-def missing(folder, make):
+def missing(folder, media):
     return "gone.mp4: no such file; check the name and the folder"
 
 
-def directory(folder, make):
+def directory(folder, media):
     (folder / "gone.mp4").mkdir()
     return "gone.mp4: a folder, expected a media file; name one of the files in it"
 
 
-def empty(folder, make):
+def empty(folder, media):
     (folder / "gone.mp4").touch()
     return "gone.mp4: the file is empty; copy or record it again"
 
 
-def text(folder, make):
+def text(folder, media):
     (folder / "gone.mp4").write_text("Dear Sir or Madam,\n" * 50)
     return "gone.mp4: not a video, photo or sound file that ffmpeg reads; expected MP4, MOV, WAV, MP3, JPEG…"
 
 
-def truncated(folder, make):
+def truncated(folder, media):
     data = (folder / "clip.mp4").read_bytes()
     (folder / "gone.mp4").write_bytes(data[: len(data) // 2])
     return "gone.mp4: an MP4 that was cut off (its index is missing or broken); use a complete copy"
 
 
-def truncated_with_its_index_in_front(folder, make):
-    make("whole.mp4", "-i", "clip.mp4", "-c", "copy", "-movflags", "+faststart")
+def truncated_with_its_index_in_front(folder, media):
+    media("whole.mp4", "-i", "clip.mp4", "-c", "copy", "-movflags", "+faststart")
     data = (folder / "whole.mp4").read_bytes()
     (folder / "gone.mp4").write_bytes(data[: data.index(b"mdat") + 4])
     return "gone.mp4: cut off before its first frame; use a complete copy"
 
 
-def without_frames(folder, make):
-    make("gone.mp4", *MOVING, "-frames:v", 0)
+def without_frames(folder, media):
+    media("gone.mp4", *MOVING, "-frames:v", 0)
     return "gone.mp4: no picture in it; give a video or a photo"
 
 
-def one_pixel_high(folder, make):
-    make("gone.mp4", "-f", "lavfi", "-i", "testsrc=size=64x2:rate=25:duration=1,crop=64:1", "-c:v", "png")
+def one_pixel_high(folder, media):
+    media("gone.mp4", "-f", "lavfi", "-i", "testsrc=size=64x2:rate=25:duration=1,crop=64:1", "-c:v", "png")
     return "gone.mp4: 64x1 pixels, expected at least 16 a side; use a larger clip"
 
 
-def photo_one_pixel_high(folder, make):
+def photo_one_pixel_high(folder, media):
     Image.new("RGB", (64, 1)).save(folder / "gone.png")
     (folder / "gone.png").rename(folder / "gone.mp4")
     return "gone.mp4: 64x1 pixels, expected at least 16 a side; use a larger photo"
 
 
-def photo_that_is_cut_off(folder, make):
+def photo_that_is_cut_off(folder, media):
     data = (folder / "photo.png").read_bytes()
     (folder / "gone.mp4").write_bytes(data[: len(data) // 2])
     return "gone.mp4: the photo is damaged or cut off (image file is truncated); use a complete copy"
@@ -70,21 +70,21 @@ def photo_that_is_cut_off(folder, make):
     [missing, directory, empty, text, truncated, truncated_with_its_index_in_front, without_frames, one_pixel_high,
      photo_one_pixel_high, photo_that_is_cut_off],
 )  # fmt: skip
-def test_picture(thgen, generate, folder, make, spoil):
-    message = spoil(folder, make)
+def test_picture(thgen, generate, folder, media, spoil):
+    message = spoil(folder, media)
     generate("gone.mp4").refused(3, message)
     thgen("inspect", "gone.mp4").refused(3, message)
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize("spoil", [missing, directory, empty, text, truncated])
-def test_sound(generate, folder, make, spoil, dry):
-    message = spoil(folder, make)
+def test_sound(generate, folder, media, spoil, dry):
+    message = spoil(folder, media)
     generate("photo.png", "gone.mp4", *dry).refused(3, message)
 
 
-def test_picture_as_sound_and_sound_as_picture(thgen, generate, make):
-    make("mute.mp4", *MOVING)
+def test_picture_as_sound_and_sound_as_picture(thgen, generate, media):
+    media("mute.mp4", *MOVING)
     for mute in ("mute.mp4", "photo.png"):
         generate("photo.png", mute).refused(3, f"{mute}: no audio stream; give a sound file or a video with sound")
     generate("speech.wav").refused(3, "speech.wav: no picture in it; give a video or a photo")
@@ -127,8 +127,8 @@ def test_silence_is_said_and_the_mouth_stays_closed(generate, folder):
     assert generate("photo.png", "speech.wav", "-o", "other.mp4").notes == []
 
 
-def test_clipping_is_said(generate, make):
-    make("loud.wav", "-i", "speech.wav", "-af", "volume=50dB", "-c:a", "pcm_s16le")
+def test_clipping_is_said(generate, media):
+    media("loud.wav", "-i", "speech.wav", "-af", "volume=50dB", "-c:a", "pcm_s16le")
     said = generate("photo.png", "loud.wav")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))
     (note,) = said.notes

@@ -97,10 +97,10 @@ def test_hevc_of_ten_bits(shows, film, picture):
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_video_of_a_turned_phone(shows, film, make, picture, degrees):
+def test_video_of_a_turned_phone(shows, film, media, picture, degrees):
     # stored turned clockwise by so much; the display matrix turns it back
     film("stored.mp4", np.stack([np.rot90(picture, -degrees // 90)] * 3), "-qp", 12)
-    make("a.mp4", "-display_rotation", degrees, "-i", "stored.mp4", "-c", "copy")
+    media("a.mp4", "-display_rotation", degrees, "-i", "stored.mp4", "-c", "copy")
     shows("a.mp4", picture)
 
 
@@ -110,9 +110,9 @@ def test_clip_of_one_frame_is_as_a_photo(shows, film, picture, thgen):
     assert thgen("inspect", "a.mp4").out.splitlines()[1] == "picture    320x256, a photo"
 
 
-def test_frames_of_8k(generate, folder, picture, make):
+def test_frames_of_8k(generate, folder, picture, media):
     Image.fromarray(picture).save(folder / "a.png")
-    make("a.mp4", "-loop", 1, "-i", "a.png", "-frames:v", 1, "-vf", "scale=7680:4320", "-preset", "ultrafast",
+    media("a.mp4", "-loop", 1, "-i", "a.png", "-frames:v", 1, "-vf", "scale=7680:4320", "-preset", "ultrafast",
          "-pix_fmt", "yuv420p")  # fmt: skip
     said = generate("a.mp4")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))
