@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SMOKE := build/smoke
+FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generator.detail=2 \
+	--set generator.train.batch_size=4 --set generator.train.lr=1e-3
 
 .DELETE_ON_ERROR:
 .PHONY: check lint types test demo smoke bench weights clean
@@ -53,7 +55,7 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, meas
 bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs/benchmarks.md
 	$(BIN)/python benchmarks/generate.py
 
-weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (hours)
+weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; PERCEPTUAL=mobilefacenet.onnx for that loss)
 	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	mkdir -p runs/weights
@@ -66,11 +68,13 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen preprocess takes $(DATA) --out runs/takes --takes 4 --windows 10 --quality 95 \
 		--weights runs/weights --resume
 	$(BIN)/thgen train generator --data runs/takes --out runs/generator-128 --resume
-	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume \
-		--init runs/generator-128/generator.safetensors --steps 900 --set generator.size=192 \
-		--set generator.augment.zoom=0.75 --set generator.detail=2 --set generator.train.batch_size=4 \
-		--set generator.train.lr=1e-3 --set generator.train.ema=0.99 --set generator.train.warmup=30 \
-		--set generator.train.val_every=150
+	$(BIN)/thgen train generator --data runs/takes --out runs/generator-192 --resume $(FINE) \
+		--init runs/generator-128/generator.safetensors --steps 900 --set generator.train.ema=0.99 \
+		--set generator.train.warmup=30 --set generator.train.val_every=150
+	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume $(FINE) \
+		--init runs/generator-192/generator.safetensors --steps 3600 --set generator.train.ema=0.995 \
+		--set generator.train.warmup=50 --set generator.train.val_every=400 \
+		$(if $(PERCEPTUAL),--perceptual-weights $(PERCEPTUAL))
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
 		runs/generator/generator_embedding.onnx runs/weights
