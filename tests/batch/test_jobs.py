@@ -140,6 +140,9 @@ def test_lists_that_are_none(read, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not UTF-8 text"):
         read_jobs(tmp_path / "bytes", tmp_path, GenerateOptions())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match=r"standard input: cannot be read \(No such file"):
+        read_jobs(Path("standard input"), tmp_path, GenerateOptions())  # a file of that name, which is not there
 
 
 def test_standard_input_is_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

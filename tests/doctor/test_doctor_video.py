@@ -89,7 +89,10 @@ def test_sidecar_that_names_other_sources_and_is_sealed_again(video: Path) -> No
     assert looked(video)["sidecar"].found.endswith("and the video name different sources (ref)")
 
 
-@pytest.mark.parametrize("changes", [{"inputs": 3}, {"weights": []}, {"output": "x"}, {"inputs": {"ref": None}}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"inputs": 3}, {"inputs": "x"}, {"weights": []}, {"weights": "x"}, {"output": "x"}, {"inputs": {"ref": None}}],
+)
 def test_nonsense_in_a_sidecar_is_an_edit(video: Path, changes: dict[str, object]) -> None:
     edited(video, **changes)
     assert "was edited after it was written" in " ".join(c.found for c in examine_video(video) if not c.ok)

@@ -18,7 +18,9 @@ from thcli.pipeline.options import GenerateOptions
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """A name that a file may have anywhere, which begins with a letter or a digit."""
 SOURCES = ("motion", "expression")
+"""Options that may name a file to read."""
 WRITTEN = ("save-curves", "report")
+"""Options that name a file to write."""
 _TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for f in fields(GenerateOptions)}
 KEYS = ("id", "ref", "audio", "output", *_TYPES)
 
@@ -115,7 +117,7 @@ class _Place:
 
 def _text_of(source: Path, name: str) -> str:
     try:
-        content = sys.stdin.buffer.read() if name == "standard input" else source.read_bytes()
+        content = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: not UTF-8 text; expected JSON Lines, one job a line") from error

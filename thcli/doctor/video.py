@@ -91,9 +91,9 @@ def _other_video(record: Mapping[str, Any], digest: str) -> list[str]:
 
 def _other_sources(record: Mapping[str, Any], declared: Declaration) -> list[str]:
     """Where both name a source, it must be the same."""
-    inputs, weights = _at(record, "inputs") or {}, _at(record, "weights") or {}
-    named = {role: _at(inputs, role, "sha256") for role in inputs}
-    if all(isinstance(value, str) for value in weights.values()):
+    named = {role: _at(record, "inputs", role, "sha256") for role in declared.sources}
+    weights = _at(record, "weights") or {}
+    if isinstance(weights, Mapping) and all(isinstance(value, str) for value in weights.values()):
         named["weights"] = hash_of_all(weights)
     other = [role for role, value in declared.sources.items() if named.get(role) not in (None, value)]
     return [f"and the video name different sources ({', '.join(other)})"] if other else []

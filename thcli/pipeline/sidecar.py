@@ -68,8 +68,8 @@ def hash_of_all(weights: Mapping[str, str]) -> str:
 
 
 def write_sidecar(sources: Sources, output: Path, options: GenerateOptions, result: Result) -> dict[str, Any]:
-    """Version, arguments, seed, hashes of inputs, weights and the video, device, precision, seconds by stage, frames a second,
-    and what ``--adapt`` came to; returned."""
+    """Version, arguments, seed, hashes of inputs, weights and the video, device, precision, seconds by stage, frames a
+    second, and what ``--adapt`` came to; returned."""
     total = sum(result.seconds.values())
     record: dict[str, Any] = {
         "thgen": __version__,

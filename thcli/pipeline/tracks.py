@@ -20,7 +20,7 @@ from thcli.records import FaceTrack
 SUFFIX = ".track.npz"
 MAX_BYTES = 256 << 20
 """Of all tracks kept; a clip of four seconds takes half a megabyte."""
-NETWORKS = ("face_model.safetensors", "detection.onnx", "unprojection.onnx")
+WEIGHTS = ("face_model.safetensors", "detection.onnx", "unprojection.onnx")
 """What a track depends on, beside the tracker's name and version."""
 
 
@@ -66,7 +66,7 @@ class TrackCache:
 def track_key(path: Path, tracker: str, weights: Path | None, *which: object) -> str:
     """Of the content of a clip, what of it is tracked (``which``), and by what."""
     digests = {}
-    for name in NETWORKS:
+    for name in WEIGHTS:
         with suppress(WeightsError):  # a tracker other than the built-in one needs no networks of ours
             digests[name] = sha256(find_weights(name, weights))
     parts = [__version__, sha256(path), tracker, digests, which]
