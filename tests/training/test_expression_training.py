@@ -16,7 +16,7 @@ from thcli.records import FaceTrack
 from thcli.training.augment_speech import FLOOR, augment_speech
 from thcli.training.expression import ExpressionStage, measure_clip, train_expression
 from thcli.training.expression_loss import ExpressionLoss
-from thcli.training.loop import Networks, train
+from thcli.training.loop import Networks, RunOptions, train
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)
 
@@ -79,7 +79,7 @@ def test_from_a_store_to_a_checkpoint_aligned_and_resumed(store: Path, tmp_path:
     assert header.config["frames"] == 25 and "correlation" in header.metrics
     assert load_config(tmp_path / "run" / "config.yaml") == config
     before = (tmp_path / "run" / "shifts.json").stat().st_mtime_ns
-    again = train_expression(store, tmp_path / "run", config, resume=True)
+    again = train_expression(store, tmp_path / "run", config, RunOptions(resume=True))
     assert again == result
     assert (tmp_path / "run" / "shifts.json").stat().st_mtime_ns == before
 

@@ -18,7 +18,7 @@ from thcli.errors import MediaError, UsageError
 from thcli.training import export, stages
 from thcli.training.generator import SHOWN, GeneratorStage, load_takes
 from thcli.training.generator_batch import NO_CHANGE
-from thcli.training.loop import Illustrated, train
+from thcli.training.loop import Illustrated, RunOptions, train
 
 RUN = ("generator.adversarial=0.1",)
 
@@ -112,7 +112,7 @@ def test_cut_off_again_and_again_it_follows_the_same_curve(
 def test_it_goes_on_from_a_checkpoint(whole: Path, takes: Path) -> None:
     config = tiny(steps=1, lr=0.0, val_every=1, ema=0.0)
     stage, out = GeneratorStage(load_takes(takes), config, "cpu"), whole.parent / "again"
-    train(stage, config.train, out, init=whole / "generator.safetensors")
+    train(stage, config.train, out, RunOptions(init=whole / "generator.safetensors"))
     before, after = (load_checkpoint(path / "generator.safetensors", "generator").tensors for path in (whole, out))
     assert all(torch.equal(before[name], after[name]) for name in before)
 

@@ -14,6 +14,7 @@ from thcli.errors import MediaError, UsageError
 from thcli.records import FaceTrack
 from thcli.training import head_motion
 from thcli.training.head_motion import HeadMotionStage, MotionClip, train_head_motion
+from thcli.training.loop import RunOptions
 
 SMALL = {"audio": 8, "noise": 5, "width": 8, "features": 8, "style": 8, "dilations": [1, 2], "critic": 8}
 CONFIG = MotionConfig(TrainOptions(steps=4, batch_size=3, val_every=2, ema=0.9), SMALL)
@@ -132,9 +133,8 @@ def test_trains_from_a_store_and_again_to_the_same_weights(tmp_path):
     write_store(tmp_path / "data")
     seen = []
     for name in ("a", "b"):
-        result = train_head_motion(
-            tmp_path / "data", tmp_path / name, CONFIG, lambda done, steps, _: seen.append((done, steps))
-        )
+        running = RunOptions(progress=lambda done, steps, _: seen.append((done, steps)))
+        result = train_head_motion(tmp_path / "data", tmp_path / name, CONFIG, running)
     assert seen == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
     first, second = (load_checkpoint(tmp_path / name / "head_motion.safetensors", "head_motion") for name in "ab")
     assert result.metrics["score"] > 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thcli.checkpoints import Header, load_checkpoint, read_header
 from thcli.config import Config, TrainOptions, load_config
 from thcli.errors import ThgenError, UsageError, WeightsError
-from thcli.training.loop import Networks, train
+from thcli.training.loop import Networks, RunOptions, train
 from thcli.training.pictures import COLOURS, PANEL, draw_curves, draw_meshes
 
 OPTIONS = TrainOptions(steps=40, warmup=4, lr=0.05, val_every=10, ema=0.9)
@@ -77,8 +77,8 @@ def test_resumed_run_follows_the_same_curve(tmp_path: Path, interrupted: int) ->
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(Toy(), OPTIONS, whole)
     with pytest.raises(Interrupted):
-        train(Toy(), OPTIONS, parts, progress=interrupt_at(interrupted))
-    train(Toy(), OPTIONS, parts, resume=True)
+        train(Toy(), OPTIONS, parts, RunOptions(progress=interrupt_at(interrupted)))
+    train(Toy(), OPTIONS, parts, RunOptions(resume=True))
     assert curve(parts) == curve(whole)
     assert (parts / "toy.safetensors").read_bytes() == (whole / "toy.safetensors").read_bytes()
 
@@ -86,7 +86,7 @@ def test_resumed_run_follows_the_same_curve(tmp_path: Path, interrupted: int) ->
 def test_resume_with_other_options_is_refused(tmp_path: Path) -> None:
     train(Toy(), OPTIONS, tmp_path)
     with pytest.raises(UsageError, match="made with other options"):
-        train(Toy(), dataclasses.replace(OPTIONS, lr=0.1), tmp_path, resume=True)
+        train(Toy(), dataclasses.replace(OPTIONS, lr=0.1), tmp_path, RunOptions(resume=True))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_resume_of_another_stage_s_run_is_refused(tmp_path: Path, changed: dict[
     stage = Toy()
     stage.header = dataclasses.replace(Toy.header, **changed)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=message):
-        train(stage, OPTIONS, tmp_path, resume=True, config=Config())
+        train(stage, OPTIONS, tmp_path, RunOptions(resume=True), config=Config())
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
@@ -118,7 +118,7 @@ def test_best_is_kept_and_not_the_last(tmp_path: Path) -> None:
     result = train(Scripted(3, 1, 2, 4), OPTIONS, tmp_path)
     assert (result.step, result.metrics) == (20, {"score": 1})
     with pytest.raises(Interrupted):
-        train(Toy(), OPTIONS, tmp_path / "other", progress=interrupt_at(21))
+        train(Toy(), OPTIONS, tmp_path / "other", RunOptions(progress=interrupt_at(21)))
     best, then = (load_checkpoint(path / name, stage) for path, name, stage in (
         (tmp_path, "toy.safetensors", "toy"), (tmp_path / "other", "state.safetensors", "toy-state"),
     ))  # fmt: skip
@@ -128,10 +128,10 @@ def test_best_is_kept_and_not_the_last(tmp_path: Path) -> None:
 def test_best_and_patience_survive_a_resumed_run(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, patience=2)
     with pytest.raises(Interrupted):
-        train(Scripted(3, 1, 2), options, tmp_path, progress=interrupt_at(32))
-    result = train(Scripted(1.5), options, tmp_path, resume=True)
+        train(Scripted(3, 1, 2), options, tmp_path, RunOptions(progress=interrupt_at(32)))
+    result = train(Scripted(1.5), options, tmp_path, RunOptions(resume=True))
     assert (result.step, result.metrics, curve(tmp_path)[-1]["step"]) == (20, {"score": 1}, 40)
-    assert train(Scripted(), options, tmp_path, resume=True) == result
+    assert train(Scripted(), options, tmp_path, RunOptions(resume=True)) == result
 
 
 def test_early_stop_after_patience(tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_early_stop_after_patience(tmp_path: Path) -> None:
 def test_start_from_a_checkpoint(tmp_path: Path) -> None:
     first = train(Toy(), OPTIONS, tmp_path / "first")
     still = dataclasses.replace(OPTIONS, steps=1, lr=0.0, val_every=1, ema=0.0)
-    second = train(Toy(), still, tmp_path / "second", init=first.checkpoint)
+    second = train(Toy(), still, tmp_path / "second", RunOptions(init=first.checkpoint))
     before, after = load_checkpoint(first.checkpoint, "toy"), load_checkpoint(second.checkpoint, "toy")
     assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
     with pytest.raises(WeightsError):
-        train(Toy(), still, tmp_path / "third", init=tmp_path / "nowhere.safetensors")
+        train(Toy(), still, tmp_path / "third", RunOptions(init=tmp_path / "nowhere.safetensors"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,9 +265,9 @@ def test_tensorboard_gets_every_figure_and_a_picture_a_look(tmp_path: Path, boar
 
 def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path: Path, board: list[tuple[object, ...]]) -> None:
     with pytest.raises(Interrupted):
-        train(Toy(), OPTIONS, tmp_path, progress=interrupt_at(27))
+        train(Toy(), OPTIONS, tmp_path, RunOptions(progress=interrupt_at(27)))
     assert board[-1] == ("close",)
-    train(Toy(), OPTIONS, tmp_path, resume=True)
+    train(Toy(), OPTIONS, tmp_path, RunOptions(resume=True))
     assert [b for b in board if b[0] == "open"] == [("open", None), ("open", 21)]
 
 

@@ -13,7 +13,7 @@ from thcli.data.faces import FaceSamples
 from thcli.data.store import CROP, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.face_model import FaceModel
 from thcli.records import FaceTrack
-from thcli.training.loop import train
+from thcli.training.loop import RunOptions, train
 from thcli.training.unprojection import (
     UnprojectionStage,
     build,
@@ -120,7 +120,7 @@ def test_from_a_store_to_weights_that_the_tracker_reads(store: Path, tmp_path: P
     assert {"unprojection.onnx", "unprojection.safetensors"} <= set(read_manifest(out))
     first = (out / "unprojection.onnx").read_bytes()
     (out / MANIFEST).unlink()
-    train_unprojection(store, out, config, resume=True)
+    train_unprojection(store, out, config, RunOptions(resume=True))
     assert (out / MANIFEST).is_file() and (out / "unprojection.onnx").read_bytes() == first
     train_unprojection(store, tmp_path / "again", config)
     assert (tmp_path / "again" / "unprojection.onnx").read_bytes() == first

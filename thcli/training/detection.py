@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thcli.checkpoints import MANIFEST, Header
+from thcli.checkpoints import Header
 from thcli.config import Config, DetectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
 from thcli.training import export
-from thcli.training.distributed import ALONE, World
-from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
 from thcli.training.scenes import Pictures, SceneMaker, Scenes
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
 
@@ -27,34 +26,13 @@ LOOKED_AT = 256
 SURE = 0.5
 
 
-def train_detection(
-    data: Path,
-    out: Path,
-    config: Config,
-    progress: Progress | None = None,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    world: World = ALONE,
-) -> TrainResult:
+def train_detection(data: Path, out: Path, config: Config, running: RunOptions = AFRESH) -> TrainResult:
     """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
     section = config.detection
-    stage = DetectionStage(load_faces(Store(data), "train", section.every), section, device)
-    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
-    result = train(
-        stage,
-        section.train,
-        out,
-        device=device,
-        resume=resume,
-        init=init,
-        progress=progress,
-        config=config,
-        world=world,
+    stage = DetectionStage(load_faces(Store(data), "train", section.every), section, running.device)
+    return export.train_and_export(
+        stage, section.train, out, config, running, lambda: DetectionNetwork(stage.dims), export_onnx
     )
-    world.first(lambda: export.finish(DetectionNetwork(stage.dims), stage.name, result, export_onnx))
-    return result
 
 
 class DetectionStage:

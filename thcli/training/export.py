@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import load_checkpoint, load_weights, write_manifest
+from thcli.checkpoints import MANIFEST, load_checkpoint, load_weights, write_manifest
+from thcli.config import Config, TrainOptions
 from thcli.errors import UsageError
 from thcli.records import CROP_SIZE
-from thcli.training.loop import TrainResult
+from thcli.training.loop import RunOptions, Stage, TrainResult, train
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
@@ -27,11 +28,30 @@ MOST = 1024
 """Frames at a time, and references, that the exported networks of Θ take."""
 
 
-def finish(network: Network, stage: str, result: TrainResult, write: Callable[[Network, Path], None]) -> None:
-    """Export the best network of a run beside its checkpoint, as ``STAGE.onnx``, and list what lies there."""
-    load_weights(network, load_checkpoint(result.checkpoint, stage), result.checkpoint)
-    write(network, result.checkpoint.with_name(f"{stage}.onnx"))
-    write_manifest(result.checkpoint.parent)
+def train_and_export(
+    stage: Stage[Any],
+    options: TrainOptions,
+    out: Path,
+    config: Config,
+    running: RunOptions,
+    build: Callable[[], Network],
+    write: Callable[[Network, Path], None],
+) -> TrainResult:
+    """Train a stage into the folder ``out``, export its best network there as ``STAGE.onnx``, and list what lies there.
+
+    build: a network of the stage's sizes; write: exports it to a file
+    """
+
+    def export_best() -> None:
+        network = build()
+        load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
+        write(network, result.checkpoint.with_name(f"{stage.name}.onnx"))
+        write_manifest(out)
+
+    running.world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
+    result = train(stage, options, out, running, config)
+    running.world.first(export_best)
+    return result
 
 
 def export_onnx(network: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], path: Path) -> None:

@@ -27,9 +27,8 @@ from thcli.records import SAMPLES_PER_FRAME, Float, Image
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.augment_waveform import augment_waveform
-from thcli.training.distributed import ALONE, World
 from thcli.training.expression_loss import ExpressionLoss
-from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult, train
 from thcli.training.pictures import draw_curves
 from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 from thgen_models.raw_front_end import FRAME_SAMPLES
@@ -41,37 +40,21 @@ REFERENCE_FRAMES = (1, 1, 4, 64)
 
 
 def train_expression(
-    data: Path,
-    out: Path,
-    config: Config,
-    progress: Progress | None = None,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    weights: Path | None = None,
-    world: World = ALONE,
+    data: Path, out: Path, config: Config, running: RunOptions = AFRESH, weights: Path | None = None
 ) -> TrainResult:
-    """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``."""
-    section = config.expression
+    """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``.
+
+    weights: folder in which to look for the face model first
+    """
+    section, device = config.expression, running.device
     face_model_path = find_weights("face_model.safetensors", weights)
     model, digest = FaceModel.load(face_model_path), sha256(face_model_path)
     clips = load_clips(Store(data), "train", model)
-    shifts = world.first(lambda: _known_shifts(out, clips, section, model, device, resume))
+    shifts = running.world.first(lambda: _known_shifts(out, clips, section, model, device, running.resume))
     if _dims(section).front_end == "raw":
         clips = load_clips(Store(data), "train", model, raw=True)
     stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
-    return train(
-        stage,
-        section.train,
-        out,
-        device=device,
-        resume=resume,
-        init=init,
-        progress=progress,
-        config=config,
-        world=world,
-    )
+    return train(stage, section.train, out, running, config)
 
 
 def _known_shifts(
@@ -100,7 +83,7 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
     def fit(others: list[AudioMotion]) -> Predict:
         stage = ExpressionStage(others, quick, model, "", device)
         with tempfile.TemporaryDirectory() as folder:
-            result = train(stage, options, Path(folder), device=device)
+            result = train(stage, options, Path(folder), RunOptions(device))
             network = make_expression_learner(stage.dims).to(device).eval()
             load_weights(network, load_checkpoint(result.checkpoint, stage.name), result.checkpoint)
         gap = stage.loss.gap.cpu().numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import MANIFEST, Header
+from thcli.checkpoints import Header
 from thcli.config import Config, GeneratorConfig, make_dims
 from thcli.data.store import INDEX
 from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
@@ -21,11 +21,10 @@ from thcli.render.landmark_maps import draw_features
 from thcli.synthesis.detail import keep_detail
 from thcli.training import export
 from thcli.training.adversary import Adversary
-from thcli.training.distributed import ALONE, World
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, roughness, sharpness, ssim, temporal_error, weighted_error
 from thcli.training.held_out import hold_out
-from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
 from thcli.training.perceptual import Perceptual, load_perceptual
 from thcli.training.pictures import tile
 from thgen_models.discriminator import DiscriminatorDims
@@ -43,38 +42,18 @@ SHOWN = 6
 
 
 def train_generator(
-    data: Path,
-    out: Path,
-    config: Config,
-    progress: Progress | None = None,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    perceptual: Path | None = None,
-    world: World = ALONE,
+    data: Path, out: Path, config: Config, running: RunOptions = AFRESH, perceptual: Path | None = None
 ) -> TrainResult:
     """Train Θ on takes (``thgen preprocess takes``) of split ``train`` into ``out``, and export the best as ONNX.
 
     perceptual: weights of a network for the perceptual loss, see ``training.perceptual``; without, there is none
     """
     export.check_exporter()
-    seen_by = None if perceptual is None else load_perceptual(perceptual, device)
-    stage = GeneratorStage(load_takes(data), config.generator, device, seen_by)
-    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
-    result = train(
-        stage,
-        config.generator.train,
-        out,
-        device=device,
-        resume=resume,
-        init=init,
-        progress=progress,
-        config=config,
-        world=world,
+    seen_by = None if perceptual is None else load_perceptual(perceptual, running.device)
+    stage = GeneratorStage(load_takes(data), config.generator, running.device, seen_by)
+    return export.train_and_export(
+        stage, config.generator.train, out, config, running, lambda: Generator(stage.dims), _export
     )
-    world.first(lambda: export.finish(Generator(stage.dims), stage.name, result, _export))
-    return result
 
 
 def _export(network: Generator, path: Path) -> None:

@@ -45,8 +45,7 @@ from thcli.motion.head import (
 )
 from thcli.records import Float, Image
 from thcli.rotations import placement
-from thcli.training.distributed import ALONE, World
-from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult, train
 from thcli.training.pictures import draw_curves
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
 
@@ -106,33 +105,13 @@ class MotionBatch:
     target: Tensor
 
 
-def train_head_motion(
-    data: Path,
-    out: Path,
-    config: MotionConfig,
-    progress: Progress | None = None,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    world: World = ALONE,
-) -> TrainResult:
+def train_head_motion(data: Path, out: Path, config: MotionConfig, running: RunOptions = AFRESH) -> TrainResult:
     """Train Φ on a store's ``train`` clips into the folder ``out``; the ``val`` clips are not touched.
 
     Raises ``MediaError`` where the store holds too little, ``UsageError`` for sizes that the network does not have.
     """
-    stage = HeadMotionStage(load_motion(Store(data)), config, device)
-    return train(
-        stage,
-        config.train,
-        out,
-        device=device,
-        resume=resume,
-        init=init,
-        progress=progress,
-        config=Config(motion=config),
-        world=world,
-    )
+    stage = HeadMotionStage(load_motion(Store(data)), config, running.device)
+    return train(stage, config.train, out, running, Config(motion=config))
 
 
 def load_motion(store: Store, split: str = "train") -> list[MotionClip]:

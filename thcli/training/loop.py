@@ -86,32 +86,43 @@ class TrainResult:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run happens, what it starts from, and who hears of it; what is learned is ``TrainOptions``' matter.
+
+    device: as PyTorch names it
+    resume: go on from the folder's state; one without starts anew
+    init: a checkpoint of the same stage whose weights to start from, where nothing is resumed
+    progress: called after every step
+    world: the processes to train with; their number may change when a run is resumed
+    """
+
+    device: str = "cpu"
+    resume: bool = False
+    init: Path | None = None
+    progress: Progress | None = None
+    world: World = ALONE
+
+
+AFRESH = RunOptions()
+"""On the CPU, in one process, from the first step on."""
+
+
 def train(
-    stage: Stage[Any],
-    options: TrainOptions,
-    out: Path,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    progress: Progress | None = None,
-    config: Config | None = None,
-    world: World = ALONE,
+    stage: Stage[Any], options: TrainOptions, out: Path, running: RunOptions = AFRESH, config: Config | None = None
 ) -> TrainResult:
     """Train ``stage`` into the folder ``out``; the best checkpoint on held-out subjects is kept.
 
-    resume: go on from ``out``'s state; a folder without one starts anew
-    init: a checkpoint of the same stage whose weights to start from
     config: noted in the folder as ``config.yaml``
-    world: the processes to train with; their number may change when a run is resumed
     """
+    world = running.world
     world.check_batch(options.batch_size, options.accumulate)
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(stage, options, out, torch.device(device), world)
-    if resume and run.state_path.is_file():
+    run = Run(stage, options, out, torch.device(running.device), world)
+    if running.resume and run.state_path.is_file():
         run.load_state()
-    elif init is not None:
-        run.start_from(init)
+    elif running.init is not None:
+        run.start_from(running.init)
     if config is not None:
         world.first(lambda: write_atomic(out / "config.yaml", to_yaml(config).encode()))
     run.share()
@@ -125,8 +136,8 @@ def train(
                     journal.show(run.done, run.pictures())
             if journal is not None:
                 journal.write(run.done, figures)
-                if progress is not None:
-                    progress(run.done, options.steps, figures)
+                if running.progress is not None:
+                    running.progress(run.done, options.steps, figures)
     finally:
         if journal is not None:
             journal.close()

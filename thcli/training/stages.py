@@ -6,14 +6,13 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
 from thcli.checkpoints import load_checkpoint
 from thcli.config import Config, load_config
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError, UsageError
 from thcli.training.distributed import ALONE, World
-from thcli.training.loop import Progress, TrainResult
+from thcli.training.loop import Progress, RunOptions, TrainResult
 
 LEAST_SUBJECTS = 5
 """A face model of fewer is theirs, not everybody's."""
@@ -54,12 +53,12 @@ def run(
     if stage not in STAGES:
         raise UsageError(f"train {stage}: no such stage, expected one of {', '.join(STAGES)}")
     chosen = sized_as(init, stage, chosen)
-    running = _Running(device=world.device(device), resume=resume, init=init, world=world)
+    running = RunOptions(world.device(device), resume, init, progress, world)
     if stage == "generator":
         from thcli.training.generator import train_generator
 
-        return train_generator(data, out, chosen, progress, perceptual=perceptual, **running)
-    return _network(stage, data, out, chosen, weights, progress, running)
+        return train_generator(data, out, chosen, running, perceptual)
+    return _network(stage, data, out, chosen, running, weights)
 
 
 def sized_as(init: Path | None, stage: str, config: Config) -> Config:
@@ -80,39 +79,24 @@ def sized_as(init: Path | None, stage: str, config: Config) -> Config:
     return dataclasses.replace(config, **{stage: dataclasses.replace(section, network={**section.network, **dims})})
 
 
-class _Running(TypedDict):
-    """What all stages with steps are told alike."""
-
-    device: str
-    resume: bool
-    init: Path | None
-    world: World
-
-
 def _network(
-    stage: str,
-    data: Path,
-    out: Path,
-    config: Config,
-    weights: Path | None,
-    progress: Progress | None,
-    running: _Running,
+    stage: str, data: Path, out: Path, config: Config, running: RunOptions, weights: Path | None
 ) -> TrainResult:
     if stage == "expression":
         from thcli.training.expression import train_expression
 
-        return train_expression(data, out, config, progress, weights=weights, **running)
+        return train_expression(data, out, config, running, weights)
     if stage == "motion":
         from thcli.training.head_motion import train_head_motion
 
-        return train_head_motion(data, out, config.motion, progress, **running)
+        return train_head_motion(data, out, config.motion, running)
     if stage == "detection":
         from thcli.training.detection import train_detection
 
-        return train_detection(data, out, config, progress, **running)
+        return train_detection(data, out, config, running)
     from thcli.training.unprojection import train_unprojection
 
-    return train_unprojection(data, out, config, progress, weights=weights, **running)
+    return train_unprojection(data, out, config, running, weights)
 
 
 def _face_model(data: Path, out: Path) -> TrainResult:

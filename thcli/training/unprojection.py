@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from thcli.checkpoints import MANIFEST, Header, find_weights
+from thcli.checkpoints import Header, find_weights
 from thcli.config import Config, UnprojectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
@@ -30,8 +30,7 @@ from thcli.faces.track import MIN_CONFIDENCE
 from thcli.records import Image
 from thcli.training import export
 from thcli.training.augment import Views, random_views, tracked_crops
-from thcli.training.distributed import ALONE, World
-from thcli.training.loop import Networks, Progress, TrainResult, train
+from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
 from thcli.training.pictures import draw_meshes
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
@@ -43,36 +42,19 @@ SHOWN = 8
 
 
 def train_unprojection(
-    data: Path,
-    out: Path,
-    config: Config,
-    progress: Progress | None = None,
-    *,
-    device: str = "cpu",
-    resume: bool = False,
-    init: Path | None = None,
-    weights: Path | None = None,
-    world: World = ALONE,
+    data: Path, out: Path, config: Config, running: RunOptions = AFRESH, weights: Path | None = None
 ) -> TrainResult:
-    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
+    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX.
+
+    weights: folder in which to look for the face model first
+    """
     section = config.unprojection
     model = FaceModel.load(find_weights("face_model.safetensors", weights))
     samples = load_faces(Store(data), "train", section.every)
-    stage = UnprojectionStage(samples, section, model.canonical, device)
-    world.first(lambda: (out / MANIFEST).unlink(missing_ok=True))  # it holds no longer
-    result = train(
-        stage,
-        section.train,
-        out,
-        device=device,
-        resume=resume,
-        init=init,
-        progress=progress,
-        config=config,
-        world=world,
+    stage = UnprojectionStage(samples, section, model.canonical, running.device)
+    return export.train_and_export(
+        stage, section.train, out, config, running, lambda: UnprojectionNetwork(stage.dims), export_onnx
     )
-    world.first(lambda: export.finish(UnprojectionNetwork(stage.dims), stage.name, result, export_onnx))
-    return result
 
 
 class UnprojectionStage:
