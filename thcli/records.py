@@ -22,7 +22,6 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 CROP_SIZE = 256
 """Side of the square face crop on which faces are tracked and pictures are made."""
 N_VERTICES = 478
-N_LANDMARKS = 68
 N_EXPRESSION = 20
 
 Float = NDArray[np.float32]
