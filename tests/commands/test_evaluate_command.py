@@ -241,7 +241,7 @@ def test_networks_that_do_not_fit_are_refused_before_anything_is_measured(thgen,
         (("--identity", "gone.onnx"), "gone.onnx: no such file; --identity takes the network as ONNX"),
         (
             ("--identity", "text.onnx"),
-            "(no ONNX model, or a damaged one); get the file again; expected input [B, 3, 112, 1",
+            "text.onnx: not a network of --identity (no ONNX model, or a damaged one); get the file again; expected ",
         ),
         (("--inception", small), "small.onnx: takes [1, 3, 112, 112], which is no network for --inception; expected "),
         (("--syncnet", small), "small.onnx: takes [1, 3, 112, 112], which is no network for --syncnet; expected "),
