@@ -34,6 +34,7 @@ BETWEEN = "\n".join(
 """When a video is whole and its sidecar is not there yet."""
 RUN = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, and that is inherited
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 {where}
 setattr(C, name, kills)

@@ -125,8 +125,8 @@ def test_bfloat16_rounds_little(given: Given) -> None:
         assert torch.equal(one, other)
     one, other = exact.draw(frames, embedding), rounded.draw(frames, embedding)
     assert other.dtype == torch.float32
-    assert 0 < (one - other).abs().mean() < LEVEL / 2 and (one - other).abs().max() < 6 * LEVEL
-    assert (one - frames.geometric).abs().mean() > 10 * (one - other).abs().mean()
+    change, error = (one - frames.geometric).abs(), (one - other).abs()  # of noise it changes a lot
+    assert 0 < error.mean() < change.mean() / 20 and error.max() < change.max() / 5
     assert rounded.draw(frames, embedding).numpy().tobytes() == other.numpy().tobytes()
 
 
