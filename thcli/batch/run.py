@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from thcli.batch.jobs import Job
 from thcli.batch.outcomes import Outcome, failed
+from thcli.batch.overlap import ahead
 from thcli.batch.resume import is_done
 from thcli.pipeline.options import Quiet
-from thcli.pipeline.overlap import ahead
 from thcli.pipeline.planning import check_all
 from thcli.pipeline.studio import Prepared, Studio
 from thcli.pipeline.tracks import TrackCache

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -24,9 +24,8 @@ from thcli.motion.curves import write_curves
 from thcli.pipeline.driving import make_drive
 from thcli.pipeline.noticing import notes_on_inputs
 from thcli.pipeline.options import Adapted, GenerateOptions, Progress, Result, Stream
-from thcli.pipeline.overlap import ahead
 from thcli.pipeline.person import Person, read_person
-from thcli.pipeline.picture import at_a_time, draw_frames
+from thcli.pipeline.picture import draw_frames
 from thcli.pipeline.reporting import report_on
 from thcli.pipeline.sidecar import Sources, sources_of, write_sidecar
 from thcli.pipeline.target import Driven
@@ -169,17 +168,13 @@ def load_theta(options: GenerateOptions, device: str) -> FrameGenerator | None:
 
 
 def _draw(job: Prepared, target: Path | None, progress: Progress) -> None:
-    """The video itself; frames are drawn while those before them are encoded, as many ahead as two chunks have."""
-    width, height = job.size
-    room = 2 * at_a_time(width * height, job.options.batch_size)
+    """The video itself; ffmpeg, a process of its own, encodes frames while those after them are drawn."""
     declared = provenance(f"thgen {__version__}", job.sources.hashes)
     full, most = job.options.frame == "full", job.options.batch_size
     drawn = draw_frames(job.person, job.driven, job.device, full, theta=job.theta, most=most)
-    with (
-        VideoWriter(target, job.size, job.sound, len(job.driven.drive), declared) as writer,
-        closing(ahead(drawn, room)) as frames,
-    ):
-        for frame in frames:
+    # in this thread: PyTorch shares its work among the cores half as well in any but the first
+    with VideoWriter(target, job.size, job.sound, len(job.driven.drive), declared) as writer:
+        for frame in drawn:
             writer.write(frame)
             progress.advance()
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from thcli.pipeline.overlap import ahead
+from thcli.batch.overlap import ahead
 
 
 def counted(made: list[int], end: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Work done in a thread ahead of its use: frames are drawn while those before them are encoded, and so on."""
+"""Work done in a thread ahead of its use: a job is prepared while the one before it is drawn."""
 
 from __future__ import annotations
 
