@@ -98,7 +98,7 @@ def test_adversarial_terms_alone_train_theta(stage: GeneratorStage) -> None:
     unused = torch.autograd.grad(losses["critic"], parameters, retain_graph=True, allow_unused=True)
     assert all(gradient is None for gradient in unused)
     total = losses["adversarial"] + stage.config.feature_matching * losses["feature_matching"]
-    assert float(losses["total"].detach()) == pytest.approx(float(total), rel=1e-5)
+    assert float(losses["total"].detach()) == pytest.approx(float(total.detach()), rel=1e-5)
 
 
 def test_without_the_term_there_is_no_critic(a_take: Callable[..., PackedTake]) -> None:
