@@ -30,7 +30,7 @@ ADAPT_ONCE, ADAPT_STEP, REPORT_FRAME = 27.0, 1.65, 0.024
 PARALLEL = 0.6
 """Share of the work that further cores take over."""
 MIB = 1 << 20
-MEMORY, USUAL = {"warp": 610 * MIB, "network": 1220 * MIB}, 8
+MEMORY, USUAL = {"warp": 610 * MIB, "network": 800 * MIB}, 8
 """Of a job of 256², by renderer, and its references."""
 ADAPT_MEMORY = 500 * MIB
 BYTES_PIXEL, SOUND_SECOND = 0.025, 16_000
