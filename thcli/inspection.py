@@ -9,8 +9,7 @@ import numpy as np
 
 from thcli.errors import MediaError, UsageError
 from thcli.evaluation.advice import AXES, Look, on_reference
-from thcli.face_model import eye_opening, mouth_opening
-from thcli.faces.track import outside_share
+from thcli.faces.crop import WHOLE_CROP
 from thcli.records import FPS, Clip, FaceTrack, Float, Image
 
 LONGEST = 60.0
@@ -81,6 +80,7 @@ def inspect_clip(
     Raises UsageError where the sheet exists and is not to be overwritten; MediaError, NoFaceError, WeightsError.
     """
     from thcli.clips.probe import check_length
+    from thcli.evaluation.report.job import look_at
     from thcli.sheet import write_sheet
 
     check_length(path)
@@ -96,16 +96,10 @@ def inspect_clip(
         path=path,
         size=track.size,
         more=len(clip) == limit,
-        seconds=len(clip) / FPS if len(clip) > 1 else 0.0,
         speech_seconds=speech_seconds,
         speaking=None if activity is None else float(activity.mean()),
         tracker=track.tracker,
-        tracked=float((track.confidence > 0).mean()),
-        face_height=float(np.median(track.box[:, 3] - track.box[:, 1])),
-        outside=float(np.median(outside_share(track.mesh, track.size))),
-        rotation=np.degrees(track.pose[:, :3]),
-        mouth=mouth_opening(track.mesh).astype(np.float32),
-        eyes=eye_opening(track.mesh).astype(np.float32),
+        **vars(look_at(track, WHOLE_CROP, track.size)),
     )
     write_sheet(sheet, _pictures(clip, track), _curves(findings, activity), title=findings.lines()[:3])
     return findings

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from thcli.errors import MediaError, ThgenError, UsageError
 from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.sidecar import sidecar_path
 
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """A name that a file may have anywhere, which begins with a letter or a digit."""
@@ -127,7 +128,7 @@ def _text_of(source: Path, name: str) -> str:
 
 def _check_unique(job: Job, taken: dict[str | Path, int], number: int) -> None:
     """Neither ids nor files twice; a sidecar counts as a file."""
-    names: list[str | Path] = [job.id, *job.outputs, job.output.with_name(job.output.name + ".json")]
+    names: list[str | Path] = [job.id, *job.outputs, sidecar_path(job.output)]
     for name in names:
         first = taken.setdefault(name, number)
         if first != number:

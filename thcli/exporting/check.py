@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import load_checkpoint, load_weights
-from thcli.config import make_dims
 from thcli.errors import WeightsError
 from thcli.onnx_files import open_network
 from thcli.records import CROP_SIZE
-from thcli.synthesis.generator import CHECKPOINT, EMBEDDING, FRAMES
+from thcli.synthesis.generator import CHECKPOINT, EMBEDDING, FRAMES, load_network
 from thgen_models.embedding import Embedding
-from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator, GeneratorDims
+from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -63,17 +61,9 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     return open_network(path, "thgen", options)
 
 
-def load_theta(path: Path) -> Generator:
-    """Θ in PyTorch from its checkpoint; WeightsError."""
-    checkpoint = load_checkpoint(path, "generator")
-    network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, str(path)))
-    load_weights(network, checkpoint, path)
-    return network.eval()
-
-
 def check_theta(folder: Path) -> Mapping[str, float]:
     """The differences of both exports in a folder from the checkpoint there, by file name; WeightsError."""
-    return theta_differences(load_theta(folder / CHECKPOINT), folder)
+    return theta_differences(load_network(folder / CHECKPOINT), folder)
 
 
 def theta_differences(network: Generator, folder: Path) -> dict[str, float]:

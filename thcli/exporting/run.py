@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from thcli import __version__
 from thcli.checkpoints import MANIFEST, find_weights, list_files, sha256, verify, write_atomic
 from thcli.errors import MediaError, UsageError
-from thcli.exporting.check import BOUND, SEED, difference, load_theta, open_session, theta_differences
+from thcli.exporting.check import BOUND, SEED, difference, open_session, theta_differences
 from thcli.exporting.restored import restored
 from thcli.motion.expression import WEIGHTS as PSI
 from thcli.motion.expression import load_expression_learner
 from thcli.motion.head import WEIGHTS as PHI
 from thcli.motion.head import load_head_motion_learner
-from thcli.synthesis.generator import CHECKPOINT, EMBEDDING, FRAMES
+from thcli.synthesis.generator import CHECKPOINT, EMBEDDING, FRAMES, load_network
 from thcli.training.export import check_exporter, export_generator
 
 LISTING = "manifest.json"
@@ -135,7 +135,7 @@ def _theta(folder: Path, weights: Path | None) -> list[Exported]:
     """Θ and its embedding: the exports beside the checkpoint, else made anew."""
     checkpoint = find_weights(CHECKPOINT, weights)
     sources = {name: checkpoint.with_name(name) for name in (FRAMES, EMBEDDING)}
-    network = load_theta(checkpoint)
+    network = load_network(checkpoint)
     copied = all(path.is_file() for path in sources.values())
     if copied:
         for name, path in sources.items():

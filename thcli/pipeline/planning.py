@@ -13,7 +13,6 @@ from thcli.clips.probe import MediaInfo, check_length, probe
 from thcli.device import free_memory, resolve_device
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions, Stream
-from thcli.records import CROP_SIZE
 
 if TYPE_CHECKING:
     from thcli.pipeline.estimate import Estimate
@@ -134,12 +133,13 @@ def _frames_of(audio: Path | Stream) -> int | None:
 def _estimate(seen: MediaInfo, frames: int, options: GenerateOptions, device: str) -> Estimate:
     """By the sizes that are known before the face is found: ``--size source`` may come out smaller."""
     from thcli.clips.decode import frame_count
+    from thcli.faces.crop import CropBox
     from thcli.pipeline.estimate import Work, estimate
-    from thcli.pipeline.person import MAX_SIDE, REFERENCE_SECONDS
+    from thcli.pipeline.person import REFERENCE_SECONDS, crop_side
 
     shorter = min(seen.width, seen.height)
     full = options.frame == "full"
-    side = shorter if full else min(shorter, MAX_SIDE) if options.size == "source" else int(options.size or CROP_SIZE)
+    side = shorter if full else crop_side(CropBox(0, 0, shorter), options)
     left = REFERENCE_SECONDS if seen.duration is None else max(seen.duration - options.start, 0)
     work = Work(
         frames=frames,

@@ -80,6 +80,14 @@ def load_generator(weights: Path | None = None, device: str = "cpu", precision: 
     return TorchGenerator.load(files[0], device, precision_of(precision, device))
 
 
+def load_network(path: Path) -> Generator:
+    """Θ from a checkpoint, whose header gives the sizes; WeightsError where it is none of Θ."""
+    checkpoint = load_checkpoint(path, "generator")
+    network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, str(path)))
+    load_weights(network, checkpoint, path)
+    return network.eval()
+
+
 def precision_of(name: str, device: str) -> torch.dtype:
     """``auto`` or one of ``PRECISIONS`` on a device; UsageError for fp16 on a CPU, which is slower there than fp32."""
     if name == "fp16" and device == "cpu":
@@ -115,11 +123,8 @@ class TorchGenerator:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: torch.dtype | None = None) -> TorchGenerator:
-        """From a checkpoint, whose header gives the sizes; WeightsError where it is none of Θ."""
-        checkpoint = load_checkpoint(path, "generator")
-        network = Generator(make_dims(GeneratorDims, checkpoint.header.dims, str(path)))
-        load_weights(network, checkpoint, path)
-        return cls(network, device, precision)
+        """From a checkpoint; the errors are those of ``load_network``."""
+        return cls(load_network(path), device, precision)
 
     @torch.inference_mode()
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
