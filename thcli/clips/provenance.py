@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import re
 import struct
-import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from xml.sax.saxutils import escape
 
 import ffmpeg
 
-from thcli.clips.ffmpeg import arguments, open_input
+from thcli.clips.ffmpeg import Reader, arguments, label, open_input
 
 XMP_KEY = "xmp"
 """Key of the XMP packet in the metadata given to ``VideoWriter``; the other keys are ffmpeg's."""
@@ -35,8 +34,8 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 _SAYS = "Synthetic talking-head video made by "
 _COMMENT = re.compile(re.escape(_SAYS) + r"(?P<tool>.{1,200}?) \(" + SOURCE_TYPE + r"\)(?:, from (?P<sources>.*))?")
 _HASH = re.compile(r"([a-z]{1,20}) sha256:([0-9a-f]{64})")
-_MAX_PACKET = 1 << 20
-"""Bytes of an XMP packet that are read; ours have one thousandth of it."""
+_MAX_PACKET = _MAX_LISTING = 1 << 20
+"""Bytes of an XMP packet, and of a file's other metadata, that are read; ours have one thousandth of it."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,10 @@ def read_declaration(path: Path) -> Declaration:
 def _comment(path: Path) -> str:
     """The file's comment, as ffmpeg finds it in any container; empty where there is none."""
     listing = ffmpeg.output(open_input(path), "pipe:1", format="ffmetadata")
-    done = subprocess.run(arguments(listing), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    found = re.search(r"^comment=((?:\\.|[^\\\n])*)", done.stdout.decode(errors="replace"), re.I | re.M | re.S)
+    buffer = memoryview(bytearray(_MAX_LISTING))
+    with Reader(arguments(listing), label(path)) as reader:
+        text = bytes(buffer[: reader.fill(buffer)]).decode(errors="replace")
+    found = re.search(r"^comment=((?:\\.|[^\\\n])*)", text, re.I | re.M | re.S)
     return "" if found is None else re.sub(r"\\(.)", r"\1", found[1], flags=re.S)
 
 

@@ -130,9 +130,9 @@ def _phi(folder: Path) -> None:
 
 
 def _theta(folder: Path) -> None:
-    from thcli.synthesis.generator import TorchGenerator
+    from thcli.synthesis.generator import load_network
 
-    TorchGenerator.load(folder / THETA)
+    load_network(folder / THETA)
 
 
 def _exports(folder: Path) -> None:
