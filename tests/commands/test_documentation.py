@@ -26,10 +26,14 @@ from PIL import Image
 
 from thcli import checkpoints
 from thcli.checkpoints import Header, save_checkpoint
+from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import executable
 from thcli.commands.main import COMMANDS, main
 from thcli.config import Config, load_config
+from thcli.faces.backends import load_face_model
+from thcli.faces.track import track_clip
+from thcli.records import Clip
 from thcli.suite.methods import choose_methods
 from thcli.suite.trained import LACKS
 from thgen_models.generator import Generator, GeneratorDims
@@ -208,7 +212,17 @@ def test_options_that_are_named_are_options(page):
 def test_python_runs(page, text, place, small, monkeypatch):
     monkeypatch.chdir(place)
     Path("out.mp4").unlink(missing_ok=True)
-    exec(text, {})
+    namespace: dict[str, object] = {}
+    exec(text, namespace)
+    if page == "README.md":
+        assert read_clip(Path("out.mp4")).frames.any()
+    elif page == "docs/extending.md":
+        model, clip = load_face_model(), Clip(np.zeros((3, 128, 160, 3), np.uint8), Path("black.mp4"))
+        track = track_clip(clip, namespace["Centred"](model), model)
+        assert track.tracker == "centred 1" and (track.confidence == 1).all() and len(track) == 3
+    else:
+        jobs = [json.loads(line) for line in Path("jobs.jsonl").read_text().splitlines()]
+        assert len(jobs) == 4 * len(list(Path("speech").glob("*.wav"))) > 0
 
 
 @pytest.mark.parametrize(("page", "text"), of_kind("sh"))
