@@ -23,7 +23,7 @@ from pathlib import Path
 
 from thcli.checkpoints import read_header
 from thcli.config import GeneratorConfig, load_config
-from thcli.suite.trained import LACKS
+from thcli.evaluation.suite.trained import LACKS
 from thcli.training import stages
 
 

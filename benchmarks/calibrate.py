@@ -1,4 +1,4 @@
-"""Constants of thcli/pipeline/estimate.py: CPU seconds and peak memory of `thgen generate` on this machine.
+"""Constants of thcli/generate/estimate.py: CPU seconds and peak memory of `thgen generate` on this machine.
 
     python benchmarks/calibrate.py CLIP SPEECH
 
@@ -49,8 +49,8 @@ def job(clip: Path, speech: Path, options: str) -> None:
 
     import torch
 
+    from thcli.generate.estimate import benchmark
     from thcli.pipeline import GenerateOptions, generate
-    from thcli.pipeline.estimate import benchmark
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -102,7 +102,7 @@ def main() -> None:
         print(json.dumps(run(given.ref, Row(**json.loads(given.one)))))
         return
     if not given.ref.is_file():
-        from thcli.demo import make_demo
+        from thcli.generate.demo import make_demo
 
         make_demo(given.ref.parent, overwrite=True)
     chosen = [row for row in rows(given.seconds) if not given.rows or row.name.startswith(tuple(given.rows))]
@@ -184,7 +184,7 @@ def machine() -> dict[str, str]:
     """What it was measured on, and with."""
     import torch
 
-    from thcli.synthesis.generator import quickest_precision
+    from thcli.render.generator import quickest_precision
 
     named = [one.partition(":")[2].strip() for one in _cpuinfo() if one.startswith("model name")]
     return {

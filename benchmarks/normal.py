@@ -17,13 +17,13 @@ import numpy as np
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
 from thcli.data.store import ClipMeta, Store
-from thcli.evaluation.advice import AXES
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report.quality import head_motion
 from thcli.evaluation.report.seen import PIECE, measure_piece
 from thcli.faces.pose import deposed
+from thcli.inspection.advice import AXES
 from thcli.records import FPS, SAMPLES_PER_FRAME, Speech
-from thcli.synthesis.references import choose_references
+from thcli.render.references import choose_references
 
 PAST, REFERENCES = 4 * FPS, 8
 SOUND = ("loudness_correlation", "loudness_lag")

@@ -18,13 +18,13 @@ from thcli.data.store import Store
 from thcli.device import resolve_device
 from thcli.evaluation.baselines import PAST
 from thcli.evaluation.regions import Square, mouth_squares
-from thcli.pipeline.matching import costs
+from thcli.evaluation.suite.case import Case, load_case
+from thcli.evaluation.suite.clips import choose_clips
+from thcli.evaluation.suite.methods import THGEN, Method, choose_methods
+from thcli.evaluation.suite.options import SuiteOptions
+from thcli.inspection.contact_sheet import write_sheet
 from thcli.records import Image
-from thcli.sheet import write_sheet
-from thcli.suite.case import Case, load_case
-from thcli.suite.choice import choose_clips
-from thcli.suite.methods import THGEN, Method, choose_methods
-from thcli.suite.options import SuiteOptions
+from thcli.render.matching import costs
 
 Picture = tuple[str, Image]
 

@@ -26,9 +26,9 @@ def first_column(text: str) -> list[str]:
 
 
 def test_sidecar(tmp_path: Path) -> None:
+    from thcli.generate.sidecar import read_sidecar, sources_of, write_sidecar
     from thcli.pipeline import GenerateOptions, Result
     from thcli.pipeline.options import Adapted
-    from thcli.pipeline.sidecar import read_sidecar, sources_of, write_sidecar
 
     for name in ("a.png", "a.wav", "a.mp4"):
         (tmp_path / name).touch()
@@ -69,7 +69,8 @@ def test_tracks() -> None:
 
 
 def test_store_and_takes() -> None:
-    from thcli.data import store, takes
+    from thcli.data import episodes as takes
+    from thcli.data import store
 
     assert first_column(section("The store")) == [field.name for field in fields(store.ClipMeta)]
     assert all(
@@ -81,7 +82,7 @@ def test_store_and_takes() -> None:
 
 def test_checkpoints_and_manifest() -> None:
     from thcli.checkpoints import Header
-    from thcli.exporting.run import Exported, _listing
+    from thcli.export.run import Exported, _listing
 
     assert set(first_column(section("Weights"))) == {field.name for field in fields(Header)}
     text = section("Exported networks")

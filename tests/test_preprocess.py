@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli import preprocess
 from thcli.checkpoints import shipped_weights
 from thcli.clips.probe import MediaInfo
 from thcli.errors import MediaError
 from thcli.face_model import LIP_GAP, FaceModel
+from thcli.preprocess import clips as preprocess
 from thcli.records import FaceTrack, Speech
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from thcli.pyramid import blur, fill
+from thcli.images import blur, fill
 
 SHAPES = [(32, 32), (33, 47), (7, 64), (64, 5), (1, 40), (2, 2)]
 

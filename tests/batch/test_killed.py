@@ -25,7 +25,7 @@ MIDDLE = "\n".join(
 """While a video is drawn and encoded."""
 BETWEEN = "\n".join(
     (
-        "import thcli.pipeline.studio as C; real, name = C.write_sidecar, 'write_sidecar'",
+        "import thcli.generate.session as C; real, name = C.write_sidecar, 'write_sidecar'",
         "def kills(sources, target, *rest):",
         "    if target.stem == 'two': die()",
         "    return real(sources, target, *rest)",

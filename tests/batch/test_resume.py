@@ -12,9 +12,9 @@ import pytest
 from thcli.batch import resume
 from thcli.batch.jobs import Job
 from thcli.batch.resume import is_done
-from thcli.pipeline import sidecar
+from thcli.generate import sidecar
+from thcli.generate.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
 from thcli.pipeline.options import GenerateOptions, Result
-from thcli.pipeline.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
 
 
 @pytest.fixture

@@ -31,11 +31,11 @@ from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import executable
 from thcli.commands.main import COMMANDS, main
 from thcli.config import Config, load_config
+from thcli.evaluation.suite.methods import choose_methods
+from thcli.evaluation.suite.trained import LACKS
 from thcli.faces.backends import load_face_model
 from thcli.faces.track import track_clip
 from thcli.records import Clip
-from thcli.suite.methods import choose_methods
-from thcli.suite.trained import LACKS
 from thgen_models.generator import Generator, GeneratorDims
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def small(place, theta_weights) -> Iterator[None]:
         patch.setattr(checkpoints, "shipped_weights", lambda: shipped)
         for module in ("stages", "plan"):
             patch.setattr(f"thcli.training.{module}.load_config", tiny)
-        patch.setattr("thcli.suite.run.choose_methods", lambda options: choose_methods(options)[::4])
+        patch.setattr("thcli.evaluation.suite.run.choose_methods", lambda options: choose_methods(options)[::4])
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from thcli.checkpoints import Header, read_header, save_checkpoint, sha256
 from thcli.config import load_config
-from thcli.data.takes import TakeMeta
+from thcli.data.episodes import TakeMeta
 from thcli.training import stages
 from thcli.training.generator import GeneratorStage
 from thcli.training.loop import TrainResult

@@ -199,7 +199,7 @@ def test_weights_are_added_and_then_used(thgen, user):
 
 
 def test_export(thgen, folder, monkeypatch):
-    from thcli.exporting import run
+    from thcli.export import run
 
     one = run.Exported("a.onnx", "00", "Ψ", ("a.safetensors", "11"), False, {}, {}, 3e-7)
     monkeypatch.setattr(run, "export_all", lambda *given: [one] if given == (Path("onnx"), None, False) else [])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from thcli.pipeline import studio
+from thcli.generate import session as studio
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_bad_clips_do_not_stop_the_others(thgen, videos, folder):
 
 @pytest.mark.usefixtures("nodding")
 def test_a_run_that_is_cut_off_is_taken_up(thgen, videos, folder, monkeypatch):
-    from thcli import preprocess
+    from thcli.preprocess import clips as preprocess
 
     stored, cut_off = preprocess._store_clip, iter([False, True])
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import thcli.takes
+import thcli.preprocess.episodes
 from thcli.clips.encode import VideoWriter
 from thcli.commands.preprocess import command
+from thcli.data.episodes import Take, read_index, read_take
 from thcli.data.store import CROP, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
-from thcli.data.takes import Take, read_index, read_take
-from thcli.takes import PAST, TakesOptions, _shown, _windows
+from thcli.preprocess.episodes import PAST, TakesOptions, _shown, _windows
 
 FRAMES = 60
 CLIPS = (ClipMeta("ada_one", "ada", "train", FRAMES), ClipMeta("ada_two", "ada", "train", FRAMES),
@@ -59,7 +59,7 @@ def undrawn(monkeypatch) -> None:
         matched = random.integers(0, len(references), len(frames))
         return Take(person.crops, references, real, real, real, landmarks, matched)
 
-    monkeypatch.setattr(thcli.takes, "draw_take", copied)
+    monkeypatch.setattr(thcli.preprocess.episodes, "draw_take", copied)
 
 
 TRACKED = "cannot be used with 'takes': its clips have been tracked."
@@ -200,7 +200,7 @@ def test_bad_clips_do_not_stop_the_others(thgen, store, folder, monkeypatch):
         "thgen: store/ada_one/crop.mp4: 256x256 pixels, tracked at 128x128, expected 256x256; preprocess it again",
         "thgen: store/ada_two/crop.mp4: 30 frames, its index says 60; preprocess it again",
     ]
-    monkeypatch.setattr(thcli.takes, "draw_take", lambda *_: [][0])
+    monkeypatch.setattr(thcli.preprocess.episodes, "draw_take", lambda *_: [][0])
     said = thgen("preprocess", "takes", "store", "--out", "takes", *TWO)
     assert said.code == 7 and "thgen: bob_one: a bug in thgen (IndexError: list index out of range; " in said.err
 

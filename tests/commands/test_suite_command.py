@@ -91,7 +91,7 @@ def kept_store(folder) -> Path:
 def test_the_help_names_every_ablation():
     from click.testing import CliRunner
 
-    from thcli.suite.options import ABLATIONS, DRIVES
+    from thcli.evaluation.suite.options import ABLATIONS, DRIVES
 
     assert "evaluate" in COMMANDS
     text = " ".join(CliRunner().invoke(main, ["evaluate", "--help"]).output.split()).replace("- ", "-")

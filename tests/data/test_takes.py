@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from thcli.data.takes import Take, TakeMeta, pack_take, read_index, read_take, sweep, write_index, write_take
+from thcli.data.episodes import Take, TakeMeta, pack_take, read_index, read_take, sweep, write_index, write_take
 from thcli.errors import MediaError
 
 PICTURES = ("references", "geometric", "projected", "real")

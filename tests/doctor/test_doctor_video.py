@@ -15,8 +15,8 @@ from thcli.clips.provenance import provenance
 from thcli.doctor.check import Check
 from thcli.doctor.video import examine_video
 from thcli.errors import MediaError
+from thcli.generate.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
 from thcli.pipeline import GenerateOptions, Result
-from thcli.pipeline.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
 
 
 @pytest.fixture

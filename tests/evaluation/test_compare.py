@@ -10,7 +10,7 @@ from thcli.errors import UsageError
 from thcli.evaluation import compare, metrics
 from thcli.evaluation.compare import all_metrics, choose_metrics, measure, measure_to_pool, pool
 from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 
 
 def metric(name, value, pooled=None):

@@ -8,9 +8,9 @@ from skimage.transform import SimilarityTransform
 
 from thcli.evaluation import embed
 from thcli.evaluation.embed import ARCFACE, aligned_faces, alignment, five_points, identities
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics.csim import measure
 from thcli.evaluation.metrics.identity_fd import features
-from thcli.evaluation.models import Models
 
 RANDOM = np.random.default_rng(0)
 

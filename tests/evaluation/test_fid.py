@@ -10,8 +10,8 @@ from thcli.errors import WeightsError
 from thcli.evaluation.compare import measure_to_pool
 from thcli.evaluation.embed import enlarged
 from thcli.evaluation.frechet import distance
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import fid, identity_fd
-from thcli.evaluation.models import Models
 
 RANDOM = np.random.default_rng(0)
 INCEPTION = ((3, 299, 299),)

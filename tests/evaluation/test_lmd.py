@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import lmd, opening
-from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Recording
 from thcli.face_model import mouth_opening
 

@@ -3,9 +3,9 @@ import pytest
 
 from thcli.checkpoints import MANIFEST, sha256, write_manifest
 from thcli.errors import WeightsError
-from thcli.evaluation import models
+from thcli.evaluation import metric_models as models
 from thcli.evaluation.embed import run
-from thcli.evaluation.models import KNOWN, PIXELS, Model, Models, Pixels
+from thcli.evaluation.metric_models import KNOWN, PIXELS, Model, Models, Pixels
 
 
 @pytest.fixture

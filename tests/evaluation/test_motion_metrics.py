@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from thcli.evaluation import curves
 from thcli.evaluation.metric import Figure
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import beat_alignment, blink_rate, jitter, motion_diversity
-from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.rotations import placement
 

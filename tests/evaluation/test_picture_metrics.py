@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import convolve, gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio
 
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import mouth_l1, mouth_sharpness, psnr, ssim, warping_error
-from thcli.evaluation.models import Models
 from thcli.evaluation.regions import mouth_squares
 from thcli.face_model import OUTER_LIPS
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.evaluation.advice import Look, on_reference, on_sound
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.report.job import SILENT, listen_to
 from thcli.evaluation.report.normal import HEAD_RATIO, NORMAL, Normal
 from thcli.evaluation.report.quality import KINDS, Quality, correlation, head_motion, normal_of, outside_range
 from thcli.evaluation.report.seen import PIECE, pieces, pooled
+from thcli.inspection.advice import Look, on_reference, on_sound
 from thcli.motion.head import scale_head_motion
 from thcli.records import FPS, SAMPLE_RATE, Speech
 

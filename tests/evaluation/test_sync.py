@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from thcli.evaluation.metric import Figure
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import loudness_sync, sync
-from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.syncnet import face_crops, mean_distances, mfcc
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME

@@ -14,10 +14,10 @@ from onnx.numpy_helper import from_array, to_array
 
 from thcli.checkpoints import Header, read_manifest, save_checkpoint, sha256, shipped_weights
 from thcli.errors import MediaError, UsageError, WeightsError
-from thcli.exporting import run
-from thcli.exporting.check import BOUND, difference, open_session
-from thcli.exporting.restored import restored
-from thcli.exporting.run import export_all
+from thcli.export import run
+from thcli.export.check import BOUND, difference, open_session
+from thcli.export.restored import restored
+from thcli.export.run import export_all
 from thcli.motion.expression import load_expression_learner
 from thgen_models.expression import ExpressionDims, make_expression_learner
 

@@ -10,7 +10,7 @@ from PIL import Image
 from thcli import errors
 from thcli.clips import audio, decode, ffmpeg, probe
 from thcli.commands import failures
-from thcli.inspection import LONGEST
+from thcli.inspection.clip import LONGEST
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from thcli.clips import encode, ffmpeg
-from thcli.pipeline import studio
+from thcli.generate import session as studio
 
 STAGES = ("listen", "track", "move", "draw")
 COMMAND = [sys.executable, "-m", "thcli", "generate", "--renderer", "warp", "--device", "cpu"]

@@ -14,12 +14,12 @@ from PIL import Image
 from thcli.clips.probe import MediaInfo
 from thcli.errors import UsageError
 from thcli.faces.crop import CropBox
-from thcli.pipeline import adapting
-from thcli.pipeline.adapting import LEAST_FRAMES, PARTS, Tailored, adapt, check_reference
+from thcli.generate import fine_tune as adapting
+from thcli.generate.fine_tune import LEAST_FRAMES, PARTS, Tailored, adapt, check_reference
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, person_of
 from thcli.records import Clip, FaceTrack
-from thcli.synthesis.generator import FrameGenerator, load_generator
+from thcli.render.generator import FrameGenerator, load_generator
 from thgen_models.generator import Frames
 
 FRAMES, BOX = LEAST_FRAMES + 4, CropBox(0, 0, 256)

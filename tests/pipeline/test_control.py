@@ -22,8 +22,9 @@ from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.faces.crop import CropBox
 from thcli.faces.pose import deposed, to_pixels
 from thcli.motion.curves import read_curves, write_curves
-from thcli.pipeline import GenerateOptions, driving
-from thcli.pipeline.driving import make_drive
+from thcli.pipeline import GenerateOptions
+from thcli.pipeline import curves as driving
+from thcli.pipeline.curves import make_drive
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.target import Driven
 from thcli.records import FPS, Clip, Drive, FaceTrack, Speech

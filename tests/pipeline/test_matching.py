@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from thcli.faces.crop import CropBox
-from thcli.pipeline import matching
-from thcli.pipeline.matching import Costs, Shares, costs
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, person_of
 from thcli.pipeline.target import Tracked
 from thcli.records import Clip
+from thcli.render import matching
 from thcli.render.matcher import BASE, BLENDED, EYES, MOUTH, choose, cross_fade, soften
+from thcli.render.matching import Costs, Shares, costs
 
 PARTS = ("base", "mouth", "eyes")
 

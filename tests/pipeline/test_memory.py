@@ -11,12 +11,13 @@ from torch import Tensor
 
 from thcli.errors import DeviceError
 from thcli.faces.crop import CropBox
-from thcli.pipeline import GenerateOptions, memory
-from thcli.pipeline.memory import OneFrame, fitting_side, in_parts
+from thcli.pipeline import GenerateOptions
 from thcli.pipeline.person import Person, person_of
-from thcli.pipeline.picture import draw_frames
 from thcli.pipeline.target import Tracked
 from thcli.records import Clip, FaceTrack
+from thcli.render import memory
+from thcli.render.frames import draw_frames
+from thcli.render.memory import OneFrame, fitting_side, in_parts
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
 

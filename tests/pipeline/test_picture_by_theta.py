@@ -16,15 +16,15 @@ from thcli.faces.backends import load_face_model
 from thcli.faces.crop import CropBox
 from thcli.faces.pose import to_pixels
 from thcli.pipeline import GenerateOptions
-from thcli.pipeline.matching import costs
 from thcli.pipeline.person import Person, person_of
-from thcli.pipeline.picture import draw_frames
-from thcli.pipeline.sketch import Sketcher
 from thcli.pipeline.target import Target, Tracked
 from thcli.records import Clip, FaceTrack
+from thcli.render.frames import draw_frames
+from thcli.render.generator import FrameGenerator, TorchGenerator, load_generator
+from thcli.render.geometric import Sketcher
 from thcli.render.landmark_maps import draw_landmarks
+from thcli.render.matching import costs
 from thcli.rotations import apply_pose, placement
-from thcli.synthesis.generator import FrameGenerator, TorchGenerator, load_generator
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
@@ -97,7 +97,7 @@ class Watched:
 def test_untrained_it_gives_the_warp(
     make_person: MakePerson, target: Target, references: int, frame: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thcli.synthesis.detail.LOST", 0)  # what is made up for is no change of Θ's
+    monkeypatch.setattr("thcli.render.detail.LOST", 0)  # what is made up for is no change of Θ's
     dims = GeneratorDims(widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4)
     untrained = TorchGenerator(Generator(dims))
     person, full = make_person(references, frame), frame == "full"

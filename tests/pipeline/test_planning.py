@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from thcli.errors import MediaError
-from thcli.pipeline import GenerateOptions, estimate, plan, planning
-from thcli.pipeline.estimate import Estimate, Work, benchmark, cpu_seconds, disk, memory
+from thcli.generate import checks as planning
+from thcli.generate import estimate
+from thcli.generate.estimate import Estimate, Work, benchmark, cpu_seconds, disk, memory
+from thcli.pipeline import GenerateOptions, plan
 
 WORK = Work(frames=250, reference=75, size=(256, 256), side=256, written=256 * 256)
 HD = Work(frames=250, reference=75, size=(1920, 1080), side=1080, written=1920 * 1080)

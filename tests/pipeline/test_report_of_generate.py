@@ -13,9 +13,9 @@ from PIL import Image
 from thcli.clips.encode import VideoWriter
 from thcli.errors import UsageError
 from thcli.evaluation.report import report as reporting
+from thcli.generate.sidecar import SEAL
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import GenerateOptions, generate, plan
-from thcli.pipeline.sidecar import SEAL
 from thcli.records import N_EXPRESSION, Drive
 
 SECONDS, FRAMES = 2.0, 50

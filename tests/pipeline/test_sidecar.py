@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from thcli.errors import MediaError
-from thcli.pipeline import GenerateOptions, Result
-from thcli.pipeline.sidecar import (
+from thcli.generate.sidecar import (
     SEAL,
     hash_of_all,
     read_sidecar,
@@ -20,6 +19,7 @@ from thcli.pipeline.sidecar import (
     sources_of,
     write_sidecar,
 )
+from thcli.pipeline import GenerateOptions, Result
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from thcli.faces.crop import CropBox
 from thcli.faces.pose import to_pixels
 from thcli.pipeline import GenerateOptions
 from thcli.pipeline.person import MAX_SIDE, Person, crop_side, notes_on_size, person_of
-from thcli.pipeline.picture import draw_frames
 from thcli.pipeline.target import Tracked
 from thcli.records import Clip, FaceTrack
+from thcli.render.frames import draw_frames
 from thcli.rotations import apply_pose, placement
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
@@ -33,7 +33,7 @@ BOX = CropBox(110, 60, 290)
 @pytest.fixture(autouse=True)
 def _nothing_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fine detail that is added again is no change of the network's."""
-    monkeypatch.setattr("thcli.synthesis.detail.LOST", 0)
+    monkeypatch.setattr("thcli.render.detail.LOST", 0)
 
 
 def nodding(frames: int, angle: float) -> FaceTrack:

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from thcli.pipeline import adapting, studio
+from thcli.generate import fine_tune as adapting
+from thcli.generate import session as studio
+from thcli.generate.session import Studio
 from thcli.pipeline.options import GenerateOptions, Quiet
-from thcli.pipeline.studio import Studio
 
 Prepare = Callable[..., object]
 

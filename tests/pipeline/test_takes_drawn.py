@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from thcli.faces.crop import CropBox
-from thcli.pipeline import takes
-from thcli.pipeline.matching import costs
+from thcli.pipeline import episodes as takes
+from thcli.pipeline.episodes import CONTEXT, draw_take
 from thcli.pipeline.options import GenerateOptions
 from thcli.pipeline.person import Person, person_of
-from thcli.pipeline.picture import draw_frames
-from thcli.pipeline.sketch import Sketcher
-from thcli.pipeline.takes import CONTEXT, draw_take
 from thcli.pipeline.target import Tracked
 from thcli.records import Clip, FaceTrack
+from thcli.render.frames import draw_frames
+from thcli.render.geometric import Sketcher
+from thcli.render.matching import costs
 
 FRAMES, SHOWN = 80, 40
 PARTS = ("base", "mouth", "eyes")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.pipeline import tracks
-from thcli.pipeline.tracks import TrackCache, track_key
+from thcli.pipeline import track_cache as tracks
+from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.records import FaceTrack
 
 Talking = Callable[[int, int], FaceTrack]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thcli.records import CROP_SIZE
-from thcli.render.attachment import MAP_SIZE, Attachment, learn_attachment, prior_attachment
+from thcli.render.head_weights import MAP_SIZE, Attachment, learn_attachment, prior_attachment
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import pixel_grid
 

@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import interpolate
 
 from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from thcli.pyramid import blur
+from thcli.images import blur
 from thcli.records import CROP_SIZE
-from thcli.render.attachment import MAP_SIZE, Attachment, prior_attachment
-from thcli.render.picture import BORDER, PictureRenderer
+from thcli.render.head_weights import MAP_SIZE, Attachment, prior_attachment
+from thcli.render.warped import BORDER, PictureRenderer
 
 ALL = Attachment(torch.ones(MAP_SIZE, MAP_SIZE))
 

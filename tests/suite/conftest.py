@@ -123,5 +123,5 @@ def metrics(monkeypatch):
             lambda pair, models: distance_of_means(*brightness(pair, models)), Pooled(brightness, distance_of_means),
         ),
     )  # fmt: skip
-    monkeypatch.setattr("thcli.suite.run.choose_metrics", lambda names: known)
+    monkeypatch.setattr("thcli.evaluation.suite.run.choose_metrics", lambda names: known)
     return known

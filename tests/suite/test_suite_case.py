@@ -12,10 +12,10 @@ import pytest
 from thcli.clips.audio import read_speech
 from thcli.data.store import Store
 from thcli.errors import MediaError, UsageError
+from thcli.evaluation.suite.case import in_step, load_case
+from thcli.evaluation.suite.clips import choose_clips
+from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
 from thcli.records import SAMPLES_PER_FRAME, Speech
-from thcli.suite.case import in_step, load_case
-from thcli.suite.choice import choose_clips
-from thcli.suite.options import ABLATIONS, SuiteOptions
 
 
 def chosen(store, **options):

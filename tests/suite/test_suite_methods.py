@@ -11,18 +11,18 @@ import torch
 from thcli.checkpoints import sha256
 from thcli.data.store import Store
 from thcli.errors import WeightsError
-from thcli.pipeline.matching import costs
-from thcli.pipeline.picture import draw_frames
+from thcli.evaluation.suite.ablation import ABLATED, FlatRenderer, InPlace, laid_on, one_reference, one_reference_hard
+from thcli.evaluation.suite.case import load_case
+from thcli.evaluation.suite.clips import choose_clips
+from thcli.evaluation.suite.methods import GEOMETRIC, TRIVIAL, choose_methods
+from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
 from thcli.pipeline.target import Driven, Tracked
-from thcli.render.attachment import prior_attachment
+from thcli.render.compose import Part, compose
+from thcli.render.frames import draw_frames
+from thcli.render.generator import load_generator
+from thcli.render.head_weights import prior_attachment
+from thcli.render.matching import costs
 from thcli.rotations import to_matrix
-from thcli.suite.ablation import ABLATED, FlatRenderer, InPlace, laid_on, one_reference, one_reference_hard
-from thcli.suite.case import load_case
-from thcli.suite.choice import choose_clips
-from thcli.suite.methods import GEOMETRIC, TRIVIAL, choose_methods
-from thcli.suite.options import ABLATIONS, SuiteOptions
-from thcli.synthesis.compose import Part, compose
-from thcli.synthesis.generator import load_generator
 
 FRAMES = 25
 

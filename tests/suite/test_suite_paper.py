@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thcli.suite.paper import TABLES, markdown, printed_for
+from thcli.evaluation.suite.paper import TABLES, markdown, printed_for
 
 
 def printed(table, method, dataset):

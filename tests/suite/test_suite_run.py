@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from thcli.evaluation.metric import Figure
-from thcli.suite.case import load_case
-from thcli.suite.methods import REAL, Method, choose_methods
-from thcli.suite.options import SuiteOptions
-from thcli.suite.results import hash_of_code
-from thcli.suite.run import run_suite
+from thcli.evaluation.suite.case import load_case
+from thcli.evaluation.suite.methods import REAL, Method, choose_methods
+from thcli.evaluation.suite.options import SuiteOptions
+from thcli.evaluation.suite.results import hash_of_code
+from thcli.evaluation.suite.run import run_suite
 
 OPTIONS = SuiteOptions("landmarks", references=(2, 1), seconds=1.0, device="cpu", clips=("still", "nodding"))
 ROWS = ["real", "first frame", "half (K=1)", "half (K=2)"]
@@ -55,10 +55,10 @@ def read():
 def drawn(monkeypatch, metrics, read) -> Drawn:
     """Rows that cost nothing: the real video, and two that are darker; nobody works on the code meanwhile."""
     drawn = Drawn()
-    monkeypatch.setattr("thcli.suite.results.hash_of_code", lambda: "0")
-    monkeypatch.setattr("thcli.suite.run.load_case", read)
+    monkeypatch.setattr("thcli.evaluation.suite.results.hash_of_code", lambda: "0")
+    monkeypatch.setattr("thcli.evaluation.suite.run.load_case", read)
     rows = (REAL, drawn.method("first frame", False, 0.25), drawn.method("half", True, 0.5))
-    monkeypatch.setattr("thcli.suite.run.choose_methods", lambda options: rows)
+    monkeypatch.setattr("thcli.evaluation.suite.run.choose_methods", lambda options: rows)
     return drawn
 
 
@@ -135,7 +135,7 @@ def test_other_options_make_everything_anew(store, tmp_path, drawn, change):
 def test_other_weights_networks_and_versions_make_everything_anew(store, tmp_path, drawn, monkeypatch, name):
     run_suite(store, tmp_path, OPTIONS)
     other = "9.9" if name == "__version__" else lambda *given: {"expression.safetensors": "0" * 64}
-    monkeypatch.setattr(f"thcli.suite.results.{name}", other)
+    monkeypatch.setattr(f"thcli.evaluation.suite.results.{name}", other)
     assert run_suite(store, tmp_path, OPTIONS).resumed == 0
 
 
@@ -143,7 +143,7 @@ def test_other_weights_of_a_row_make_that_row_anew(store, tmp_path, drawn, monke
     run_suite(store, tmp_path, OPTIONS)
     rows = (REAL, drawn.method("first frame", False, 0.25), drawn.method("half", True, 0.5))
     rows = (*rows[:2], replace(rows[2], weights={"generator.onnx": "abc"}))
-    monkeypatch.setattr("thcli.suite.run.choose_methods", lambda options: rows)
+    monkeypatch.setattr("thcli.evaluation.suite.run.choose_methods", lambda options: rows)
     done = run_suite(store, tmp_path, OPTIONS)
     assert done.resumed == 4 and [row for _, row, _ in drawn.made[6:]] == ["half"] * 4
     assert json.loads((tmp_path / "results.json").read_text())["weights"]["generator.onnx"] == "abc"
@@ -154,7 +154,7 @@ def test_the_network_of_a_metric_is_named_below_the_means(store, tmp_path, drawn
         return Figure(1.0, len(pair), "SomeNet (sha256 123)")
 
     seen = (*metrics, replace(metrics[0], name="csim", title="CSIM", measure=named))
-    monkeypatch.setattr("thcli.suite.run.choose_metrics", lambda names: seen)
+    monkeypatch.setattr("thcli.evaluation.suite.run.choose_metrics", lambda names: seen)
     table = run_suite(store, tmp_path, OPTIONS).table.read_text()
     assert "- CSIM: by SomeNet (sha256 123)\n" in table.split("## Mean")[1].split("## ")[0]
 
@@ -215,7 +215,7 @@ def test_the_rows_that_are_shipped_run_to_the_end(store, tmp_path, metrics):
 def test_the_code_is_known_by_its_text(monkeypatch, tmp_path):
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "one.py").write_text("a = 1\n")
-    monkeypatch.setattr("thcli.suite.results.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("thcli.evaluation.suite.results.resources.files", lambda package: tmp_path)
     before = hash_of_code()
     assert before == hash_of_code()
     (tmp_path / "part" / "one.py").write_text("a = 2\n")

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from thcli.checkpoints import read_header
+from thcli.data.episodes import Take, TakeMeta, pack_take, write_index, write_take
 from thcli.data.store import Store
-from thcli.data.takes import Take, TakeMeta, pack_take, write_index, write_take
 from thcli.evaluation.regions import mouth_squares
-from thcli.suite.case import load_case
-from thcli.suite.choice import choose_clips
-from thcli.suite.methods import Method
-from thcli.suite.options import ABLATIONS, SuiteOptions
-from thcli.suite.trained import LACKS, trained_ablations
+from thcli.evaluation.suite.case import load_case
+from thcli.evaluation.suite.clips import choose_clips
+from thcli.evaluation.suite.methods import Method
+from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
+from thcli.evaluation.suite.trained import LACKS, trained_ablations
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 COLUMN, ROW = 256 + 8, 256 + 18 + 8
@@ -66,7 +66,7 @@ def takes(tmp_path) -> Path:
 
 
 def test_six_networks_are_trained_alike_and_once(run, takes, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("thcli.training.export.export_generator", lambda network, folder: None)  # takes a minute each
+    monkeypatch.setattr("thcli.export.exporters.export_generator", lambda network, folder: None)  # takes a minute each
     out = tmp_path / "six"
     call = ("ablation", takes, "--out", out, "--config", "tiny", "--steps", 2, "--size", 64, "--device", "cpu")
     run(*call)

@@ -12,13 +12,13 @@ import torch
 from thcli.checkpoints import Header, save_checkpoint, sha256
 from thcli.data.store import Store
 from thcli.errors import WeightsError
-from thcli.pipeline.picture import draw_frames
-from thcli.suite.case import load_case
-from thcli.suite.choice import choose_clips
-from thcli.suite.methods import choose_methods
-from thcli.suite.options import ABLATIONS, SuiteOptions
-from thcli.suite.trained import LACKS, AtSize, trained_ablations
-from thcli.synthesis.generator import TorchGenerator
+from thcli.evaluation.suite.case import load_case
+from thcli.evaluation.suite.clips import choose_clips
+from thcli.evaluation.suite.methods import choose_methods
+from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
+from thcli.evaluation.suite.trained import LACKS, AtSize, trained_ablations
+from thcli.render.frames import draw_frames
+from thcli.render.generator import TorchGenerator
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames, Generator, GeneratorDims
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from thcli.synthesis.compose import LARGEST_CORRECTION, Part, compose
+from thcli.render.compose import LARGEST_CORRECTION, Part, compose
 
 TOP, LEFT, HEIGHT, WIDTH = 30, 22, 40, 64
 

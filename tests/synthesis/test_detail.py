@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from thcli.synthesis.detail import LOST, keep_detail
+from thcli.render.detail import LOST, keep_detail
 
 EVERYWHERE = torch.ones(1, 1, 256, 256)
 FLAT = torch.zeros(1, 3, 256, 256)

@@ -19,7 +19,8 @@ from thcli import checkpoints
 from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
 from thcli.config import make_dims
 from thcli.errors import UsageError, WeightsError
-from thcli.synthesis.generator import (
+from thcli.export.exporters import export_generator
+from thcli.render.generator import (
     OnnxGenerator,
     TorchGenerator,
     find_generator,
@@ -27,7 +28,6 @@ from thcli.synthesis.generator import (
     precision_of,
     quickest_precision,
 )
-from thcli.training.export import export_generator
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thcli.faces.crop import CropBox, crop_frame
-from thcli.synthesis.paste import FEATHER, Paster, head_mask, soft_border
+from thcli.render.paste import FEATHER, Paster, head_mask, soft_border
 
 BOXES = {
     "inside": CropBox(40, 30, 101),

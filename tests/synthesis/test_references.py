@@ -9,7 +9,7 @@ import pytest
 
 import thgen_models
 from thcli.face_model import FaceModel, eye_opening
-from thcli.synthesis.references import UNSURE, choose_references
+from thcli.render.references import UNSURE, choose_references
 
 
 @pytest.fixture(scope="module")

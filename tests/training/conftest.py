@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from thcli.checkpoints import shipped_weights
-from thcli.data.takes import PackedTake, Take, TakeMeta, pack_take, write_index, write_take
+from thcli.data.episodes import PackedTake, Take, TakeMeta, pack_take, write_index, write_take
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.records import Float, Image
 

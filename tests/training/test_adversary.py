@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thcli.config import load_config
-from thcli.data.takes import PackedTake
+from thcli.data.episodes import PackedTake
 from thcli.training.adversary import Adversary
 from thcli.training.generator import GeneratorStage
 from thgen_models.discriminator import DiscriminatorDims

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thcli.config import PictureAugment
-from thcli.data.takes import PackedTake, Take, pack_take
+from thcli.data.episodes import PackedTake, Take, pack_take
 from thcli.records import Float
 from thcli.render.landmark_maps import draw_landmarks
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch

@@ -13,9 +13,10 @@ import torch
 
 from thcli.checkpoints import load_checkpoint, read_header, read_manifest
 from thcli.config import GeneratorConfig, load_config
-from thcli.data.takes import PackedTake
+from thcli.data.episodes import PackedTake
 from thcli.errors import MediaError, UsageError
-from thcli.training import export, stages
+from thcli.export import exporters as export
+from thcli.training import stages
 from thcli.training.generator import SHOWN, GeneratorStage, load_takes
 from thcli.training.generator_batch import NO_CHANGE
 from thcli.training.loop import Illustrated, RunOptions, train

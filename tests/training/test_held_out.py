@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thcli.data.takes import WINDOW, PackedTake, TakeMeta
+from thcli.data.episodes import WINDOW, PackedTake, TakeMeta
 from thcli.errors import MediaError
 from thcli.training.held_out import hold_out
 

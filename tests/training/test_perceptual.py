@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from thcli.checkpoints import sha256
 from thcli.errors import WeightsError
 from thcli.evaluation.embed import alignment
+from thcli.export.exporters import export_onnx
 from thcli.faces.identity import ALIGNED, ARCFACE
 from thcli.records import Float
-from thcli.training.export import export_onnx
 from thcli.training.perceptual import aligned, load_perceptual
 from thgen_models import perceptual as networks
 from thgen_models.identity import MobileFaceNet

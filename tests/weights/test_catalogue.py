@@ -9,7 +9,7 @@ import pytest
 from thcli import checkpoints
 from thcli.checkpoints import read_manifest, sha256, shipped_weights, write_manifest
 from thcli.errors import UsageError, WeightsError
-from thcli.evaluation import models
+from thcli.evaluation import metric_models as models
 from thcli.weights import catalogue
 from thcli.weights.catalogue import ENTRIES, card_of, entry_of, find, header_of, look, missing, verify_folder
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from thcli.errors import MediaError, ThgenError, UsageError
+from thcli.generate.sidecar import sidecar_path
 from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.sidecar import sidecar_path
 
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """A name that a file may have anywhere, which begins with a letter or a digit."""

@@ -10,7 +10,7 @@ from thcli import __version__
 from thcli.batch.jobs import SOURCES, Job
 from thcli.checkpoints import sha256
 from thcli.errors import ThgenError
-from thcli.pipeline.sidecar import SEAL, read_sidecar, seal, sources_of
+from thcli.generate.sidecar import SEAL, read_sidecar, seal, sources_of
 
 ELSEWHERE = ("device", "overwrite", "weights", "save_curves", "report")
 """Options that do not decide what the video shows, or are known by the hash of what they name."""

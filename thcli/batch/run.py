@@ -14,10 +14,10 @@ from thcli.batch.jobs import Job
 from thcli.batch.outcomes import Outcome, failed
 from thcli.batch.overlap import ahead
 from thcli.batch.resume import is_done
+from thcli.generate.checks import check_all
+from thcli.generate.session import Prepared, Studio
 from thcli.pipeline.options import Quiet
-from thcli.pipeline.planning import check_all
-from thcli.pipeline.studio import Prepared, Studio
-from thcli.pipeline.tracks import TrackCache
+from thcli.pipeline.track_cache import TrackCache
 
 FINAL = (2, 4, 5)
 """Exit codes of errors that another try cannot change: options, faces and weights."""

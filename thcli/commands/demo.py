@@ -25,7 +25,7 @@ def command(folder: Path, overwrite: bool, progress: str) -> None:
     thgen demo
     thgen demo elsewhere --overwrite
     """
-    from thcli import demo
+    from thcli.generate import demo
 
     with show_progress(progress) as display:
         video = demo.make_demo(folder, overwrite=overwrite, progress=display)

@@ -80,7 +80,7 @@ def command(
 def _options(identity: Path | None, inception: Path | None, syncnet: Path | None, **given: Any) -> EvaluateOptions:
     """The options, and a look at the networks given: a wrong one is said before anything is measured."""
     from thcli.evaluation.files import EvaluateOptions
-    from thcli.evaluation.models import Models, Role
+    from thcli.evaluation.metric_models import Models, Role
 
     models = Models(identity, inception, syncnet)
     roles: dict[Role, Path | None] = {"identity": identity, "inception": inception, "syncnet": syncnet}

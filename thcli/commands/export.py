@@ -24,7 +24,7 @@ def command(folder: Path, weights: Path | None, overwrite: bool) -> None:
     thgen export --onnx onnx
     thgen export --onnx onnx --weights runs/motion --overwrite
     """
-    from thcli.exporting.run import export_all
+    from thcli.export.run import export_all
 
     for one in export_all(folder, weights, overwrite):
         made = "copied" if one.copied else "converted"

@@ -25,7 +25,7 @@ def command(clip: Path, output: Path | None, tracker: str, weights: Path | None,
     thgen inspect clip.mp4
     thgen inspect photo.jpg -o photo_inspect.png --overwrite
     """
-    from thcli import inspection
+    from thcli.inspection import clip as inspection
 
     target = output or Path(f"{clip.stem}_inspect.png")
     findings = inspection.inspect_clip(clip, target, tracker=tracker, weights=weights, overwrite=overwrite)

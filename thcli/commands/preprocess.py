@@ -14,7 +14,7 @@ from thcli.commands.progress import show_progress
 
 if TYPE_CHECKING:
     from thcli.data.store import ClipMeta
-    from thcli.preprocess import Run
+    from thcli.preprocess.clips import Run
 
 _OF_VIDEOS = ("tracker", "layout")
 _OF_TAKES = ("takes", "frames", "windows", "quality", "seed")
@@ -72,7 +72,7 @@ def command(
     if kind == "takes":
         _draw_takes(source, out, progress, workers=workers, resume=resume, weights=weights, **of_takes)
         return
-    from thcli import preprocess
+    from thcli.preprocess import clips as preprocess
 
     chosen = preprocess.PreprocessOptions(tracker, weights, workers, resume, layout)
     run = preprocess.preprocess(kind, source, out, chosen)
@@ -103,9 +103,9 @@ def _check(kind: str) -> None:
 def _draw_takes(source: tuple[Path, ...], out: Path, progress: str, **chosen: Any) -> None:
     if len(source) > 1:
         raise click.UsageError(f"takes: {len(source)} sources, expected one folder that 'thgen preprocess all' made.")
+    from thcli.data.episodes import read_index
     from thcli.data.store import Store
-    from thcli.data.takes import read_index
-    from thcli.takes import TakesOptions, make_takes
+    from thcli.preprocess.episodes import TakesOptions, make_takes
 
     run = make_takes(Store(source[0]), out, TakesOptions(**chosen))
     failed = _follow(run, progress)

@@ -14,8 +14,8 @@ from thcli.commands.progress import show_progress
 from thcli.pipeline.options import DEFAULT_RENDERER, RENDERERS
 
 if TYPE_CHECKING:
-    from thcli.evaluation.models import Models
-    from thcli.suite.run import Done
+    from thcli.evaluation.metric_models import Models
+    from thcli.evaluation.suite.run import Done
 
 _OPTIONS: tuple[options.Decorator, ...] = (
     click.option("--suite", type=options.PATH, metavar="DATA",
@@ -73,8 +73,8 @@ def check() -> None:
 
 def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
     """Run the suite with the options of the command, and say where its table lies."""
-    from thcli.suite.options import SuiteOptions
-    from thcli.suite.run import run_suite
+    from thcli.evaluation.suite.options import SuiteOptions
+    from thcli.evaluation.suite.run import run_suite
 
     ctx = click.get_current_context()
     given = ctx.params

@@ -25,7 +25,7 @@ def self_test(device: str = "auto", weights: Path | None = None) -> Check:
 
 
 def _make(folder: Path, device: str, weights: Path | None) -> Check:
-    from thcli.demo import copy_part, portrait, write_png
+    from thcli.generate.demo import copy_part, portrait, write_png
     from thcli.pipeline import GenerateOptions, generate
 
     speech = Path(str(resources.files("thgen_samples"))) / "speech.wav"

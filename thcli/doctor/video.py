@@ -15,7 +15,7 @@ from thcli.clips.probe import probe
 from thcli.clips.provenance import SOURCE_TYPE, Declaration, read_declaration
 from thcli.doctor.check import Check
 from thcli.errors import MediaError
-from thcli.pipeline.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
+from thcli.generate.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
 
 UNSIGNED = "metadata and sidecar are not signed: anyone can remove or change them"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from thcli.errors import UsageError
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.evaluation.models import Model
+from thcli.evaluation.metric_models import Model
 from thcli.evaluation.recording import Recording
 from thcli.face_model import LANDMARKS_68, LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from thcli.faces.crop import FaceCrop

@@ -11,7 +11,7 @@ from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, Usage
 from thcli.evaluation.baselines import baselines
 from thcli.evaluation.compare import Features, measure_to_pool, pool
 from thcli.evaluation.metric import Metric
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair, read_pair, videos_in
 from thcli.evaluation.table import Row, mean_rows
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from thcli.evaluation.models import Models, Role
+from thcli.evaluation.metric_models import Models, Role
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 

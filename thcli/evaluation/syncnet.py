@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.evaluation.metric import Figure, not_computed
-from thcli.evaluation.models import Model
+from thcli.evaluation.metric_models import Model
 from thcli.evaluation.recording import Recording
 from thcli.faces.crop import CropBox, crop_frame
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Image

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from thcli.clips.audio import local_audio
+from thcli.generate.checks import Plan, check_all, plan
 from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Result, Stream
-from thcli.pipeline.planning import Plan, check_all, plan
 
 __all__ = ["GenerateOptions", "Plan", "Progress", "Result", "generate", "plan"]
 
@@ -31,7 +31,7 @@ def generate(
     UsageError, MediaError, NoFaceError, WeightsError, DeviceError. An error of the report, which looks at the finished
     video, leaves that and its sidecar.
     """
-    from thcli.pipeline.studio import Studio
+    from thcli.generate.session import Studio
 
     options, progress, studio = options or GenerateOptions(), progress or Quiet(), Studio()
     check_all(reference, audio, output, options)

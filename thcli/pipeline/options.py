@@ -30,7 +30,7 @@ class GenerateOptions:
     motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
     blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
     renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
-    precision: of what Θ paints: ``auto`` is the quickest of its device, see ``synthesis.generator``
+    precision: of what Θ paints: ``auto`` is the quickest of its device, see ``render.generator``
     batch_size: frames drawn at a time, at most; of large ones fewer are
     adapt: steps in which Θ is fine-tuned to the clip first (§0.B.2)
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own

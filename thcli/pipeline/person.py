@@ -22,11 +22,11 @@ from thcli.faces.track import track_clip, track_in_crop
 from thcli.motion.blink import eye_closure
 from thcli.motion.expression import Sound
 from thcli.motion.silence import rest_expression
-from thcli.mouth_interior import MouthInterior
 from thcli.pipeline.options import FaceChoice, GenerateOptions
-from thcli.pipeline.tracks import TrackCache, track_key
+from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Image, Speech
-from thcli.synthesis.references import choose_references
+from thcli.render.mouth_texture import MouthInterior
+from thcli.render.references import choose_references
 
 REFERENCE_SECONDS = 4.0
 """How much of a clip is used."""

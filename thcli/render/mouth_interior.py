@@ -8,9 +8,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thcli.mouth_interior import OPENINGS, SKIN, MouthInterior, inner_coordinates, inner_faces, relative_opening, unroll
-from thcli.pyramid import blur
+from thcli.images import blur
 from thcli.records import CROP_SIZE, Float
+from thcli.render.mouth_texture import (
+    OPENINGS,
+    SKIN,
+    MouthInterior,
+    inner_coordinates,
+    inner_faces,
+    relative_opening,
+    unroll,
+)
 from thcli.render.rasterize import Fragments, interpolate
 
 STRETCH = (1.1, 1.4)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.pyramid import fill
+from thcli.images import fill
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import Fragments, interpolate
 

@@ -14,7 +14,7 @@ from thcli.checkpoints import Header
 from thcli.config import Config, DetectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
-from thcli.training import export
+from thcli.export import exporters as export
 from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
 from thcli.training.scenes import Pictures, SceneMaker, Scenes
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork

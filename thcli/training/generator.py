@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from thcli.checkpoints import Header
 from thcli.config import Config, GeneratorConfig, make_dims
+from thcli.data.episodes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.data.store import INDEX
-from thcli.data.takes import WINDOW, PackedTake, TakeMeta, read_index, read_take
 from thcli.errors import MediaError
+from thcli.export import exporters as export
 from thcli.records import CROP_SIZE, Image
+from thcli.render.detail import keep_detail
 from thcli.render.landmark_maps import draw_features
-from thcli.synthesis.detail import keep_detail
-from thcli.training import export
 from thcli.training.adversary import Adversary
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, roughness, sharpness, ssim, temporal_error, weighted_error

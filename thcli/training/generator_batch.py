@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.config import PictureAugment
-from thcli.data.takes import WINDOW, PackedTake
+from thcli.data.episodes import WINDOW, PackedTake
 from thcli.records import CROP_SIZE, Image
 from thcli.render.landmark_maps import EYES, LINE_WIDTH, MOUTH, ROOM, draw_landmarks
 from thgen_models.generator import Frames

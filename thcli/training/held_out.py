@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thcli.data.takes import WINDOW, PackedTake
+from thcli.data.episodes import WINDOW, PackedTake
 from thcli.errors import MediaError
 
 SHARE = 5

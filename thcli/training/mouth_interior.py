@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.mouth_interior import HEIGHT, OPENINGS, SKIN, WIDTH, MouthInterior, relative_opening, unroll
 from thcli.records import Float, Image
+from thcli.render.mouth_texture import HEIGHT, OPENINGS, SKIN, WIDTH, MouthInterior, relative_opening, unroll
 
 SPREAD = 0.3
 """Frames within this part of an opening count for it."""

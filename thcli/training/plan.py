@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from thcli.checkpoints import find_weights
 from thcli.config import Config, load_config, make_dims
+from thcli.data.episodes import WINDOW
 from thcli.data.store import ClipMeta, Store
-from thcli.data.takes import WINDOW
 from thcli.errors import MediaError
+from thcli.export.exporters import check_exporter
 from thcli.records import CROP_SIZE
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
-from thcli.training.export import check_exporter
 from thcli.training.generator import list_takes
 from thcli.training.perceptual import load_perceptual
 from thcli.training.stages import sized_as

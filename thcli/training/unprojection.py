@@ -16,6 +16,7 @@ from thcli.checkpoints import Header, find_weights
 from thcli.config import Config, UnprojectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
+from thcli.export import exporters as export
 from thcli.face_model import (
     EYE_GAPS,
     INNER_LIPS,
@@ -28,7 +29,6 @@ from thcli.face_model import (
 )
 from thcli.faces.track import MIN_CONFIDENCE
 from thcli.records import Image
-from thcli.training import export
 from thcli.training.augment import Views, random_views, tracked_crops
 from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
 from thcli.training.pictures import draw_meshes

@@ -130,20 +130,20 @@ def _phi(folder: Path) -> None:
 
 
 def _theta(folder: Path) -> None:
-    from thcli.synthesis.generator import load_network
+    from thcli.render.generator import load_network
 
     load_network(folder / THETA)
 
 
 def _exports(folder: Path) -> None:
-    from thcli.exporting.check import check_theta
+    from thcli.export.check import check_theta
 
     check_theta(folder)
 
 
 def _metric(path: Path) -> None:
     """A network that a metric asks for, in the shape that its role has."""
-    from thcli.evaluation.models import CONTRACTS, Models
+    from thcli.evaluation.metric_models import CONTRACTS, Models
 
     for role in CONTRACTS:
         if role == path.stem:

@@ -87,7 +87,7 @@ def look(path: Path, weights: Path | None = None) -> File:
 
 
 def _fault(path: Path, digest: str) -> str:
-    from thcli.evaluation.models import KNOWN
+    from thcli.evaluation.metric_models import KNOWN
 
     if digest in KNOWN:  # a public file of a metric's network, which needs no listing
         return ""

@@ -20,7 +20,7 @@ from scipy.signal import find_peaks
 from thcli.clips.features import log_mel
 from thcli.evaluation.curves import face, turning_speed
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.records import FaceTrack, Speech
 

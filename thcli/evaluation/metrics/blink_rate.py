@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thcli.evaluation.curves import face
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.face_model import eye_opening
 from thcli.motion.blink import find_blinks

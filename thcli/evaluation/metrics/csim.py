@@ -5,7 +5,7 @@ from __future__ import annotations
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.embed import identities
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 
 

@@ -13,7 +13,7 @@ from thcli.errors import WeightsError
 from thcli.evaluation.embed import inception_features
 from thcli.evaluation.frechet import distance
 from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 

@@ -11,7 +11,7 @@ from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.embed import identities
 from thcli.evaluation.frechet import distance
 from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 

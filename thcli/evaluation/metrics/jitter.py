@@ -12,7 +12,7 @@ import numpy as np
 
 from thcli.evaluation.curves import face, head_turn
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 
 ORDER = 3

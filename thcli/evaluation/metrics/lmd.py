@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.face_model import LANDMARKS_68
 from thcli.faces.pose import deposed

@@ -14,7 +14,7 @@ from thcli.clips.features import log_mel, openness
 from thcli.data.audio_motion import mouth_lag
 from thcli.evaluation.curves import STILL, face
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.face_model import mouth_opening
 from thcli.records import FPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thcli.evaluation.curves import face, head_turn
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 
 

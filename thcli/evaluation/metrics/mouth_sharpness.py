@@ -12,7 +12,7 @@ import numpy as np
 
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.evaluation.regions import SIDE, mouth_squares
 from thcli.records import Image

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.curves import STILL, faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.face_model import mouth_opening
 

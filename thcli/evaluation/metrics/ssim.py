@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Image
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.models import Models
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.recording import Pair
 from thcli.records import Float, Image
 

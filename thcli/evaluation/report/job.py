@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from thcli.clips.features import speech_activity
-from thcli.evaluation.advice import Look, Sound
 from thcli.evaluation.recording import Recording
 from thcli.face_model import FaceModel, eye_opening, mouth_opening
 from thcli.faces.crop import CropBox
 from thcli.faces.track import outside_share
+from thcli.inspection.advice import Look, Sound
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
 SILENT = -90.0

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thcli import __version__
-from thcli.evaluation.advice import AXES
 from thcli.evaluation.report.plots import Line, Panel, draw
 from thcli.evaluation.report.quality import Kind, Quality
+from thcli.inspection.advice import AXES
 from thcli.records import FPS, Image
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from thcli.evaluation.advice import AXES, Advice, on_reference, on_sound
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.report.job import Job
 from thcli.evaluation.report.normal import HEAD_RATIO, NORMAL, OWN_RANGE, Normal
 from thcli.evaluation.report.seen import Seen
+from thcli.inspection.advice import AXES, Advice, on_reference, on_sound
 from thcli.motion.head import ALWAYS_SUPPORTED, TRACKER_NOISE, manner, support, windowed_deviation
 from thcli.records import Float
 from thcli.rotations import placement

@@ -13,11 +13,11 @@ import numpy as np
 
 from thcli import __version__
 from thcli.checkpoints import write_atomic
-from thcli.evaluation.advice import AXES, Advice
 from thcli.evaluation.report import check_suffix
 from thcli.evaluation.report.job import Job
 from thcli.evaluation.report.quality import Quality, qualities, warnings
 from thcli.evaluation.report.seen import Seen, look_back
+from thcli.inspection.advice import AXES, Advice
 from thcli.records import FPS, Float
 
 FORMAT = 1

@@ -13,8 +13,8 @@ from thcli.errors import NoFaceError, WeightsError
 from thcli.evaluation.baselines import nearest
 from thcli.evaluation.compare import measure
 from thcli.evaluation.metric import Figure, not_computed
+from thcli.evaluation.metric_models import Models
 from thcli.evaluation.metrics import blink_rate, csim, jitter, loudness_sync, mouth_sharpness
-from thcli.evaluation.models import Models
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.report.job import Job
 from thcli.face_model import FaceModel, eye_opening, mouth_opening

@@ -1,0 +1,1 @@
+"""The paper's protocols over a store of clips: rows, figures, tables."""

@@ -1,1 +1,0 @@
-"""All networks as ONNX files, each checked against PyTorch; ``thgen export``."""

@@ -1,0 +1,1 @@
+"""What a clip or a recording holds, in figures and advice."""

@@ -1,1 +1,0 @@
-"""From references and geometry to finished frames (§4.2, §4.3)."""
