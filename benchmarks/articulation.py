@@ -1,10 +1,11 @@
-"""What a reference clip's own sound teaches about the lips: `python benchmarks/articulation.py STORE [--split val]`.
+"""Measure what a clip's own audio teaches about the lips: `python benchmarks/articulation.py STORE [--split val]`.
 
-On the unseen speakers of a store, sound and mouth in step: the first 100 frames of a clip teach
-(``thcli.motion.articulation``), the frames that follow are measured, with and without it. Columns: correlation of the
-mouth's opening with the tracked one, its deviation over the tracked one's, and the moments in which the lips meet
-(opening below 0.02 of the distance of the outer eye corners): share of the real ones that are met within a frame,
-share of the made ones that are real within a frame, share of all frames, made and real.
+On the unseen speakers of a store, with audio and mouth in step, the articulation (``thcli.motion.articulation``) is
+fitted to the first 100 frames of a clip, and the frames that follow are measured with and without it. The columns are
+the correlation of the predicted mouth opening with the tracked one, the ratio of their standard deviations, and figures
+on the moments in which the lips meet (opening below 0.02 of the distance of the outer eye corners): the share of the
+real moments that are predicted within a frame, the share of the predicted ones that are real within a frame, and the
+shares of all frames, predicted and real.
 """
 
 from __future__ import annotations
@@ -16,39 +17,44 @@ import numpy as np
 import torch
 from scipy.ndimage import maximum_filter1d
 
-from thcli.checkpoints import find_weights
-from thcli.data.audio_motion import STEPS, AudioMotion, correlation, shifted
+from thcli.clips.features import STEPS_PER_FRAME
+from thcli.data.audio_motion import AudioMotion, correlation, shifted
 from thcli.data.store import Store
 from thcli.face_model import FaceModel
-from thcli.motion.articulation import learn_articulation
-from thcli.motion.expression import load_expression_learner, predict
+from thcli.motion.articulation import fit_articulation
+from thcli.motion.expression import predict
+from thcli.pipeline.models import load_models
 from thcli.records import Float
 from thcli.training.alignment import best_offset
 from thcli.training.expression import load_clips
 
 PAST, FRAMES = 100, 1500
+"""Frames to which the articulation is fitted, and most frames of a clip in all."""
 MEETING = 0.02
+"""Opening, in distances of the outer eye corners, below which the lips meet."""
 
 
 def main() -> None:
+    """Measure every clip of the split."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--weights", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = FaceModel.load(find_weights("face_model.safetensors", arguments.weights))
-    network = load_expression_learner(arguments.weights)
+    models = load_models(arguments.weights, "cpu")
+    model, network = models.face_model, models.expression_learner
     clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end == "raw")
-    rows = {"as heard": [], "as the person": []}
+    rows = {"predicted": [], "as the person": []}
     print(f"{'clip':10} {'':14} correlation  deviation  lips met  rightly  made  real")
     for clip in clips:
-        heard = predict(network, clip.features, np.zeros(20, np.float32))
-        clip = shifted(clip, round(STEPS * best_offset((heard @ model.lip_gap)[:FRAMES], clip.opening[:FRAMES])))
+        predicted = predict(network, clip.features, np.zeros(20, np.float32))
+        offset = best_offset((predicted @ model.lip_gap)[:FRAMES], clip.opening[:FRAMES])
+        clip = shifted(clip, round(STEPS_PER_FRAME * offset))
         if len(clip) < 2 * PAST:
             continue
-        heard = predict(network, clip.features, np.zeros(20, np.float32))
-        for name, moved in (("as heard", heard), ("as the person", as_the_person(heard, clip, model))):
+        predicted = predict(network, clip.features, np.zeros(20, np.float32))
+        for name, moved in (("predicted", predicted), ("as the person", as_the_person(predicted, clip, model))):
             rows[name].append(measure(moved @ model.lip_gap, clip))
             print(f"{clip.clip:10} {name:14} {line(rows[name][-1])}")
     for name, figures in rows.items():
@@ -56,14 +62,15 @@ def main() -> None:
         print(f"{'lowest':10} {name:14} {line(np.nanmin(figures, axis=0))}")
 
 
-def as_the_person(heard: Float, clip: AudioMotion, model: FaceModel) -> Float:
-    shown = clip.expression[:PAST] - np.median(clip.expression[:PAST], axis=0)
-    own = learn_articulation(heard[:PAST], shown, model.lip_gap)
-    return heard if own is None else own.apply(heard)
+def as_the_person(predicted: Float, clip: AudioMotion, model: FaceModel) -> Float:
+    """Return the predicted movement [T, 20] as the person articulates, unchanged where the clip does not tell."""
+    tracked = clip.expression[:PAST] - np.median(clip.expression[:PAST], axis=0)
+    own = fit_articulation(predicted[:PAST], tracked, model.lip_gap)
+    return predicted if own is None else own.apply(predicted)
 
 
 def measure(change: Float, clip: AudioMotion) -> np.ndarray:
-    """[6]: the columns, for the change [T] of the gap about the usual opening of the first frames."""
+    """Return the columns [6] for the change [T] of the gap from the median opening of the first frames."""
     made = np.maximum(np.median(clip.opening[:PAST]) + change, 0)[PAST:FRAMES]
     true = clip.opening[PAST:FRAMES]
     closed, real = made < MEETING, true < MEETING
@@ -73,6 +80,7 @@ def measure(change: Float, clip: AudioMotion) -> np.ndarray:
 
 
 def line(figures: np.ndarray) -> str:
+    """Return a row of the table."""
     fit, deviation, met, rightly, made, real = figures
     return f"{fit:11.3f} {deviation:10.2f} {met:9.2f} {rightly:8.2f} {made:5.2f} {real:5.2f}"
 

@@ -1,8 +1,7 @@
-"""Constants of thcli/generate/estimate.py: CPU seconds and peak memory of `thgen generate` on this machine.
+"""Measure the constants of thcli/generation/estimate.py: `python benchmarks/calibrate.py CLIP SPEECH`.
 
-    python benchmarks/calibrate.py CLIP SPEECH
-
-Every job runs in a process of its own on one thread. CPU seconds are counted, so other programs disturb little.
+For each job it prints the CPU seconds by stage and the peak memory of `thgen generate` on this machine. Every job runs
+in a process of its own on one thread. CPU seconds are counted, so other programs disturb little.
 """
 
 from __future__ import annotations
@@ -24,16 +23,18 @@ JOBS = {
     "report": {"renderer": "warp", "report": "report.json"},
     "adapt": {"adapt": 8},
 }
+"""Options of the jobs, by name."""
 
 
 class Stages:
-    """CPU seconds by stage."""
+    """Display of progress that counts the CPU seconds of each stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.name, self.began, self.first = "", 0.0, 0.0
 
     def stage(self, name: str, total: int | None) -> None:
+        """Begin a stage, and end the one before."""
         now = time.process_time()
         self.first = self.first or now
         if self.name:
@@ -41,16 +42,17 @@ class Stages:
         self.name, self.began = name, now
 
     def advance(self, frames: int = 1) -> None:
-        pass
+        """Do nothing, because frames are not counted."""
 
 
 def job(clip: Path, speech: Path, options: str) -> None:
+    """Run a job in this process and print its figures."""
     import resource
 
     import torch
 
-    from thcli.generate.estimate import benchmark
-    from thcli.pipeline import GenerateOptions, generate
+    from thcli import GenerateOptions, generate
+    from thcli.generation.estimate import benchmark
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +79,7 @@ def job(clip: Path, speech: Path, options: str) -> None:
 
 
 def main() -> None:
+    """Run all jobs, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("speech", type=Path)

@@ -1,10 +1,10 @@
-"""Psi on the unseen speakers of a store: `python benchmarks/expression.py STORE [--split val]`.
+"""Measure Ψ on the unseen speakers of a store: `python benchmarks/expression.py STORE [--split val]`.
 
-For each clip: correlation of predicted with tracked mouth opening and ratio of their standard deviations, first with
-sound and mouth in step as the store's ``av_lag`` has them, then moved by the fraction of a frame at which they fit
-best (an upper bound: the lag is chosen by the prediction itself), and beside it the correlation that the sound of
-another clip gets. The reference expression is the median over the clip's first 64 frames. Of the weights, the header
-says whether they hear log-mel features or raw samples.
+For each clip it prints the correlation of the predicted mouth opening with the tracked one and the ratio of their
+standard deviations, first with audio and mouth in step by the store's ``av_lag``, then moved by the fraction of a frame
+at which they fit best (an upper bound, as the prediction itself chooses the lag), and the correlation for the audio of
+another clip. The reference expression is the median over the clip's first 64 frames. The header of the weights says
+whether their front end takes log-mel features or raw samples.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from thcli.checkpoints import find_weights
-from thcli.data.audio_motion import STEPS, AudioMotion, correlation, shifted
+from thcli.clips.features import STEPS_PER_FRAME
+from thcli.data.audio_motion import AudioMotion, correlation, shifted
 from thcli.data.store import Store
-from thcli.face_model import FaceModel
-from thcli.motion.expression import load_expression_learner, predict
+from thcli.motion.expression import predict
+from thcli.pipeline.models import load_models
 from thcli.records import Float
 from thcli.training.alignment import best_offset
 from thcli.training.expression import load_clips
 
 FRAMES, REFERENCE = 1500, 64
+"""Most frames of a clip that are measured, and frames over which its reference expression is taken."""
 
 
 def main() -> None:
+    """Measure every clip of the split."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--weights", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = FaceModel.load(find_weights("face_model.safetensors", arguments.weights))
-    network = load_expression_learner(arguments.weights)
+    models = load_models(arguments.weights, "cpu")
+    model, network = models.face_model, models.expression_learner
     raw = network.dims.front_end == "raw"
 
-    def opening(clip: AudioMotion, sound: Float) -> Float:
-        return predict(network, sound, np.median(clip.expression[:REFERENCE], axis=0)) @ model.lip_gap
+    def opening(clip: AudioMotion, audio: Float) -> Float:
+        return predict(network, audio, np.median(clip.expression[:REFERENCE], axis=0)) @ model.lip_gap
 
     clips = load_clips(Store(arguments.store), arguments.split, model, raw)
     rows = []
@@ -47,7 +49,7 @@ def main() -> None:
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):
         predicted, true = opening(clip, clip.features)[:FRAMES], clip.opening[:FRAMES]
         lag = best_offset(predicted, true)
-        moved = shifted(clip, round(STEPS * lag))
+        moved = shifted(clip, round(STEPS_PER_FRAME * lag))
         better = correlation(opening(moved, moved.features)[:FRAMES], moved.opening[:FRAMES])
         foreign = correlation(opening(clip, other.features)[:FRAMES], true)
         deviation = predicted.std() / true.std()

@@ -1,10 +1,10 @@
-"""Damaged and forged media through the command line: `python benchmarks/fuzz.py [--count N] [--seed N] [--keep DIR]`.
+"""Test thgen on damaged and forged media: `python benchmarks/fuzz.py [--count N] [--seed N] [--keep DIR]`.
 
-Small media files of every common kind are made, then mutated: bits flipped, ends cut off, numbers in headers replaced
-by extreme ones, blocks removed, repeated or swapped with those of another kind. Each goes through ``thgen inspect`` and
-``thgen generate --dry-run``, as a reference or as a sound. What may happen: success, or one line and the exit code 3
-or 4 (6 where something asks for too much memory). A bug, more than one line, a file left behind or more than
-``MOST_SECONDS`` of processor time is a fault; then the exit code is 1, and the file stands in DIR.
+Small media files of every common kind are made, then mutated: bits are flipped, ends cut off, numbers in headers
+replaced by extreme ones, blocks removed, repeated or swapped with those of another kind. Each file goes through
+``thgen inspect`` and ``thgen generate --dry-run``, as a reference or as audio. Each command must succeed, or say one
+line and end with exit code 3 or 4 (6 where something asks for too much memory). A bug, more than one line, a file left
+behind or more than ``MOST_SECONDS`` of processor time is a fault; then the exit code is 1, and the file stands in DIR.
 """
 
 from __future__ import annotations
@@ -30,14 +30,23 @@ PHOTOS = ("photo.png", "photo.jpg", "photo.webp", "photo.tif", "photo.bmp")
 VIDEOS = ("clip.mp4", "clip.webm", "clip.mkv", "clip.avi", "clip.ts", "clip.gif", "clip.apng")
 SOUNDS = ("speech.wav", "speech.mp3", "speech.flac", "speech.ogg", "speech.m4a")
 CODES = (0, 3, 4, 6)
+"""Exit codes that are no fault."""
 MOST_SECONDS = 30.0
+"""Most CPU seconds of a command that are no fault."""
 FRAMES, SIDE = 6, 128
+"""Frames of a video, and side of its images in pixels."""
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+"""Numbers that replace others."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One command on one mutated file; ``fault`` says what is wrong with what it did, empty if nothing is."""
+    """One command on one mutated file.
+
+    name, mutation: the file, and how it was mutated
+    command, code, said: the command, its exit code and its error
+    fault: what is wrong with what the command did; empty where nothing is
+    """
 
     name: str
     mutation: str
@@ -48,18 +57,18 @@ class Attempt:
 
 
 def make_seeds(folder: Path) -> list[Path]:
-    """A file of each kind, of a face where it has pictures."""
+    """Write a file of each kind; those with images show a face. Return their paths."""
     from skimage.data import astronaut
 
     portrait = Image.fromarray(astronaut()[:256, 96:352]).resize((SIDE, SIDE))
     for name in PHOTOS:
         portrait.save(folder / name)
     (folder / "frames").write_bytes(b"".join(np.roll(portrait, t, axis=1).tobytes() for t in range(FRAMES)))
-    picture = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIDE}x{SIDE}", "-r", "25", "-i", folder / "frames")
+    images = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIDE}x{SIDE}", "-r", "25", "-i", folder / "frames")
     tone = ("-f", "lavfi", "-i", f"sine=frequency=300:sample_rate=16000:duration={FRAMES / 25}")
     for name in VIDEOS:
         silent = name.endswith(("gif", "png"))
-        _ffmpeg(*picture, *(() if silent else (*tone, "-shortest")), *(("-pix_fmt", "yuv420p") * (not silent)),
+        _ffmpeg(*images, *(() if silent else (*tone, "-shortest")), *(("-pix_fmt", "yuv420p") * (not silent)),
                 folder / name)  # fmt: skip
     for name in SOUNDS:
         _ffmpeg(*tone, folder / name)
@@ -67,7 +76,7 @@ def make_seeds(folder: Path) -> list[Path]:
 
 
 def mutated(data: bytes, other: bytes, dice: random.Random) -> tuple[str, bytes]:
-    """The name of a mutation, and what it makes of the data; ``other`` is a file of another kind."""
+    """Mutate the data at random; return the mutation's name and the result. ``other`` is a file of another kind."""
     name = dice.choice(list(MUTATIONS))
     content = bytearray(data)
     MUTATIONS[name](content, other, dice)
@@ -75,41 +84,49 @@ def mutated(data: bytes, other: bytes, dice: random.Random) -> tuple[str, bytes]
 
 
 def _flip(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Flip some bits."""
     for _ in range(dice.choice((1, 2, 8, 64, 512))):
         content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
 
 
 def _cut(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Cut the end off."""
     del content[dice.randrange(1, len(content)) :]
 
 
 def _edit_header(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Replace numbers in the first 512 bytes."""
     for _ in range(dice.randint(1, 4)):
         _put_extreme(content, dice.randrange(min(len(content), 512)), dice)
 
 
 def _edit_anywhere(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Replace numbers anywhere."""
     for _ in range(dice.randint(1, 16)):
         _put_extreme(content, dice.randrange(len(content)), dice)
 
 
 def _put_extreme(content: bytearray, at: int, dice: random.Random) -> None:
+    """Replace the number at a place by an extreme one of 1, 2 or 4 bytes."""
     width = dice.choice((1, 2, 4))
     number = dice.choice(EXTREMES) & ((1 << 8 * width) - 1)
     content[at : at + width] = number.to_bytes(width, dice.choice(("little", "big")))
 
 
 def _remove(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Remove a block."""
     at = dice.randrange(len(content))
     del content[at : at + dice.randint(1, 64)]
 
 
 def _repeat(content: bytearray, _: bytes, dice: random.Random) -> None:
+    """Repeat a block."""
     at = dice.randrange(len(content))
     content[at:at] = content[at : at + dice.randint(1, 256)] * dice.randint(1, 50)
 
 
 def _graft(content: bytearray, other: bytes, dice: random.Random) -> None:
+    """Replace the end by that of another file."""
     at, begin = dice.randrange(len(content)), dice.randrange(len(other))
     content[at:] = other[begin:]
 
@@ -126,9 +143,9 @@ MUTATIONS: dict[str, Callable[[bytearray, bytes, random.Random], None]] = {
 
 
 def attempts(folder: Path, count: int, seed: int, keep: Path | None = None, first: int = 0) -> Iterator[Attempt]:
-    """Mutate, run both commands, and look; in ``folder``, which is the current one and the temporary one meanwhile.
+    """Mutate files and run both commands on each, in ``folder``; meanwhile it serves for temporary files, too.
 
-    first: leave out so many; each file depends on ``seed`` and its number alone
+    first: number of files to leave out; each file depends on ``seed`` and its number alone
     """
     seeds = {path.name: path.read_bytes() for path in make_seeds(folder)}
     good = (folder / "photo.png", folder / "speech.wav")
@@ -152,13 +169,15 @@ def attempts(folder: Path, count: int, seed: int, keep: Path | None = None, firs
 
 
 def _commands(path: Path, photo: Path, speech: Path) -> list[list[str]]:
+    """Return both commands on a file, with a good photo or a good recording beside it."""
     dry = ["generate", "--dry-run", "--renderer", "warp", "--device", "cpu", "-o", "out.mp4"]
-    as_sound = path.name.endswith(SOUNDS)
-    given = ["--ref", str(photo if as_sound else path), "--audio", str(path if as_sound else speech)]
+    as_audio = path.name.endswith(SOUNDS)
+    given = ["--ref", str(photo if as_audio else path), "--audio", str(path if as_audio else speech)]
     return [["inspect", str(path), "-o", "sheet.png"], dry + given]
 
 
 def _attempt(path: Path, mutation: str, command: list[str]) -> Attempt:
+    """Run a command in the folder of the file."""
     from click.testing import CliRunner
 
     from thcli.commands.main import main as thgen
@@ -166,13 +185,13 @@ def _attempt(path: Path, mutation: str, command: list[str]) -> Attempt:
     work, before = path.parent, Path.cwd()
     os.chdir(work)
     tempfile.tempdir = str(work)
-    began = _processor_seconds()
+    began = _cpu_seconds()
     try:
         result = CliRunner().invoke(thgen, command)
     finally:
         os.chdir(before)
         tempfile.tempdir = None
-    seconds = _processor_seconds() - began
+    seconds = _cpu_seconds() - began
     left = {p.name for p in work.rglob("*")} - {path.name}
     if command[0] == "inspect" and result.exit_code == 0:
         left.discard("sheet.png")
@@ -182,6 +201,7 @@ def _attempt(path: Path, mutation: str, command: list[str]) -> Attempt:
 
 
 def _fault(code: int, said: str, seconds: float, left: set[str]) -> str:
+    """Return what is wrong with what a command did."""
     if code not in CODES:
         return f"exit code {code}"
     if code and (said.count("\n") != 1 or not said.startswith("thgen: error: ")):
@@ -191,16 +211,19 @@ def _fault(code: int, said: str, seconds: float, left: set[str]) -> str:
     return f"left {', '.join(sorted(left))}" if left else ""
 
 
-def _processor_seconds() -> float:
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process and its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _ffmpeg(*arguments: object) -> None:
+    """Run ffmpeg."""
     subprocess.run([executable(), "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
 
 
 def main() -> None:
+    """Run all attempts and print the faults."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

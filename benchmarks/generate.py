@@ -1,13 +1,14 @@
-"""What ``thgen generate`` costs: seconds a stage, frames a second and peak memory, as a table in a file.
+"""Measure what ``thgen generate`` costs: seconds per stage, frames per second and peak memory, as a table in a file.
 
     python benchmarks/generate.py [--ref CLIP] [--rows NAME …] [--out docs/benchmarks.md] [--seconds 10]
 
-Three groups of rows: the usual job (75 frames of reference, 10 s of audio) by renderer; then against the length of the
-audio, of the reference, and the size of the picture; and ``thgen --help``. Each row is a process of its own, whose peak
-memory is what the operating system counted. All take some ten minutes, two thirds of them the longest audio;
-``--rows network warp`` takes one. It writes Markdown to ``--out`` and the same as JSON beside it, with the
-machine and the versions; earlier figures stand below. The reference is the demo's clip, made first where there is none.
-The machine must be idle: seconds are those of the clock. CPU seconds, with those of ffmpeg, are told too.
+There are three groups of rows: the usual job (75 frames of reference, 10 s of audio) by renderer, jobs by the length of
+the audio, the length of the reference and the size of the video, and ``thgen --help``. Each row is a process of its
+own, whose peak memory the operating system counts. All of them take some ten minutes, two thirds of which go to the
+longest audio; ``--rows network warp`` takes one. The table goes to ``--out`` as Markdown, with the machine and the
+versions, and as JSON beside it; earlier figures stand below. The reference is the demo's clip, made first where there
+is none. The machine must be idle, because seconds are those of the clock. The table holds the CPU seconds, too, with
+those of ffmpeg.
 """
 
 from __future__ import annotations
@@ -37,14 +38,17 @@ EARLIER = """\
 | network, 9 s of audio | 21 | 11 | 1500 |
 | warp, 10 s of audio | 7 | 35 | 800 |
 """
-"""On the same two cores, by the same commands."""
+"""Figures that the same commands gave on the same two cores."""
 
 
 @dataclass(frozen=True)
 class Row:
     """A job.
 
-    audio: seconds; reference: frames, and their width where they are enlarged; size: of the crop, None is 256²
+    audio: length of the speech, seconds
+    reference: number of frames of the reference
+    size: value of ``--size``; None for the default, 256²
+    width: width in pixels to which the reference is enlarged; None to leave it as it is
     """
 
     name: str
@@ -57,10 +61,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job took.
+    """Cost of a job.
 
-    seconds: by stage, of the clock; total: of the process, from its start to its end; cpu: of all threads and children
-    mib: peak memory of the process; frames: of the video
+    frames: number of frames of the video
+    total: seconds of the process, from its start to its end
+    cpu: CPU seconds of all threads and children
+    mib: peak memory of the process, MiB
+    seconds: seconds of the clock, by stage
     """
 
     row: Row
@@ -72,12 +79,12 @@ class Cost:
 
     @property
     def fps(self) -> float:
-        """Frames a second, end to end."""
+        """Frames per second of the whole process."""
         return self.frames / self.total
 
 
 def rows(seconds: float) -> list[Row]:
-    """All that is measured by default; ``seconds`` of audio in the usual job."""
+    """Return all jobs, with ``seconds`` of audio in the usual one."""
     return [
         Row("network", seconds),
         Row("warp", seconds, renderer="warp"),
@@ -90,11 +97,11 @@ def rows(seconds: float) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure the rows, print them, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ref", type=Path, default=ROOT / "demo" / "reference.mp4")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of audio in the usual job")
-    parser.add_argument("--rows", nargs="+", default=[], help="only those whose names begin so")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of audio in the usual job")
+    parser.add_argument("--rows", nargs="+", default=[], help="only the rows whose names begin like this")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -102,7 +109,7 @@ def main() -> None:
         print(json.dumps(run(given.ref, Row(**json.loads(given.one)))))
         return
     if not given.ref.is_file():
-        from thcli.generate.demo import make_demo
+        from thcli.generation.demo import make_demo
 
         make_demo(given.ref.parent, overwrite=True)
     chosen = [row for row in rows(given.seconds) if not given.rows or row.name.startswith(tuple(given.rows))]
@@ -116,26 +123,26 @@ def main() -> None:
 
 
 def measure(reference: Path, row: Row) -> Cost:
-    """``run`` in a new process."""
+    """Make one video in a new process, and return its cost."""
     command = [sys.executable, __file__, "--ref", str(reference), "--one", json.dumps(asdict(row))]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     total, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     told = json.loads(done.stdout)
-    # cutting the clip and the speech to length is not part of the job
+    # Cutting the clip and the speech to length is not part of the job.
     return Cost(row, told["frames"], total - told["made_in"], cpu - told["made_cpu"], told["mib"], told["seconds"])
 
 
 def run(reference: Path, row: Row) -> dict[str, object]:
-    """Make one video, in this process."""
+    """Make one video in this process, and return its figures."""
     began, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
         audio, clip = Path(scratch) / "speech.wav", Path(scratch) / "reference.mp4"
         repeat(SPEECH, audio, row.audio)
         cut(reference, clip, row)
         made_in, made_cpu = time.perf_counter() - began, children() + time.process_time() - cpu
-        from thcli.pipeline import GenerateOptions, generate
+        from thcli import GenerateOptions, generate
 
         options = GenerateOptions(renderer=row.renderer, size=row.size)
         result = generate(clip, audio, Path(scratch) / "out.mp4", options)
@@ -144,13 +151,13 @@ def run(reference: Path, row: Row) -> dict[str, object]:
 
 
 def children() -> float:
-    """CPU seconds of finished children."""
+    """Return the CPU seconds of finished children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def cut(source: Path, target: Path, row: Row) -> None:
-    """The first frames of a clip with its sound, again and again where it is shorter; by ffmpeg alone."""
+    """Write the first frames of a clip with its audio, repeated where it is shorter, by ffmpeg alone."""
     from thcli.clips.ffmpeg import executable
 
     command = [executable(), "-v", "error", "-stream_loop", "-1", "-i", str(source), "-r", "25"]
@@ -161,7 +168,7 @@ def cut(source: Path, target: Path, row: Row) -> None:
 
 
 def repeat(source: Path, target: Path, seconds: float) -> None:
-    """The recording over and over, ``seconds`` long."""
+    """Write a recording again and again, ``seconds`` long in all."""
     with wave.open(str(source), "rb") as sound, wave.open(str(target), "wb") as longer:
         longer.setparams(sound.getparams())
         once = sound.readframes(sound.getnframes())
@@ -170,7 +177,7 @@ def repeat(source: Path, target: Path, seconds: float) -> None:
 
 
 def start_up() -> dict[str, float]:
-    """Seconds of ``thgen --help``, the least of five, of the clock and of the CPU."""
+    """Return the seconds of ``thgen --help``, of the clock and of the CPU, the least of five runs."""
     command, walls, cpus = [sys.executable, "-m", "thcli", "--help"], [], []
     for _ in range(5):
         cpu, began = children(), time.perf_counter()
@@ -181,7 +188,7 @@ def start_up() -> dict[str, float]:
 
 
 def machine() -> dict[str, str]:
-    """What it was measured on, and with."""
+    """Return the machine and the versions."""
     import torch
 
     from thcli.render.generator import quickest_precision
@@ -200,12 +207,13 @@ def machine() -> dict[str, str]:
 
 
 def _cpuinfo() -> list[str]:
+    """Return what Linux says of its processors, line by line."""
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.is_file() else []
 
 
 def markdown(where: dict[str, str], start: dict[str, float], costs: Sequence[Cost]) -> str:
-    """The whole file."""
+    """Return the text of the file."""
     stages = list(dict.fromkeys(name for cost in costs for name in cost.seconds))
     head = ["job", "audio, s", "reference", "size", "frames/s", "seconds", "CPU s", "CPU ms a frame", "MiB", *stages]
     lines = [
@@ -224,7 +232,7 @@ def markdown(where: dict[str, str], start: dict[str, float], costs: Sequence[Cos
 
 
 def line(cost: Cost, stages: Sequence[str] | None = None) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     row = cost.row
     cells = [row.name, f"{row.audio:g}", str(row.reference), row.size or "256", f"{cost.fps:.1f}", f"{cost.total:.1f}"]
     cells += [f"{cost.cpu:.1f}", f"{1000 * cost.cpu / cost.frames:.0f}", f"{cost.mib:.0f}"]

@@ -1,9 +1,9 @@
-"""What is normal for the figures of a report: `python benchmarks/normal.py STORE [--clips N]`.
+"""Measure what is normal for the figures of a report: `python benchmarks/normal.py STORE [--clips N]`.
 
-Prints 5th and 95th percentile of the report's figures over the real clips of a preprocessed store: the first 4 s of a
-clip are the reference, of which 8 frames are chosen, as for ``thgen generate``; the rest is measured in pieces of 10 s.
-Beside them the ratio of a piece's head motion to the reference's. The figures go into
-``thcli/evaluation/report/normal.py``. Clips whose sound is not in step with the picture are left out of those on sound.
+It prints the 5th and 95th percentile of the report's figures over the real clips of a preprocessed store: the first 4 s
+of a clip are the reference, of which 8 frames are chosen, as for ``thgen generate``; the rest is measured in pieces of
+10 s. Beside them it prints the ratio of a piece's head motion to the reference's. The figures go into
+``thcli/evaluation/report/normal.py``. Clips whose audio is not in step with the image are left out of those on audio.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
 from thcli.data.store import ClipMeta, Store
 from thcli.evaluation.recording import Recording
+from thcli.evaluation.report.measured import PIECE, measure_piece
 from thcli.evaluation.report.quality import head_motion
-from thcli.evaluation.report.seen import PIECE, measure_piece
-from thcli.faces.pose import deposed
 from thcli.inspection.advice import AXES
 from thcli.records import FPS, SAMPLES_PER_FRAME, Speech
 from thcli.render.references import choose_references
 
 PAST, REFERENCES = 4 * FPS, 8
+"""Frames of a clip that are its reference; frames chosen from them."""
 SOUND = ("loudness_correlation", "loudness_lag")
+"""Figures that need audio in step with the image."""
 
 
 def main() -> None:
+    """Measure the clips and print the percentiles."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--clips", type=int, help="only so many, evenly spaced")
+    parser.add_argument("--clips", type=int, help="most clips to measure, evenly spaced")
     arguments = parser.parse_args()
     store = Store(arguments.store)
     clips = [clip for clip in store.clips if clip.frames >= PAST + PIECE]
@@ -49,11 +51,11 @@ def main() -> None:
 
 
 def measure_clip(store: Store, clip: ClipMeta) -> list[tuple[str, float]]:
-    """Names and values of the figures of all pieces of a clip."""
+    """Return names and values of the figures of all pieces of a clip."""
     whole, track = read_clip(store.crop(clip.clip)), store.track(clip.clip)
     samples = read_speech(store.speech(clip.clip)).samples
     past = track.select(slice(PAST))
-    chosen = choose_references(past.pose, deposed(past), past.confidence, REFERENCES)
+    chosen = choose_references(past.pose, past.unposed(), past.confidence, REFERENCES)
     references = Recording("reference", whole.frames[chosen], track.select(chosen), None)
     own = [figure.value or np.nan for figure in head_motion(past.pose)]
     found = []

@@ -1,4 +1,4 @@
-"""Times of the render stage's geometry: `python benchmarks/rasterizer.py [--threads 1] [--size 256] [--device cpu]`.
+"""Measure the geometry of the renderer: `python benchmarks/rasterizer.py [--threads 1] [--size 256] [--device cpu]`.
 
 The target is at most 15 ms for one 256 x 256 frame of about 500 vertices on one core.
 """
@@ -21,18 +21,18 @@ from thcli.render.rasterize import interpolate, rasterize
 
 ROUNDS = 50
 FACE_SHARE = 0.57
-"""Height of the face in the square crop."""
+"""Height of the face over the side of the square crop."""
 
 
 def face_mesh(model: FaceModel, size: int) -> Tensor:
-    """The canonical face [1, V, 3] as large as faces are in a crop, in pixels."""
+    """Return the canonical face [1, V, 3] as large as faces are in a crop, in pixels."""
     canonical = torch.from_numpy(model.canonical)
     scale = FACE_SHARE * size / (canonical[:, 1].max() - canonical[:, 1].min())
     return (canonical * scale + torch.tensor([size / 2, size / 2, 0.0]))[None]
 
 
 def sheet(size: int, n: int = 22) -> tuple[Tensor, Tensor]:
-    """A mesh [1, n * n, 3] that fills the frame, the costlier case, and its triangles."""
+    """Return a mesh [1, n * n, 3] that fills the image, which takes longer than a face, and its triangles."""
     y, x = torch.meshgrid(torch.linspace(0, size, n), torch.linspace(0, size, n), indexing="ij")
     index = torch.arange(n * n).view(n, n)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
@@ -41,7 +41,7 @@ def sheet(size: int, n: int = 22) -> tuple[Tensor, Tensor]:
 
 
 def milliseconds(work: Callable[[], object], device: str) -> float:
-    """Median time of one call."""
+    """Return the median time of one call."""
     times = []
     for _ in range(ROUNDS + 3):
         start = time.perf_counter()
@@ -53,7 +53,7 @@ def milliseconds(work: Callable[[], object], device: str) -> float:
 
 
 def measure(name: str, mesh: Tensor, faces: Tensor, size: int, device: str) -> None:
-    """Print the times of one mesh."""
+    """Print the times that one mesh takes."""
     mesh, faces = mesh.to(device), faces.to(device)
     image = torch.rand(3, size, size, device=device)
     fragments = rasterize(mesh, faces, size, size)
@@ -61,8 +61,8 @@ def measure(name: str, mesh: Tensor, faces: Tensor, size: int, device: str) -> N
     leaf = mesh.clone().requires_grad_()
 
     def forward_and_backward() -> None:
-        drawn = rasterize(leaf, faces, size, size)
-        interpolate(drawn, faces, leaf).sum().backward()
+        rasterized = rasterize(leaf, faces, size, size)
+        interpolate(rasterized, faces, leaf).sum().backward()
 
     covered = fragments.mask.float().mean().item()
     print(f"{name}: {mesh.shape[1]} vertices, {len(faces)} triangles, {covered:.0%} of {size} x {size} pixels covered")
@@ -77,10 +77,10 @@ def measure(name: str, mesh: Tensor, faces: Tensor, size: int, device: str) -> N
 
 
 def main() -> None:
-    """Measure the face, the sheet and the line drawing."""
+    """Measure the face, the sheet and the landmark map."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--size", type=int, default=256, help="side of the picture in pixels")
+    parser.add_argument("--size", type=int, default=256, help="side of the image in pixels")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

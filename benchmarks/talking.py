@@ -1,10 +1,10 @@
-"""Audio-driven videos of unseen subjects: `python benchmarks/talking.py CLIPS [--seconds 8]`, CLIPS a folder of videos.
+"""Measure audio-driven videos of unseen subjects: `python benchmarks/talking.py CLIPS [--seconds 8]`.
 
-The first 3 s of every clip are the reference; the sound that follows drives it. The video made and the real one are
-tracked alike by the built-in tracker and compared: correlation of the mouth's opening (at the best lag within two
-frames, the same for all rows of a clip), LMD: mean distance of the 20 mouth landmarks, each centred on their mean,
-de-posed, in pixels at 256² (mean per point), and the standard deviation of the head's rotation in degrees. Beside it
-the same with another clip's sound, and the real video's own figures.
+CLIPS is a folder of videos. The first 3 s of each are the reference, and the audio that follows drives it. The video
+made and the real one are tracked alike by the built-in tracker and compared by the correlation of the mouth's opening
+(at the best lag within two frames, the same for all rows of a clip), by LMD, the mean distance of the 20 mouth
+landmarks (centred on their mean, without the head pose, px at 256²), and by the standard deviation of the head's
+rotation in degrees. Beside them stand the figures for another clip's audio, for a held frame, and of the real video.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from pathlib import Path
 
 import numpy as np
 
+from thcli import GenerateOptions, generate
 from thcli.clips.decode import read_clip
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.curves import head_turn
 from thcli.evaluation.metrics.lmd import from_front, mouth_distances
 from thcli.face_model import mouth_opening
-from thcli.faces.backends import load_face_model, load_tracker
 from thcli.faces.track import track_clip
-from thcli.pipeline import GenerateOptions, generate
-from thcli.records import FPS, Clip, FaceTrack, Float
+from thcli.pipeline.models import load_models
+from thcli.records import FPS, FaceTrack, Float
 
 PAST = 3 * FPS
+"""Frames of a clip that are its reference."""
 MAX_LAG = 2
+"""Most frames by which the mouth made may trail or lead the real one."""
 
 
 def main() -> None:
+    """Measure the clips of a folder, each with the next one's audio beside its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -45,12 +48,13 @@ def main() -> None:
 
 
 def show(name: str, row: Float) -> None:
+    """Print the figures [11] of a clip."""
     first = "  ".join(f"{value:5.2f}" for value in row[:5])
     print(f"{name:10} {first}   {' '.join(f'{v:5.2f}' for v in row[5:8])}   {' '.join(f'{v:5.2f}' for v in row[8:])}")
 
 
 def measure(clip: Path, other: Path, seconds: float, motion: str) -> Float:
-    """[11]: the figures of one clip, in the order of the heading."""
+    """Return the figures [11] of one clip, in the order of the heading."""
     real = track(clip, PAST / FPS, seconds)
     with tempfile.TemporaryDirectory() as scratch:
         made, wrong = (
@@ -65,7 +69,7 @@ def measure(clip: Path, other: Path, seconds: float, motion: str) -> Float:
 
 
 def talk(clip: Path, sound: Path, seconds: float, motion: str, output: Path) -> FaceTrack:
-    """The video of ``clip``'s first seconds saying a part of ``sound``, tracked."""
+    """Generate a video from the first seconds of ``clip`` and a part of ``sound``, and return its track."""
     import soundfile
 
     from thcli.clips.audio import read_speech
@@ -79,7 +83,7 @@ def talk(clip: Path, sound: Path, seconds: float, motion: str, output: Path) -> 
 
 
 def cut(clip: Path, target: Path) -> None:
-    """The first 3 s with their own sound."""
+    """Write the first 3 s of a clip with their own audio."""
     from thcli.clips.encode import VideoWriter
 
     frames = read_clip(clip, seconds=PAST / FPS).frames
@@ -89,24 +93,26 @@ def cut(clip: Path, target: Path) -> None:
 
 
 def track(path: Path, start: float, seconds: float | None) -> FaceTrack:
-    model = load_face_model(None)
-    clip: Clip = read_clip(path, start, seconds)
-    return track_clip(clip, load_tracker("builtin", model), model)
+    """Track the face in a part of a video with the built-in tracker."""
+    models = load_models()
+    return track_clip(read_clip(path, start, seconds), models.tracker, models.face_model)
 
 
 def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
-    """Correlation of the openings when the made video is moved by ``lag`` frames."""
+    """Return the correlation of the mouths' openings when the made video is moved by ``lag`` frames."""
     length = min(len(made), len(real))
     x, y = (mouth_opening(one.mesh)[:length] for one in (made, real))
     return correlation(x[max(0, -lag) :], y[max(0, lag) :])
 
 
 def mouth_distance(made: FaceTrack, real: FaceTrack) -> float:
+    """Return the mean distance of the mouth landmarks, px at 256²."""
     length = min(len(made), len(real))
     return float(mouth_distances(*(from_front(one)[:length] for one in (made, real))).mean())
 
 
 def rotation_spread(one: FaceTrack) -> Float:
+    """Return the standard deviation [3] of the head's rotation, degrees."""
     return head_turn(one, smooth=0).std(axis=0)
 
 

@@ -1,7 +1,7 @@
-"""The built-in tracker beside another's labels on unseen people: ``python benchmarks/tracker.py STORE…``.
+"""Measure the built-in tracker against another's labels on unseen people: `python benchmarks/tracker.py STORE…`.
 
-STORE is one that ``thgen preprocess all --tracker mediapipe`` made, or several; its clips of split ``val`` are tracked
-anew. One-frame clips are photos. All positions are in the picture. Columns:
+Each STORE was made by `thgen preprocess all --tracker mediapipe`; its clips of split `val` are tracked anew. Clips of
+one frame are photos. All positions are in the image plane. The columns are:
 
     error      mean distance of the 478 vertices over that of the outer eye corners (33 and 263), in per cent
     lips       of the lips' 40 landmarks over the width of the mouth (61 to 291), in per cent
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from thcli.checkpoints import DETECTION, UNPROJECTION, find_weights
 from thcli.clips.decode import read_clip
 from thcli.data.store import ClipMeta, Store
 from thcli.face_model import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
@@ -31,12 +32,12 @@ from thcli.records import FPS, Float, Image
 
 MOUTH_CORNERS = (61, 291)
 RIGID = (6, 168, 197, 195, 5, 4, 9, 8, 151)
-"""Bridge and back of the nose, and the middle of the brow."""
+"""Vertices of the bridge and the back of the nose, and of the middle of the brow."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one clip; shares, not per cent; seconds of one core; NaN where a photo has none."""
+    """Figures of one clip: shares, not per cent; seconds of one core; NaN where a photo has none."""
 
     error: float
     lips: float
@@ -49,13 +50,15 @@ class Figures:
 
 
 def main() -> None:
+    """Measure the clips of all stores and print a table for each store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stores", nargs="+", type=Path)
     parser.add_argument("--weights", type=Path, help="folder in which to look for the networks first")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each clip")
+    parser.add_argument("--seconds", type=float, default=8.0, help="most seconds of each clip")
     options = parser.parse_args()
-    tracker = BuiltinTracker(options.weights, threads=1)
-    tracker.detect(np.full((256, 256, 3), 127, np.uint8))  # the first call loads libraries
+    detector, mesh = (find_weights(name, options.weights) for name in (DETECTION, UNPROJECTION))
+    tracker = BuiltinTracker(detector, mesh, threads=1)
+    tracker.detect(np.full((256, 256, 3), 127, np.uint8))  # The first call loads libraries.
     print(f"{'clip':12} {'error':>6} {'lips':>6} {'missed':>7} {'false':>6} {'jitter':>12} {'ms':>11}")
     for path in options.stores:
         store = Store(path)
@@ -97,7 +100,7 @@ def measure(store: Store, meta: ClipMeta, tracker: BuiltinTracker, seconds: floa
 
 
 def follow(frames: Image, tracker: BuiltinTracker, truth: Float) -> tuple[Float, Float]:
-    """Meshes [T, 478, 3], those of frames without a face as before, and confidence [T], without any smoothing."""
+    """Return meshes [T, 478, 3], zeros where no face was detected, and confidence [T], without any smoothing."""
     meshes, confidence = np.zeros((len(frames), 478, 3), np.float32), np.zeros(len(frames), np.float32)
     prior: Float | None = None
     for t, frame in enumerate(frames):
@@ -113,7 +116,7 @@ def follow(frames: Image, tracker: BuiltinTracker, truth: Float) -> tuple[Float,
 
 
 def noise(mesh: Float, truth: Float) -> float:
-    """Second difference, over the distance of the eyes, in the stillest fifth of a clip; which that is, truth says."""
+    """Return the deviation of second differences over the eyes' distance, in the clip's stillest fifth by the truth."""
     unit = float(np.median(apart(truth, OUTER_EYE_CORNERS)))
     slow = gaussian_filter1d(truth[:, RIGID, :2].mean(1), FPS / 5, axis=0)
     speed = np.linalg.norm(np.diff(slow, axis=0), axis=-1)[1:]
@@ -123,16 +126,19 @@ def noise(mesh: Float, truth: Float) -> float:
 
 
 def apart(mesh: Float, pair: tuple[int, int]) -> Float:
+    """Return the distance [T] of two vertices, px."""
     return np.linalg.norm(mesh[:, pair[0], :2] - mesh[:, pair[1], :2], axis=-1).clip(1e-3)
 
 
 def mean(figures: Sequence[Figures]) -> Figures:
+    """Return the means of the figures that are not NaN."""
     names = Figures.__dataclass_fields__
     columns = {name: np.array([getattr(row, name) for row in figures]) for name in names}
     return Figures(**{name: float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for name, v in columns.items()})
 
 
 def shown(name: str, row: Figures) -> str:
+    """Return a line of the table."""
     jitter = f"{row.jitter:5.2f} ({row.smoothed_jitter:.2f})"
     work = f"{1e3 * row.follow:.1f}, {1e3 * row.search:.0f}"
     return (

@@ -1,1 +1,1 @@
-"""The networks: torch only, no files, paths, configuration or commands."""
+"""The networks. They depend on PyTorch only and know no files, configuration or commands."""

@@ -2,13 +2,14 @@
 
 Departures from the paper:
 
-- Features are normalised by pixel (``blocks.pixel_norm``), not over frame or batch.
-- After the sum of the three, and before the transposed convolution, comes one convolution that is added to it; else
-  the decoder's layers would mix neighbours by the transposed convolutions alone.
-- The landmarks' convolutions are each a fixed one by channel, then the dynamic one of θ_S across channels.
-- The last layer paints at the resolution of the finest level, and what it painted is enlarged smoothly: with a
-  transposed convolution there, a network that was to be sharp learned to weave a pattern into lips and teeth.
-- With ``change`` the last layer paints the change of a given picture, and shares of others in it, and begins at none.
+- Features are normalised per pixel (``blocks.pixel_norm``), not over frame or batch.
+- A residual convolution follows the sum of the three blocks, before the transposed convolution; without it only the
+  transposed convolutions would mix neighbouring pixels.
+- Each convolution of the landmarks is a fixed depthwise convolution followed by the dynamic 1×1 convolution of θ_S.
+- The last layer's output has the resolution of the finest level and is enlarged bilinearly. With a transposed
+  convolution there, a network trained for sharpness learned to add a pattern to lips and teeth.
+- With ``change`` the last layer's output is the change of a given image, and the shares of other images in the result;
+  both start at zero.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from .spade import Spade, Theta, denormalise, dynamic_convolution, dynamic_spade
 class CompositionDims:
     """Sizes of the composition.
 
-    widths: channels of the N levels; level 0 is at 1 / stem of the picture, each further one at half the one before
-    stem: stride of the first layers, and enlargement of what the last one paints
-    kernel: of the fixed SPADE blocks' convolutions
-    images: channels of each image that guides the decoder, the projected one φ_ỹ and the matched one φ_y_ts
-    out: channels that are painted, a picture and what else may be
-    change: paint the change of a picture instead of a picture
+    widths: channels of the N levels; level 0 has 1 / stem of the image's resolution, each further level half of it
+    stem: stride of the first layers, and factor by which the last layer's output is enlarged
+    kernel: kernel size of the fixed SPADE blocks' convolutions
+    images: channels of each image that guides the decoder: the projected one φ_ỹ and the matched one φ_y_ts
+    out: channels of the output: three of the image, and any further ones
+    change: whether the output is the change of an image instead of an image
     """
 
     widths: tuple[int, ...]
@@ -45,11 +46,14 @@ class CompositionDims:
 
 
 CAUTION = 0.25
-"""Of what the last layer says of a change. It begins at zero below features of some size; so first steps are small."""
+"""Factor of a change after the last layer, which keeps the first training steps small.
+
+The layer's weights start at zero, but its input features do not.
+"""
 
 
 class LandmarkEncoder(nn.Module):
-    """Target landmarks → φ_l^i of every level, by the dynamic weights θ_S (green arrows of Fig. 6)."""
+    """Encoder of target landmarks to features φ_l^i of all levels by dynamic weights θ_S (green arrows of Fig. 6)."""
 
     def __init__(self, widths: tuple[int, ...], stride: int) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class LandmarkEncoder(nn.Module):
         self.activation = activation()
 
     def forward(self, target_map: Tensor, theta: tuple[Theta, ...]) -> list[Tensor]:
-        """target_map: [B, 1, H, W] in 0..1; the finest level first."""
+        """Return features [B, C, h, w] of every level, finest first, from a landmark map [B, 1, H, W] in 0..1."""
         x = self.stem(target_map)
         levels = [self.activation(dynamic_convolution(x, theta[0].landmarks))]
         for layer, weights in zip(self.spread, theta[1:], strict=True):
@@ -67,7 +71,7 @@ class LandmarkEncoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of G: SPADE blocks side by side, their sum, and ``up``, mostly a transposed convolution."""
+    """One layer of G: parallel SPADE blocks, their mean, and ``up`` (a transposed convolution except in the last)."""
 
     def __init__(self, channels: int, up: nn.Module, images: int, kernel: int) -> None:
         super().__init__()
@@ -77,14 +81,14 @@ class Layer(nn.Module):
         self.up = up
 
     def forward(self, x: Tensor, theta: Theta, landmarks: Tensor, images: list[Tensor]) -> Tensor:
-        """x, landmarks, images: features [B, C, H, W] of the layer's level."""
+        """Decode x by landmarks and images, all features [B, C, H, W] of the layer's level."""
         guides = [spade(image) for spade, image in zip(self.spade, images, strict=True)]
         total = self.activation(denormalise(pixel_norm(x), [dynamic_spade(landmarks, theta), *guides]))
         return self.up(total + self.activation(self.mix(total)))
 
 
 class Composition(nn.Module):
-    """Appearance e_y, target landmarks and the warped images → the picture, or its change."""
+    """Decoder from appearance e_y, target landmarks and warped images to the image, or to the change of an image."""
 
     def __init__(self, dims: CompositionDims) -> None:
         super().__init__()
@@ -102,9 +106,10 @@ class Composition(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, attended: Attended, target_map: Tensor, images: list[Tensor]) -> Tensor:
-        """The picture ŷ_t in -1..1, or the change of one in -2..2, and behind it what else is painted: [B, out, H, W].
+        """Return [B, out, H, W]: the image ŷ_t in -1..1 or a change in -2..2, then the further channels.
 
-        target_map: [B, 1, H, W] in 0..1; images: those of ``dims.images``, [B, C, H, W]
+        target_map: [B, 1, H, W] in 0..1
+        images: guiding images [B, C, H, W], with the channels of ``dims.images``
         """
         landmarks = self.landmarks(target_map, attended.theta)
         guides = [_levels(encoder, image) for encoder, image in zip(self.images, images, strict=True)]
@@ -112,13 +117,13 @@ class Composition(nn.Module):
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
         x = resized(x, (target_map.shape[-2], target_map.shape[-1]))
-        # a change of 2 takes black to white
-        picture = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
-        return torch.cat([picture, x[:, 3:]], dim=1)
+        # a change of 2 turns black into white
+        image = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
+        return torch.cat([image, x[:, 3:]], dim=1)
 
 
 def _levels(encoder: nn.Module, image: Tensor) -> list[Tensor]:
-    """Features of an image at every level, the finest first (red arrows of Fig. 6)."""
+    """Features of an image at every level, finest first (red arrows of Fig. 6)."""
     levels: list[Tensor] = []
     for layer in encoder.children():
         levels.append(layer(levels[-1] if levels else image))

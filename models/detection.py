@@ -1,7 +1,7 @@
-"""The face detector that stands before the unprojection network: a frame → where faces are, and how large.
+"""The face detector that precedes the unprojection network: position and size of the faces in a frame.
 
-The paper takes its faces from a detector of others and says no more (§3.1). This one marks the centre of each face
-on a grid, as in "Objects as Points" (Zhou et al., 2019), and looks at the whole frame at once.
+The paper does not say how faces are found. This detector marks the centre of each face on a grid, as in "Objects as
+Points" (Zhou et al., 2019), in one pass over the whole frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 8
-"""Pixels between the cells of the grid."""
+"""Distance between cells of the grid, px."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DetectionDims:
     """Sizes of the face detector.
 
     size: side of the square input in pixels, a multiple of 32
-    width: channels of the first convolution; the second has twice, all others four times as many
+    width: channels of the first convolution; the second has twice as many, all others four times as many
     """
 
     size: int = 160
@@ -38,9 +38,9 @@ def _convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
 class DetectionNetwork(nn.Module):
     """Frame [B, 3, S, S] float32 in 0..1 → face [B, G, G] in 0..1, centre [B, 2, G, G] and side [B, G, G], G = S / 8.
 
-    face: how surely the centre of a face's box lies in the cell
-    centre: of that box, x and y in units of S from the frame's top left corner
-    side: the box's longer side, in units of S
+    face: confidence that the centre of a face's box lies in the cell
+    centre: centre of that box, x and y in units of S from the frame's top left corner
+    side: longer side of that box, in units of S
     """
 
     def __init__(self, dims: DetectionDims):
@@ -57,7 +57,7 @@ class DetectionNetwork(nn.Module):
         self.middle_out = _convolution(width, width)
         self.fine_out = _convolution(width, width)
         self.head = nn.Conv2d(width, 4, 1)
-        # faces are rare: start from a chance of one cell in a hundred
+        # faces are rare, so the bias starts at a probability of 0.01
         start = torch.tensor([-math.log(99.0), 0.0, 0.0, math.log(0.3 * dims.size / STRIDE)])
         self.head.bias = nn.Parameter(start)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -71,7 +71,7 @@ class DetectionNetwork(nn.Module):
         return torch.sigmoid(out[:, 0]), centre, torch.exp(out[:, 3]) / count
 
     def cells(self, frame: Tensor) -> Tensor:
-        """[B, 4, G, G]: logit of a face; x and y of its centre from the cell's, and log of its side, in cells."""
+        """Return [B, 4, G, G]: logit of a face; offset x, y of its centre from the cell's, and log side, in cells."""
         fine = self.fine((frame - 0.5) * 4)
         middle = self.middle(fine)
         middle = self.middle_out(middle + F.interpolate(self.coarse(middle), scale_factor=2.0, mode="nearest"))

@@ -1,4 +1,4 @@
-"""The multi-scale discriminators of §4.4: D_1 sees the picture, D_2 the same at half its size; in training only."""
+"""The multi-scale discriminators of §4.4, for training only: D_1 on the image, D_2 on the image at half its size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .blocks import activation, convolution
 class DiscriminatorDims:
     """Sizes of the discriminators.
 
-    width: channels of the first layer; each further one doubles them, up to eight times
-    layers: strided ones
-    scales: discriminators, each at half the size of the one before
+    width: channels of the first layer; each further layer doubles them, up to eight times the width
+    layers: number of strided layers
+    scales: number of discriminators, each on images of half the size of the one before
     """
 
     width: int = 32
@@ -27,15 +27,15 @@ class DiscriminatorDims:
 
 
 class PatchDiscriminator(nn.Module):
-    """Says of each patch of a picture whether it is real, given the landmarks it should show.
+    """Classifier of each patch of an image as real or generated, given the landmarks that the image should show.
 
-    Weights are kept at a spectral norm of 1, which is what lets the hinge loss be used without further penalties.
+    Weights are kept at a spectral norm of 1, which allows the hinge loss without further penalties.
     """
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
         channels = [4] + [width << min(i, 3) for i in range(layers + 1)]
-        # as in pix2pix: the last features at the stride of those before
+        # as in pix2pix, the last feature layer has stride 1
         strides = [2] * layers + [1]
         self.layers = nn.ModuleList(
             nn.Sequential(spectral_norm(nn.Conv2d(before, after, 4, stride, padding=2)), activation())
@@ -43,30 +43,34 @@ class PatchDiscriminator(nn.Module):
         )
         self.verdict = convolution(channels[-1], 1)
 
-    def forward(self, picture: Tensor) -> list[Tensor]:
-        """picture: [B, 4, H, W]; features of all layers, and last the verdicts [B, 1, h, w], above 0 for real."""
+    def forward(self, image_and_map: Tensor) -> list[Tensor]:
+        """Return the features of all layers, and last the verdicts [B, 1, h, w], above 0 for real.
+
+        image_and_map: [B, 4, H, W], an image and its landmark map
+        """
         features: list[Tensor] = []
         for layer in self.layers:
-            features.append(layer(features[-1] if features else picture))
+            features.append(layer(features[-1] if features else image_and_map))
         return [*features, self.verdict(features[-1])]
 
 
 class Discriminators(nn.Module):
-    """D_1 and D_2 of Eq. 8."""
+    """The discriminators D_1 and D_2 of Eq. 8."""
 
     def __init__(self, dims: DiscriminatorDims) -> None:
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(dims.width, dims.layers) for _ in range(dims.scales))
 
     def forward(self, image: Tensor, target_map: Tensor) -> list[list[Tensor]]:
-        """Image [B, 3, H, W] in -1..1 and landmark map [B, 1, H, W] in 0..1.
+        """Return for each scale the features of all layers, for feature matching, and last the verdicts [B, 1, h, w].
 
-        Returns for each scale the features of all layers, for feature matching, and last the verdicts [B, 1, h, w].
+        image: [B, 3, H, W] in -1..1
+        target_map: landmark map [B, 1, H, W] in 0..1
         """
-        picture = torch.cat([image, target_map.to(image.dtype)], dim=1)
+        scaled = torch.cat([image, target_map.to(image.dtype)], dim=1)
         answers = []
         for i, discriminator in enumerate(self.scales):
             if i:
-                picture = F.avg_pool2d(picture, 3, 2, padding=1, count_include_pad=False)
-            answers.append(discriminator(picture))
+                scaled = F.avg_pool2d(scaled, 3, 2, padding=1, count_include_pad=False)
+            answers.append(discriminator(scaled))
         return answers

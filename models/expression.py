@@ -1,10 +1,10 @@
-"""Psi, the facial expression learner (§3.2): speech and a reference expression to the expression of every frame.
+"""Ψ, the facial expression learner (§3.2): speech and a reference expression → the expression of every frame.
 
-Two networks, by ``ExpressionDims.front_end``: ``raw`` is the paper's, on samples at 50 kHz. ``log_mel`` departs from
-it: it hears log-mel steps, and half a second to either side instead of 0.14 s; it says how far the face moves from the
-reference expression without being shown it: shown it, it learns its few subjects by their faces and does worse on
-others. In both a whole sequence goes in and comes out, and convolutions are unpadded, so that a recording may be taken
-in chunks with the very same result.
+``ExpressionDims.front_end`` chooses one of two networks. ``raw`` is the paper's, on samples at 50 kHz. ``log_mel``
+departs from it in two ways. It takes log-mel features over half a second to either side instead of 0.14 s. It predicts
+the movement from the reference expression without that as input, because a network that is given it recognises its few
+subjects by their faces and does worse on others. Both map whole sequences with unpadded convolutions, so a recording
+that is processed in chunks gives the same result.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch import Tensor, nn
 from thgen_models.raw_front_end import WINDOW, RawFrontEnd
 
 FEATURE_SCALE = 4.0
-"""Log-mel features spread about so much; they come relative to the speech's level, so no mean is taken off."""
+"""Typical spread of log-mel features; they are relative to the speech level, so no mean is subtracted."""
 
 
 @dataclass(frozen=True)
 class ExpressionDims:
-    """Sizes of Psi.
+    """Sizes of Ψ.
 
-    front_end: ``log_mel`` features or ``raw`` samples
+    front_end: input of the network, ``log_mel`` features or ``raw`` samples
     mels: bands of the log-mel features
-    steps: their steps a video frame
+    steps: steps of the log-mel features per video frame
     convolutions: channels of the strided convolutions over raw samples
-    coefficients: of the expression
+    coefficients: coefficients of the expression
     width: channels of the convolutions over log-mel features, or of the code of raw samples
-    reference: channels into which the reference expression is encoded; 0, and the network is not shown it
-    dilations: of the residual blocks (two convolutions of kernel 3 each) at frame rate, over log-mel features
-    dropout: part of the channels dropped in training
+    reference: channels that encode the reference expression; with 0 it is not an input of the network
+    dilations: dilations of the residual blocks (two convolutions of kernel 3 each) at frame rate, for log-mel features
+    dropout: share of the channels that is dropped in training
     """
 
     front_end: Literal["log_mel", "raw"] = "log_mel"
@@ -48,25 +48,25 @@ class ExpressionDims:
 
     @property
     def reach(self) -> int:
-        """Frames to either side of a frame that its expression depends on."""
+        """Frames to either side of a frame on which its expression depends."""
         if self.front_end == "raw":
             return WINDOW // 2
         return 1 + 2 * sum(self.dilations)
 
 
 def make_expression_learner(dims: ExpressionDims) -> ExpressionNetwork:
-    """The network of these dims, with random weights."""
+    """Make the network of these sizes, with random weights."""
     return RawExpressionLearner(dims) if dims.front_end == "raw" else ExpressionLearner(dims)
 
 
 class ExpressionLearner(nn.Module):
-    """Psi, §3.2: log-mel features of a speech and the reference expression p_tM -> the expression of every frame."""
+    """Ψ on log-mel features of a speech and the reference expression p_tM (§3.2)."""
 
     def __init__(self, dims: ExpressionDims) -> None:
         super().__init__()
         self.dims = dims
         width, frame = dims.width, dims.steps
-        # Together the two see a frame and its two neighbours: frame + 1 and 2 * frame steps make 3 * frame.
+        # Together the two cover a frame and its two neighbours: frame + 1 and 2 * frame steps make 3 * frame.
         self.spectrum = nn.Sequential(
             nn.Conv1d(dims.mels, width, frame + 1),
             nn.GELU(),
@@ -81,11 +81,12 @@ class ExpressionLearner(nn.Module):
         self.output = nn.Sequential(nn.GELU(), nn.Conv1d(width, dims.coefficients, 1))
 
     def forward(self, features: Tensor, reference: Tensor) -> Tensor:
-        """Expressions of all frames that have their context.
+        """Predict the expressions of all frames with full context.
 
-        features: [B, T + 2 reach, steps, mels] float32, log-mel
+        features: [B, T + 2 reach, steps, mels] float32, log-mel features
         reference: [B, 20] float32, expression of the reference face, to which the network's output is added
-        returns [B, T, 20] float32
+
+        Returns [B, T, 20] float32.
         """
         steps = features.flatten(1, 2).transpose(1, 2) / FEATURE_SCALE
         x = self.spectrum(steps)
@@ -96,7 +97,7 @@ class ExpressionLearner(nn.Module):
 
 
 class RawExpressionLearner(nn.Module):
-    """Psi as the paper has it, §3.2: codes of the window's samples and of p_tM side by side, and a linear layer."""
+    """Ψ as in the paper (§3.2): codes of the window's samples and of p_tM, concatenated, then a linear layer."""
 
     def __init__(self, dims: ExpressionDims) -> None:
         super().__init__()
@@ -108,16 +109,17 @@ class RawExpressionLearner(nn.Module):
         )
 
     def forward(self, samples: Tensor, reference: Tensor) -> Tensor:
-        """Expressions of all frames that have their window.
+        """Predict the expressions of all frames with a full window.
 
-        samples: [B, T + 2 reach, 2000] float32, 50 kHz, the level of speech being 1
+        samples: [B, T + 2 reach, 2000] float32, 50 kHz, scaled to a speech level of 1
         reference: [B, 20] float32, expression of the reference face, to which the network's output is added
-        returns [B, T, 20] float32
+
+        Returns [B, T, 20] float32.
         """
         code = self.samples(samples)
         if self.reference is not None:
-            seen = self.reference(reference)[:, None].expand(-1, code.shape[1], -1)
-            code = torch.cat([code, seen], dim=2)
+            encoded = self.reference(reference)[:, None].expand(-1, code.shape[1], -1)
+            code = torch.cat([code, encoded], dim=2)
         delta: Tensor = self.output(code)
         return reference[:, None] + delta.float()
 
@@ -126,7 +128,7 @@ ExpressionNetwork = ExpressionLearner | RawExpressionLearner
 
 
 class Residual(nn.Module):
-    """x + two dilated convolutions of x, [B, C, T] -> [B, C, T - 4 dilation]."""
+    """Residual block of two dilated convolutions, [B, C, T] → [B, C, T - 4 dilation]."""
 
     def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -140,6 +142,6 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, T]."""
+        """Apply the block to features [B, C, T]."""
         change: Tensor = self.layers(self.norm(x.transpose(1, 2)).transpose(1, 2))
         return x[..., self.margin : -self.margin] + change

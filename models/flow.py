@@ -1,7 +1,7 @@
-"""The flow network of §4.3: how an image whose landmarks are l̃ moves so that they fall onto l_t, and where it helps.
+"""The flow network of §4.3: the flow that moves an image's landmarks l̃ onto l_t, and where the warped image is useful.
 
-As in the paper's source for it (vid2vid), it sees the image too, or it could not say where the image is of use.
-It starts from no movement.
+As in the paper's source for it (vid2vid), the image is an input too; without it the network could not predict where
+the image is useful. An untrained network predicts no movement.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .blocks import Residual, activation, convolution, pyramid, resized, up
 class FlowDims:
     """Sizes of the flow network.
 
-    stem: stride of the first layer; the flow comes at 1 / stem of the picture's resolution
-    width: channels after it; every halving doubles them
-    downs: halvings
-    residuals: blocks at the coarsest level
+    stem: stride of the first layer; the flow has 1 / stem of the image's resolution
+    width: channels after the first layer; each down-sampling doubles them
+    downs: number of down-samplings
+    residuals: number of residual blocks at the coarsest level
     """
 
     stem: int
@@ -33,11 +33,11 @@ class FlowDims:
 
 @dataclass(frozen=True)
 class Warped:
-    """An image brought to the target's pose.
+    """An image warped to the target's pose.
 
-    image: y', [B, 3, H, W]
-    attention: α_y, [B, 1, H, W] in 0..1
-    flow: [B, 2, H, W] float32, (x, y): the pixel at x comes from x + flow, in units of half the picture
+    image: [B, 3, H, W], the warped image y'
+    attention: [B, 1, H, W] in 0..1, its attention map α_y
+    flow: [B, 2, H, W] float32, (x, y); the pixel at x comes from x + flow, in units of half the image
     """
 
     image: Tensor
@@ -46,7 +46,7 @@ class Warped:
 
 
 class FlowNetwork(nn.Module):
-    """Flow and attention map between two landmark maps (§4.3)."""
+    """Network that predicts the flow and the attention map between two landmark maps (§4.3)."""
 
     def __init__(self, dims: FlowDims) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class FlowNetwork(nn.Module):
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Image [B, C, H, W] pulled through a flow [B, 2, H, W] as of ``Warped``; beyond the border it is repeated."""
+    """Warp an image [B, C, H, W] by a flow [B, 2, H, W] as in ``Warped``; the border is repeated."""
     height, width = flow.shape[-2:]
     y, x = (torch.linspace(1 / n - 1, 1 - 1 / n, n, device=flow.device, dtype=flow.dtype) for n in (height, width))
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1) + flow.permute(0, 2, 3, 1)

@@ -1,16 +1,17 @@
 """Θ, the 3D-aware generative network (§3.4, §4.2, §4.3): hybrid embedding, flow network, non-linear composition.
 
-Departure that keeps the floor: Θ takes the geometric path's picture y_geo, the nearest reference on the target's mesh,
-and changes it: ŷ = y_geo + Σ s (y' - y_geo) + change, over the warped images y' of the projected and the matched one.
-Shares s and change are what the decoder paints. Its last layer begins at zero, so an untrained Θ gives y_geo to the
-last bit, and training goes on from there. Both image branches of the decoder see y_geo beside their own image. Shares
-keep the detail of photographs, which a decoder of this size could not paint. ``floor=False`` paints the whole picture,
-as the paper does.
+The first departure from the paper makes y_geo the floor of quality. Θ takes y_geo, the geometric renderer's image of
+the nearest reference on the target's mesh, and changes it: ŷ = y_geo + Σ s (y' - y_geo) + change, summed over the
+warped images y' of the projected and the matched image. The decoder outputs the shares s and the change. Its last
+layer starts at zero, so an untrained Θ returns y_geo to the last bit, and training improves on that. Both image
+branches of the decoder take y_geo beside their own image. Shares keep the detail of photographs, which a decoder of
+this size could not generate. With ``floor=False`` the decoder generates the whole image, as in the paper.
 
-Second departure: ỹ_t is not one frontal texture but the nearest references on the target's mesh, blended. What they
-agree on comes out free of each one's noise and misplacement; what they do not is soft, and there y_geo is not.
+In the second departure, ỹ_t is not one frontal texture but a blend of the nearest references on the target's mesh.
+Where the references agree, the blend is free of the noise and misplacement of each; where they differ, it is soft,
+unlike y_geo.
 
-Two sizes of one architecture, of a frame at 256²; a multiply-add counts as two:
+The architecture has two sizes. The figures are for a frame at 256²; a multiply-add counts as two operations:
 
 ====================  ======  ======
 ..                    lite    paper
@@ -20,7 +21,7 @@ GFLOP a frame         2.35    97.5
 GFLOP a reference     0.58    5.4
 ====================  ======  ======
 
-A reference is embedded once a job; a frame's figure holds all the rest.
+A reference is embedded once per job; the figure of a frame includes everything else.
 """
 
 from __future__ import annotations
@@ -39,19 +40,20 @@ from .flow import FlowDims, FlowNetwork, Warped
 class GeneratorDims:
     """Sizes of Θ, and which of the paper's four modules it has (Table 3); the defaults are ``lite``.
 
-    widths: channels of the N levels; level 0 is at 1 / stem of the picture, each further one at half the one before
+    widths: channels of the N levels; level 0 has 1 / stem of the image's resolution, each further level half of it
     stem: stride of the first layers
-    kernel: of the convolutions in the fixed SPADE blocks
-    level: at which references are combined
+    kernel: kernel size of the convolutions in the fixed SPADE blocks
+    level: level at which references are combined
     activation: channels of the activation maps α
-    grid, hidden: positions a side that E_F sees, and units of E_F_P
-    flow_stem, flow_width, flow_downs, flow_residuals: sizes of the flow network
-    three_d: the projected image ỹ_t; without it the matched image is the only one
-    hybrid_attention: attention over the references, information exchange and ConvGate; without, features are averaged
-    nonlinear_composition: images guide the decoder; without, they are laid over its picture by their attention maps,
-        the image matting that Fig. 5 shows the faults of, or, without warping either, are not used at all
-    warping: the flow network; without it images come as they are, and without attention maps
-    floor: start from the geometric picture
+    grid, hidden: side of the grid of positions that E_F takes, and hidden units of E_F_P
+    flow_stem, flow_width, flow_downs, flow_residuals: sizes of the flow networks, see ``FlowDims``
+    three_d: whether the projected image ỹ_t is used; without it the matched image is the only one
+    hybrid_attention: whether the embedding has attention over the references, information exchange and ConvGate;
+        without these, features of the references are averaged
+    nonlinear_composition: whether images guide the decoder; without this, they are laid over its image by their
+        attention maps (image matting, whose faults Fig. 5 shows), or are not used where ``warping`` is off too
+    warping: whether flow networks warp the images; without them images are not moved and have no attention maps
+    floor: whether Θ changes y_geo instead of generating the whole image
     """
 
     widths: tuple[int, ...] = (24, 48, 64, 96, 128)
@@ -73,19 +75,19 @@ class GeneratorDims:
 
     @property
     def embedding(self) -> EmbeddingDims:
-        """Of the hybrid embedding."""
+        """Sizes of the hybrid embedding."""
         return EmbeddingDims(
             self.widths, self.stem, self.level, self.activation, self.grid, self.hidden, self.hybrid_attention
         )
 
     @property
     def flow(self) -> FlowDims:
-        """Of the flow networks."""
+        """Sizes of the flow networks."""
         return FlowDims(self.flow_stem, self.flow_width, self.flow_downs, self.flow_residuals)
 
     @property
     def composition(self) -> CompositionDims:
-        """Of the decoder."""
+        """Sizes of the decoder."""
         channels = 3 + self.warping + 3 * self.floor
         images = (channels,) * (1 + self.three_d) if self.nonlinear_composition else ()
         shares = len(images) if self.floor else 0
@@ -105,18 +107,21 @@ PAPER = GeneratorDims(
     flow_downs=3,
     flow_residuals=6,
 )
-"""The authors' widths: base 32, five down-samplings, attention after two, flow net 32 with three and six blocks."""
+"""Sizes of the authors: base width 32, five down-samplings, attention after two.
+
+Their flow networks have base width 32, three down-samplings and six residual blocks.
+"""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Target frames as the geometric path prepares them; H and W are multiples of 32 in both sizes.
+    """Target frames as the geometric renderer prepares them; H and W are multiples of 32 for ``lite`` and ``PAPER``.
 
-    geometric: y_geo, its picture, [B, 3, H, W] float32 in -1..1
-    projected: ỹ_t, the references on the target's mesh, blended, [B, 3, H, W] float32 in -1..1; its landmarks are l_t
-    matched: y_ts, the reference whose pose is nearest, [B, 3, H, W] float32 in -1..1
-    matched_map: its landmarks, [B, 1, H, W] float32 in 0..1, as ``render/landmark_maps.py`` draws them
-    target_map: l_t, the target's landmarks, [B, 1, H, W]
+    geometric: [B, 3, H, W] float32 in -1..1, y_geo, the image of the geometric renderer
+    projected: [B, 3, H, W] float32 in -1..1, ỹ_t, a blend of references on the target's mesh, with landmarks l_t
+    matched: [B, 3, H, W] float32 in -1..1, y_ts, the reference with the nearest pose
+    matched_map: [B, 1, H, W] float32 in 0..1, landmark map of ``matched``, see ``render/landmark_maps.py``
+    target_map: [B, 1, H, W] float32 in 0..1, landmark map of the target landmarks l_t
     """
 
     geometric: Tensor
@@ -128,12 +133,12 @@ class Frames:
 
 @dataclass(frozen=True)
 class Generated:
-    """Θ's picture and what it is made of.
+    """Θ's image and its components.
 
-    image: ŷ_t, [B, 3, H, W] float32; with ``floor`` it may leave -1..1 a little, and whoever shows it cuts it off
-    change: what is painted over y_geo, [B, 3, H, W]; without ``floor`` all that is painted
-    shares: of the images that guide the decoder, the projected one first, [B, 0 to 2, H, W]
-    projected, matched: the images as warped; None where the module is removed
+    image: [B, 3, H, W] float32, ŷ_t; with ``floor`` it may slightly exceed -1..1, and is to be clipped for display
+    change: [B, 3, H, W], the decoder's change of y_geo; without ``floor`` the decoder's whole image
+    shares: [B, 0 to 2, H, W], shares of the images that guide the decoder, the projected one first
+    projected, matched: the warped images; None where the module is removed
     """
 
     image: Tensor
@@ -153,24 +158,24 @@ class Generator(nn.Module):
         self.projected_flow = FlowNetwork(dims.flow) if dims.warping and dims.three_d else None
         self.matched_flow = FlowNetwork(dims.flow) if dims.warping else None
         self.composition = Composition(dims.composition)
-        # how far matting goes; from nothing, where the picture is to begin as y_geo
+        # strength of the matting; it starts at 0 where an untrained Θ is to return y_geo
         self.matting = None
         if dims.warping and not dims.nonlinear_composition:
             self.matting = nn.Parameter(torch.full((1 + dims.three_d,), 0.0 if dims.floor else 1.0))
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
-        """References [B, K, 3, H, W] in -1..1 and their landmark maps [B, K, 1, H, W] in 0..1; once a job, B = 1."""
+        """Embed references [B, K, 3, H, W] in -1..1 with their landmark maps [B, K, 1, H, W] in 0..1."""
         return self.embedding.embed(images, maps)
 
     def from_references(self, frames: Frames, images: Tensor, maps: Tensor) -> Generated:
-        """``embed`` and ``forward`` at once, for training; frames of one person lie together, F = B of frames / B."""
+        """Run ``embed`` and ``forward``, for training; every person has equally many frames, one after the other."""
         embedding = self.embed(images, maps)
         return self(frames, embedding.repeat(len(frames.target_map) // len(images)))
 
     def from_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """``from_references`` of the fields of ``Frames``, images and maps, for training.
+        """Run ``from_references`` on the fields of ``Frames``, then images and maps, for training.
 
-        Gives the picture, the same without the change (with ``floor``), the shares, and the warped images.
+        Returns the image, the image without the change (with ``floor``), the shares, and the warped images.
         """
         made = self.from_references(Frames(*tensors[:5]), *tensors[5:])
         kept = made.image - made.change if self.dims.floor else made.image
@@ -178,7 +183,7 @@ class Generator(nn.Module):
         return made.image, kept, made.shares, *warped
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
-        """Pictures of target frames; the embedding's B is that of the frames, or 1."""
+        """Generate the images of target frames; the embedding's B is that of the frames, or 1."""
         projected, matched = self._warped(frames)
         attended = self.embedding.attend(embedding, frames.target_map)
         layers = self._layers(frames, projected, matched)
@@ -190,6 +195,7 @@ class Generator(nn.Module):
         return Generated(image, change, shares, projected, matched)
 
     def _warped(self, frames: Frames) -> tuple[Warped | None, Warped | None]:
+        """The projected and the matched image, warped to the target landmarks; None where a module is removed."""
         projected = matched = None
         if self.projected_flow is not None:
             projected = self.projected_flow(frames.projected, frames.target_map, frames.target_map)
@@ -200,7 +206,7 @@ class Generator(nn.Module):
     def _layers(
         self, frames: Frames, projected: Warped | None, matched: Warped | None
     ) -> list[tuple[Tensor, Tensor | None]]:
-        """The images that guide the decoder, as warped, and their attention maps."""
+        """Images that guide the decoder, warped where ``warping`` is on, and their attention maps."""
         if not self.dims.nonlinear_composition:
             return []
         images = [(frames.matched, matched)]
@@ -209,7 +215,7 @@ class Generator(nn.Module):
         return [(image, None) if warped is None else (warped.image, warped.attention) for image, warped in images]
 
     def _guides(self, frames: Frames, layers: list[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-        """What the decoder's image branches see: the image, its attention map, y_geo."""
+        """Inputs of the decoder's image branches: each image, its attention map, and y_geo."""
         geometric = [frames.geometric] if self.dims.floor else []
         return [
             torch.cat([image, *([] if attention is None else [attention]), *geometric], dim=1)
@@ -217,7 +223,7 @@ class Generator(nn.Module):
         ]
 
     def _matted(self, image: Tensor, projected: Warped | None, matched: Warped | None) -> Tensor:
-        """The warped images laid over the picture by their attention maps, where that replaces the composition."""
+        """Lay the warped images over the image by their attention maps, where matting replaces the composition."""
         if self.matting is not None:
             layers = [warped for warped in (matched, projected) if warped is not None]
             for strength, warped in zip(self.matting.unbind(), layers, strict=True):
@@ -226,17 +232,17 @@ class Generator(nn.Module):
 
 
 def layered(geometric: Tensor, images: list[Tensor], shares: Tensor, change: Tensor) -> Tensor:
-    """y_geo [B, 3, H, W], moved towards images [B, 3, H, W] each by their shares [B, N, H, W], and changed."""
-    picture = geometric + change
+    """Blend y_geo [B, 3, H, W] with images [B, 3, H, W] by their shares [B, N, H, W], and add a change."""
+    result = geometric + change
     for i, image in enumerate(images):
-        picture = picture + shares[:, i : i + 1] * (image - geometric)
-    return picture
+        result = result + shares[:, i : i + 1] * (image - geometric)
+    return result
 
 
 class FrameNetwork(nn.Module):
-    """Θ without ``embed``, from tensors to a tensor, as it is exported; the picture is cut off at -1..1.
+    """Θ without ``embed``, from tensors to a tensor, for export; the image is clipped to -1..1.
 
-    Inputs are the fields of ``Frames`` and then of ``Embedding``, in order; the embedding is one person's, B = 1.
+    Inputs are the fields of ``Frames``, then those of ``Embedding``, in order; the embedding's B is 1.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -244,15 +250,16 @@ class FrameNetwork(nn.Module):
         self.generator = generator
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """ŷ_t, [B, 3, H, W] float32 in -1..1."""
+        """Generate ŷ_t, [B, 3, H, W] float32 in -1..1."""
         frames, embedding = Frames(*tensors[:5]), Embedding(*tensors[5:])
         return self.generator(frames, embedding).image.clamp(-1, 1)
 
 
 class EmbeddingNetwork(nn.Module):
-    """``Generator.embed``, from tensors to tensors, as it is exported.
+    """``Generator.embed``, from tensors to tensors, for export.
 
-    Inputs are images [1, K, 3, H, W] in -1..1 and maps [1, K, 1, H, W] in 0..1; outputs the fields of ``Embedding``.
+    Inputs are images [1, K, 3, H, W] in -1..1 and maps [1, K, 1, H, W] in 0..1; outputs are the fields of
+    ``Embedding`` in order.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -260,6 +267,6 @@ class EmbeddingNetwork(nn.Module):
         self.generator = generator
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Tensors [1, …] as above."""
+        """Return the fields of ``Embedding``, [1, …] each, from images and maps."""
         images, maps = tensors
         return self.generator.embed(images, maps).tensors()

@@ -1,15 +1,15 @@
 """Φ, the head motion learner of §3.3, Fig. 12 and §0.A.1: encoder f, extrapolator and discriminator.
 
-All motion here is in units of the person's own: deviations of the head's placement from the mean of the reference
-clip over its range, per axis (``thcli/motion/head.py`` goes to and from poses). Where it departs from the paper:
+All motion here is in the person's own units: the deviation of the head's placement from the mean of the reference clip,
+over its range, per axis (``thcli/motion/head.py`` converts). Departures from the paper:
 
-- The extrapolator also takes smooth noise: head motion is one of many that would fit the speech, and an
-  extrapolator of audio alone can only learn their mean, which hardly moves.
-- The discriminator sees mean and standard deviation of the sequence and of its first difference, and besides of
-  learned temporal filters over motion and audio, of which the first difference is one; so it can tell motion that is
-  not in the rhythm of the speech, or not smooth. It sees the same statistics of the reference, hence also whether
-  the two are the same person.
-- Its loss reaches the extrapolator and the encoder, which it does not in the authors' code.
+- The extrapolator also takes smooth noise. Many head motions fit the same speech, and an extrapolator of audio alone
+  can only learn their mean, which hardly moves.
+- The discriminator takes mean and standard deviation of the sequence, of its first difference, and also of learned
+  temporal filters over motion and audio, which generalise the first difference. So it can recognise motion that is not
+  smooth or does not follow the rhythm of the speech. It takes the same statistics of the reference, so it can also
+  recognise whether both are of the same person.
+- The discriminator's loss reaches the extrapolator and the encoder; in the authors' code it does not.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ import torch
 from torch import Tensor, nn
 
 AXES = 6
+"""Values of a placement: three of rotation, three of position."""
 FEATURE_GAIN = 0.25
-"""Log-mel features run from -12 in silence to about 3 in speech; with it, and 1 added, from -2 to 2."""
+"""Factor of log-mel features, from -12 in silence to about 3 in speech; with 1 added, it maps them to -2..2."""
 STEP_GAIN = 8.0
-"""Brings the first difference of motion to about the size of the motion itself."""
+"""Factor that brings the first difference of motion to about the size of the motion itself."""
 
 
 @dataclass(frozen=True)
 class HeadMotionDims:
     """Sizes of the head motion learner.
 
-    mels, steps: log-mel bands, and spectra of 10 ms a video frame
-    audio: channels an audio frame is encoded to
+    mels, steps: log-mel bands, and log-mel steps of 10 ms per video frame
+    audio: channels to which a frame of audio is encoded
     noise: channels of the smooth noise
     width: channels of the extrapolator's temporal convolutions
-    features: values a frame which the person's own linear layer maps to the six axes
+    features: values per frame that the person's own linear layer maps to the six axes
     style: channels of the encoder
-    dilations: of the extrapolator's convolutions of kernel 5, in frames
+    dilations: dilations of the extrapolator's convolutions of kernel 5, in frames
     critic: channels of the discriminator's temporal filters
-    bands: log-mel bands, averaged from ``mels``, that the discriminator hears
+    bands: bands of the discriminator's audio, averaged from ``mels``
     """
 
     mels: int = 80
@@ -54,12 +55,12 @@ class HeadMotionDims:
 
     @property
     def context(self) -> int:
-        """Frames on either side that an extrapolated frame depends on."""
+        """Frames to either side of a frame on which its extrapolated motion depends."""
         return 2 * sum(self.dilations) + 4
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel features [B, T, steps, mels] → [B, audio, T]; the paper's two 2-D convolutions, then a projection."""
+    """Log-mel features [B, T, steps, mels] → [B, audio, T]: the paper's two 2D convolutions and a projection."""
 
     def __init__(self, dims: HeadMotionDims):
         super().__init__()
@@ -78,7 +79,7 @@ class AudioEncoder(nn.Module):
 class MotionEncoder(nn.Module):
     """f: motion [B, τ, 6] and audio [B, τ, steps, mels] of the reference → weights [B, 6, features] and bias [B, 6].
 
-    summary [B, 13]: what normalising took away: the log range of every axis, their log speed, and the log of τ.
+    A summary [B, 13] holds what the motion's units leave out: log range and log speed of every axis, and the log of τ.
     """
 
     def __init__(self, dims: HeadMotionDims):
@@ -106,7 +107,7 @@ class MotionEncoder(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + two convolutions of it, [B, C, T]."""
+    """Residual block of a dilated and a 1×1 convolution on features [B, C, T]."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
@@ -121,7 +122,7 @@ class Residual(nn.Module):
 
 
 class Extrapolator(nn.Module):
-    """Audio [B, T, steps, mels] and smooth noise [B, T, noise] → what motion is made of [B, features, T]."""
+    """Audio [B, T, steps, mels] and smooth noise [B, T, noise] → features [B, features, T], a basis of the motion."""
 
     def __init__(self, dims: HeadMotionDims):
         super().__init__()
@@ -136,7 +137,7 @@ class Extrapolator(nn.Module):
 
 
 class HeadMotionLearner(nn.Module):
-    """Φ: the person's own motion, from how they moved in the reference clip, for new audio and noise."""
+    """Φ: head motion for new audio and noise, in the style of the person's motion in the reference clip."""
 
     def __init__(self, dims: HeadMotionDims):
         super().__init__()
@@ -145,25 +146,28 @@ class HeadMotionLearner(nn.Module):
         self.extrapolator = Extrapolator(dims)
 
     def forward(self, past: Tensor, past_features: Tensor, summary: Tensor, features: Tensor, noise: Tensor) -> Tensor:
-        """The motion [B, T, 6] that goes on from a reference; all motion in ranges around the person's mean.
+        """Extrapolate motion [B, T, 6] from a reference; all motion is in ranges around the person's mean.
 
-        past: [B, τ, 6], past_features: [B, τ, steps, mels], summary: [B, 13]
-        features: [B, c + T + c, steps, mels] and noise: [B, c + T + c, noise], c = ``dims.context``
+        past: [B, τ, 6], motion of the reference
+        past_features: [B, τ, steps, mels], its audio
+        summary: [B, 13], see ``MotionEncoder``
+        features: [B, c + T + c, steps, mels], new audio, with c = ``dims.context``
+        noise: [B, c + T + c, noise], smooth noise
         """
         weight, bias = self.encoder(past, past_features, summary)
         return self.move(weight, bias, features, noise)
 
     def move(self, weight: Tensor, bias: Tensor, features: Tensor, noise: Tensor) -> Tensor:
-        """Motion [B, T, 6] from the weights that the encoder made; features and noise as in ``forward``.
+        """Extrapolate motion [B, T, 6] with the encoder's weight and bias; features and noise are as in ``forward``.
 
-        The context on either side is used up, so that no frame depends on where a sequence was cut.
+        The context on either side is removed, so no frame depends on where a sequence was cut.
         """
         basis = self.extrapolator(features, noise)[..., self.dims.context : -self.dims.context]
         return (weight @ basis + bias[..., None]).transpose(1, 2)
 
 
 class MotionDiscriminator(nn.Module):
-    """D: is this the motion of that person to that audio? One score [B], high for real."""
+    """D: scores [B] whether motion is the real motion of a person to an audio; high for real."""
 
     def __init__(self, dims: HeadMotionDims):
         super().__init__()
@@ -180,7 +184,7 @@ class MotionDiscriminator(nn.Module):
         self.score = nn.Sequential(nn.Linear(known, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1))
 
     def forward(self, motion: Tensor, features: Tensor, past: Tensor, summary: Tensor) -> Tensor:
-        """motion [B, T, 6] with its audio [B, T, steps, mels]; past [B, τ, 6] and summary [B, 13] of the reference."""
+        """Score motion [B, T, 6] with its audio [B, T, steps, mels], given past [B, τ, 6] and summary [B, 13]."""
         x = motion.transpose(1, 2)
         step = torch.diff(x, dim=2, prepend=x[..., :1])
         known = [summary, _statistics(x), _statistics(step * STEP_GAIN), *_past_statistics(past)]
@@ -194,11 +198,12 @@ class MotionDiscriminator(nn.Module):
 
 
 def _statistics(sequence: Tensor) -> Tensor:
-    """Mean and standard deviation over time of [B, C, T]: [B, 2 C]. The constant keeps the root's gradient finite."""
+    """Mean and standard deviation over time, [B, C, T] → [B, 2 C]. The constant keeps the root's gradient finite."""
     deviation = torch.sqrt(sequence.var(dim=2, unbiased=False) + 1e-4)
     return torch.cat([sequence.mean(2), deviation], dim=1)
 
 
 def _past_statistics(past: Tensor) -> list[Tensor]:
+    """Statistics [B, 12] of a reference's motion [B, τ, 6], and of its first difference."""
     x = past.transpose(1, 2)
     return [_statistics(x), _statistics(torch.diff(x, dim=2, prepend=x[..., :1]) * STEP_GAIN)]

@@ -1,6 +1,6 @@
-"""MobileFaceNet, an identity network whose layers serve as perceptual features (§4.4); in training only.
+"""MobileFaceNet, an identity network whose layers serve as perceptual features (§4.4), for training only.
 
-The variant with ArcFace's loss by foamliu, with its batch norms folded into the convolutions, as it is exported.
+It is foamliu's variant, trained with ArcFace's loss, with batch norms folded into the convolutions as in its export.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from .perceptual import IMAGENET
 
 SIDE = 112
-"""Of the pictures that it was trained on, pixels; faces are aligned to ArcFace's five points in them."""
+"""Side in px of the images that it was trained on, in which faces are aligned to ArcFace's five points."""
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-"""Expansion, channels, blocks, and stride of the first."""
+"""Stages of blocks: expansion, channels, number of blocks, and stride of the first block."""
 
 
 class MobileFaceNet(nn.Module):
-    """Face pictures → features of five depths, the last of them the identity."""
+    """Face images → features of five depths, the last of which is the identity."""
 
     weights: tuple[float, ...] = (0.2, 0.2, 0.2, 0.2, 0.2)
+    """Weight of the features of each depth in the perceptual loss."""
 
     mean: Tensor
     deviation: Tensor
@@ -40,7 +41,7 @@ class MobileFaceNet(nn.Module):
                 channels = out
             ends.append(len(blocks))
         self.blocks = nn.ModuleList(blocks)
-        # at 1/4, 1/8 and 1/16 of the picture's size: the second and third stage are at one size, the others at theirs
+        # the last features at 1/4, 1/8 and 1/16 of the image's size, which stages 2 and 3, and 4 and 5, share
         self.taken = (ends[0], ends[2], ends[4])
         self.head = nn.Sequential(
             nn.Conv2d(channels, 512, 1), nn.ReLU6(), nn.Conv2d(512, 512, 7, groups=512), nn.Conv2d(512, 128, 1)
@@ -50,7 +51,7 @@ class MobileFaceNet(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features [B, 64, 56, 56], [B, 64, 28, 28], [B, 128, 14, 14], [B, 128, 7, 7] and [B, 128, 1, 1].
+        """Return features [B, 64, 56, 56], [B, 64, 28, 28], [B, 128, 14, 14], [B, 128, 7, 7] and [B, 128, 1, 1].
 
         images: aligned faces [B, 3, 112, 112] float32 in -1..1
         """
@@ -63,12 +64,12 @@ class MobileFaceNet(nn.Module):
         return [*features, self.head(x)]
 
     def convolutions(self) -> list[nn.Conv2d]:
-        """All of them in the order in which a picture passes them, which is that of the exported file."""
+        """Return all convolutions in the order of the forward pass, which is that of the exported file."""
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
 
 class _Block(nn.Module):
-    """An inverted residual: widen, filter each channel, narrow; added to what came in where the shapes allow."""
+    """Inverted residual block: widen, filter each channel, narrow; the input is added where the shapes are equal."""
 
     def __init__(self, channels: int, out: int, hidden: int, stride: int) -> None:
         super().__init__()
@@ -80,6 +81,6 @@ class _Block(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] → [B, out, H / stride, W / stride]."""
+        """Apply the block: [B, C, H, W] → [B, out, H / stride, W / stride]."""
         y = self.layers(x)
         return x + y if self.added else y

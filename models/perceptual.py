@@ -1,7 +1,7 @@
-"""Networks whose features the perceptual loss of Eq. 8 compares; in training only.
+"""Networks whose features the perceptual loss of Eq. 8 compares, for training only.
 
-VGG19 is the paper's. Any network of ``PerceptualFeatures`` serves, such as an identity network's layers. Their
-weights come from elsewhere, and are not trained here.
+The paper uses VGG19. Any ``PerceptualFeatures`` will do, such as the layers of an identity network. The weights come
+from other projects and are not trained here.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import torch
 from torch import Tensor, nn
 
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and convolutions of VGG19 between its poolings."""
+"""Blocks of VGG19 between its poolings: channels, number of convolutions."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of ImageNet's pictures, in 0..1, by channel."""
+"""Mean and standard deviation of ImageNet's images in 0..1, per channel."""
 
 
 class PerceptualFeatures(Protocol):
-    """What the perceptual loss needs: layers' features of pictures, and what a difference in each counts for."""
+    """Interface of a network for the perceptual loss: features of several layers and their weights in it."""
 
     weights: tuple[float, ...]
-    """One for each layer."""
+    """Weight of each layer's features in the loss."""
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Features [B, C, h, w], one for each of ``weights``, of pictures [B, 3, H, W] float32 in -1..1."""
+        """Return features [B, C, h, w], one for each of ``weights``, of images [B, 3, H, W] float32 in -1..1."""
         ...
 
 
 class Vgg19(nn.Module):
-    """VGG19's convolutions up to relu5_1; names and shapes of its weights are those of torchvision's ``features``."""
+    """VGG19 up to relu5_1; names and shapes of its weights are those of torchvision's ``features``."""
 
     weights: tuple[float, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-    """Of relu1_1 to relu5_1, as is usual: the deeper, the less it is about single pixels."""
+    """Usual weights of relu1_1 to relu5_1; deeper layers, which depend less on single pixels, weigh more."""
 
     mean: Tensor
     deviation: Tensor
@@ -54,7 +54,7 @@ class Vgg19(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of pictures [B, 3, H, W] float32 in -1..1."""
+        """Return relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of images [B, 3, H, W] float32 in -1..1."""
         x = ((images + 1) / 2 - self.mean) / self.deviation
         taken = []
         for i, layer in enumerate(self.features):

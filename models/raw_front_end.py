@@ -1,4 +1,4 @@
-"""What Psi hears of raw samples, as in the paper (§3.2): a window of frames at 50 kHz through strided convolutions."""
+"""Front end of Ψ for raw samples, as in the paper (§3.2): strided convolutions over a window of frames at 50 kHz."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 FRAME_SAMPLES = 2000
-"""Samples of a video frame: 50 kHz at 25 frames a second."""
+"""Samples per video frame: 50 kHz at 25 frames a second."""
 WINDOW = 7
-"""Frames that are heard for one, x_{t-3:t+4}: 14,000 samples."""
+"""Frames of the window around a frame, x_{t-3:t+4}: 14,000 samples."""
 KERNEL, STRIDE = 21, 2
+"""Kernel size and stride of every convolution."""
 ALIGNED = 4
-"""So many layers have the same positions in all frames' windows: their common stride, 2^4, divides 2000."""
+"""First layers whose positions are the same in all frames' windows, because their total stride, 2^4, divides 2000."""
 
 
 class RawFrontEnd(nn.Module):
-    """Seven convolutions over each frame's window, then one linear layer over all that is left of it.
+    """Seven convolutions over each frame's window, then one linear layer over all remaining positions.
 
-    Of the paper are window, rate, kernel, stride and channels; it names neither padding (here none), nor norms and
-    activations (batch norm and ReLU), nor how the last layer's positions become one code (a linear layer).
+    Window, rate, kernel, stride and channels are the paper's. It states neither the padding (none here), nor norms and
+    activations (batch norm and ReLU here), nor how the last positions become one code (by a linear layer here).
     """
 
     def __init__(self, convolutions: tuple[int, ...], width: int) -> None:
@@ -33,10 +34,10 @@ class RawFrontEnd(nn.Module):
         self.code = nn.Linear(channels[-1] * left, width)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """samples: [B, T + 6, 2000] float32; returns the code of every frame that has its window, [B, T, width].
+        """Return the codes [B, T, width] of all frames with a full window, from samples [B, T + 6, 2000] float32.
 
-        Neighbours' windows overlap, so the first layers run once over all frames; without padding the result is that
-        of every window by itself.
+        Windows of neighbouring frames overlap, so the first layers run once over all frames. Without padding the result
+        equals that of each window by itself.
         """
         x = self.aligned(samples.flatten(1)[:, None]).unfold(2, self.window, self.step)
         batch, channels, frames, length = x.shape
@@ -46,13 +47,14 @@ class RawFrontEnd(nn.Module):
 
 
 def _layer(inputs: int, outputs: int) -> nn.Sequential:
+    """Strided convolution, batch norm and ReLU, [B, inputs, T] → [B, outputs, about T / 2]."""
     return nn.Sequential(
         nn.Conv1d(inputs, outputs, KERNEL, stride=STRIDE, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()
     )
 
 
 def _length(length: int, layers: int) -> int:
-    """What so many layers leave of a length."""
+    """Length of a sequence after a number of layers."""
     for _ in range(layers):
         length = (length - KERNEL) // STRIDE + 1
     return length

@@ -1,8 +1,8 @@
 """The unprojection network of §4.1 in a small form: a face crop → the 3D face mesh.
 
-The paper's is a U-net from an image to a position map (§0.A.3). This one regresses the vertices of a fixed
-topology directly, which needs a hundredth of the work, and looks a second time, at full resolution, at the
-mouth and the eyes, where a talking face needs the precision.
+The paper's network is a U-net from an image to a position map (§0.A.3). This one regresses the vertices of a fixed
+topology directly, at a hundredth of the cost. A refinement then predicts mouth and eyes again from patches at full
+resolution, because a talking face needs precision there.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ class UnprojectionDims:
 
     crop: side of the square input in pixels
     width: channels of the first stage; every stage doubles them
-    stages: down-samplings after the first convolution
-    stride: of the first convolution of the first look
-    patch_width: channels of the first stage of the second look
-    vertices, lips, eye: points of the mesh, and how many of them the second look refines
+    stages: number of down-samplings after the first convolution
+    stride: stride of the first convolution of the coarse mesh's encoder
+    hidden: features of the coarse mesh's encoder; the refinement's encoders have half as many
+    patch: side of the refinement's square patches in pixels
+    patch_width: channels of the first stage of the refinement's encoders
+    vertices, lips, eye: vertices of the mesh, and those refined at the lips and at each eye
     """
 
     crop: int = 192
@@ -39,6 +41,8 @@ class UnprojectionDims:
 
 
 class _Residual(nn.Module):
+    """Residual block of two 3×3 convolutions, [B, C, H, W]."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
@@ -54,6 +58,7 @@ class _Residual(nn.Module):
 
 
 def _down(channels: int, out: int, kernel: int = 3, stride: int = 2) -> nn.Sequential:
+    """Strided convolution, batch norm and ReLU, [B, C, H, W] → [B, out, H / stride, W / stride]."""
     return nn.Sequential(
         nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out),
@@ -62,7 +67,7 @@ def _down(channels: int, out: int, kernel: int = 3, stride: int = 2) -> nn.Seque
 
 
 class _Encoder(nn.Module):
-    """Image [B, 3, S, S] → features [B, hidden]; keeps where things are by flattening, not pooling."""
+    """Image [B, 3, S, S] → features [B, hidden]; maps are flattened, not pooled, to keep positions."""
 
     def __init__(self, size: int, width: int, stages: int, stride: int, hidden: int):
         super().__init__()
@@ -84,7 +89,7 @@ class UnprojectionNetwork(nn.Module):
     """Face crop [B, 3, S, S] float32 in 0..1 → mesh [B, V, 3] in units of the crop's side, confidence [B] in 0..1.
 
     Mesh coordinates: x right, y down from the crop's top left corner, z toward the camera.
-    Buffers hold which vertices the second look refines, set by ``set_regions`` and saved with the weights.
+    Buffers hold the indices of the refined vertices; ``set_regions`` sets them, and they are saved with the weights.
     """
 
     lip_index: Tensor
@@ -96,12 +101,13 @@ class UnprojectionNetwork(nn.Module):
         self.encoder = _Encoder(dims.crop, dims.width, dims.stages, dims.stride, dims.hidden)
         self.shape = nn.Linear(dims.hidden, dims.vertices * 3)
         self.confidence = nn.Linear(dims.hidden, 1)
-        self.mouth = self._second_look(dims.lips)
-        self.eye = self._second_look(dims.eye)
+        self.mouth = self._refiner(dims.lips)
+        self.eye = self._refiner(dims.eye)
         self.register_buffer("lip_index", torch.zeros(dims.lips, dtype=torch.long))
         self.register_buffer("eye_index", torch.zeros(2, dims.eye, dtype=torch.long))
 
-    def _second_look(self, points: int) -> nn.Sequential:
+    def _refiner(self, points: int) -> nn.Sequential:
+        """Network of the refinement: patch [B, 3, S, S] → movement of a number of vertices, which starts at 0."""
         dims = self.dims
         head = nn.Linear(dims.hidden // 2, points * 3)
         nn.init.zeros_(head.weight)
@@ -109,18 +115,19 @@ class UnprojectionNetwork(nn.Module):
         return nn.Sequential(_Encoder(dims.patch, dims.patch_width, 3, 2, dims.hidden // 2), head)
 
     def set_regions(self, lips: Tensor, right_eye: Tensor, left_eye: Tensor) -> None:
-        """Say which vertices are refined: [lips], [eye], [eye]; the left eye's in the mirrored order of the right's."""
+        """Set the refined vertices: [lips], [eye], [eye]; the left eye's in the mirrored order of the right eye's."""
         self.lip_index.copy_(lips)
         self.eye_index.copy_(torch.stack([right_eye, left_eye]))
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        _, mesh, logit = self.both_looks(crop)
+        _, mesh, logit = self.coarse_and_refined(crop)
         return mesh, torch.sigmoid(logit)
 
-    def both_looks(self, crop: Tensor, jitter: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``forward``, with the first look's mesh and the confidence before its sigmoid.
+    def coarse_and_refined(self, crop: Tensor, jitter: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the coarse mesh, the refined mesh [B, V, 3] each, and the logit [B] of the confidence.
 
-        ``jitter`` misplaces the patches of the second look at random, so that it learns to mend any first look.
+        ``jitter`` misplaces the refinement's patches at random in training, so that it learns to correct any coarse
+        mesh.
         """
         features = self.encoder((crop - 0.5) * 4)
         coarse = self.shape(features).float().view(-1, self.dims.vertices, 3)
@@ -135,9 +142,9 @@ class UnprojectionNetwork(nn.Module):
         return coarse, mesh, logit
 
     def _refine(
-        self, look: nn.Module, crop: Tensor, mesh: Tensor, index: Tensor, frame: Tensor, mirrored: bool
+        self, refiner: nn.Module, crop: Tensor, mesh: Tensor, index: Tensor, frame: Tensor, mirrored: bool
     ) -> Tensor:
-        """Sample the patch at ``frame``, and move the vertices ``index`` by what the second look sees in it."""
+        """Sample the patch at ``frame``, and move the vertices ``index`` as the refiner predicts from it."""
         size = self.dims.patch
         flip = torch.tensor([-1.0, 1.0, 1.0] if mirrored else [1.0, 1.0, 1.0], device=mesh.device)
         steps = (torch.arange(size, device=crop.device, dtype=mesh.dtype) + 0.5) / size - 0.5
@@ -146,16 +153,16 @@ class UnprojectionNetwork(nn.Module):
         centre, axes = frame[:, 0:1], frame[:, 1:]
         where = (centre + grid @ axes).view(-1, size, size, 2)
         patch = F.grid_sample(crop, where * 2 - 1, padding_mode="border", align_corners=False)
-        moved = look((patch - 0.5) * 4).float().view(-1, len(index), 3) * 0.1 * flip
+        moved = refiner((patch - 0.5) * 4).float().view(-1, len(index), 3) * 0.1 * flip
         side = axes[:, 0:1].norm(dim=-1, keepdim=True)
         delta = torch.cat([moved[..., :2] @ axes, moved[..., 2:] * side], -1)
         return mesh.index_add(1, index, delta)
 
 
 def _frame(mesh: Tensor, index: Tensor, lips: Tensor, margin: float, jitter: float) -> Tensor:
-    """Where to look: [B, 3, 2] centre, x axis and y axis of a square patch around the vertices ``index``.
+    """Centre, x axis and y axis [B, 3, 2] of a square patch around the vertices ``index``.
 
-    It is upright with the face: the y axis runs from the bridge of the nose (vertex 168) to the lips.
+    The patch is upright with the face: its y axis points from the bridge of the nose (vertex 168) to the lips.
     """
     mesh = mesh.detach()[..., :2]
     points = mesh[:, index]

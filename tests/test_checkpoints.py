@@ -1,3 +1,5 @@
+"""Weights on disk: checkpoints, manifests, and where they are looked for."""
+
 import hashlib
 from pathlib import Path
 
@@ -29,13 +31,13 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_round_trip(saved: Path) -> None:
+def test_load_checkpoint_returns_what_was_saved(saved: Path) -> None:
     checkpoint = load_checkpoint(saved, "toy")
     assert checkpoint.header == HEADER == read_header(saved)
     assert checkpoint.tensors["weight"].shape == (3, 2)
 
 
-def test_same_content_gives_the_same_bytes(saved: Path) -> None:
+def test_save_checkpoint_writes_the_same_bytes_for_the_same_content(saved: Path) -> None:
     again = saved.with_name("again.safetensors")
     save_checkpoint(again, HEADER, load_checkpoint(saved, "toy").tensors)
     assert again.read_bytes() == saved.read_bytes()
@@ -51,20 +53,20 @@ def test_manifest_is_that_of_sha256sum_and_guards_the_files(saved: Path) -> None
         find_weights(saved.name, saved.parent)
 
 
-def test_file_that_the_manifest_does_not_list(saved: Path) -> None:
+def test_find_weights_refuses_a_file_that_the_manifest_does_not_list(saved: Path) -> None:
     (saved.parent / MANIFEST).write_text("")
     with pytest.raises(WeightsError, match="not listed"):
         find_weights(saved.name, saved.parent)
 
 
-def test_missing_weights_name_the_folders(tmp_path: Path) -> None:
+def test_find_weights_names_the_folders_where_a_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none.safetensors: no such weights in .*--weights"):
         find_weights("none.safetensors", tmp_path)
     with pytest.raises(WeightsError, match="no such folder"):
         find_weights("none.safetensors", tmp_path / "nowhere")
 
 
-def test_other_stage_and_other_shapes_are_refused(saved: Path) -> None:
+def test_load_checkpoint_and_load_weights_refuse_another_stage_and_other_shapes(saved: Path) -> None:
     with pytest.raises(WeightsError, match="a checkpoint of 'toy', expected one of 'expression'"):
         load_checkpoint(saved, "expression")
     with pytest.raises(WeightsError, match="does not fit"):
@@ -72,7 +74,7 @@ def test_other_stage_and_other_shapes_are_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 pickled", b"\x80\x02}q\x00.", b'\x08\0\0\0\0\0\0\0{"a": 1}'])
-def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_load_checkpoint_refuses_foreign_files_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="not a thgen checkpoint") as error:
@@ -80,13 +82,13 @@ def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -
     assert "\n" not in str(error.value)
 
 
-def test_truncated_checkpoint(saved: Path) -> None:
+def test_load_checkpoint_refuses_a_truncated_file(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-4])
     with pytest.raises(WeightsError, match="damaged"):
         load_checkpoint(saved, "toy")
 
 
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_atomic_leaves_the_old_file_where_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     path.write_text("old")
 
@@ -99,7 +101,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_shipped_checkpoint_describes_itself() -> None:
+def test_read_header_of_a_shipped_checkpoint_describes_it() -> None:
     header = read_header(shipped_weights() / "expression.safetensors")
     assert header.stage == "expression" and header.step > 0
     assert {"clips", "subjects", "face_model"} <= set(header.data) and "correlation" in header.metrics

@@ -1,3 +1,5 @@
+"""Configurations: shipped ones, files and overrides, and what is said of mistakes in them."""
+
 from pathlib import Path
 
 import pytest
@@ -8,23 +10,23 @@ from thcli.errors import UsageError
 from thgen_models.expression import ExpressionDims
 
 
-def test_lite_is_the_defaults() -> None:
+def test_load_config_without_a_name_is_lite_and_the_defaults() -> None:
     assert load_config("lite") == load_config() == Config()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_round_trip_through_yaml(tmp_path: Path, name: str) -> None:
+def test_load_config_reads_what_to_yaml_writes(tmp_path: Path, name: str) -> None:
     config = load_config(name)
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "c.yaml") == config
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_networks_have_valid_dims(name: str) -> None:
+def test_make_dims_takes_the_networks_of_shipped_configurations(name: str) -> None:
     make_dims(ExpressionDims, load_config(name).expression.network, name)
 
 
-def test_overrides_come_last_and_numbers_may_be_text() -> None:
+def test_load_config_applies_overrides_last_and_takes_numbers_as_text() -> None:
     config = load_config("tiny", ["expression.train.lr=1e-4", "expression.train.steps=7", "expression.network.width=8"])
     assert config.expression.train.lr == 1e-4 and config.expression.train.steps == 7
     assert config.expression.network["width"] == 8
@@ -43,26 +45,26 @@ def test_overrides_come_last_and_numbers_may_be_text() -> None:
         ("expression.train.steps=[", "not YAML"),
     ],
 )
-def test_mistakes_are_named(override: str, message: str) -> None:
+def test_load_config_names_mistakes_in_overrides(override: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         load_config(None, [override])
     assert message in str(error.value) and override in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "expression: [", "motion: {trian: {}}", "3"])
-def test_bad_files_are_named(tmp_path: Path, text: str) -> None:
+def test_load_config_names_files_with_mistakes(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"bad.yaml"):
         load_config(path)
 
 
-def test_missing_file() -> None:
+def test_load_config_refuses_a_missing_file() -> None:
     with pytest.raises(UsageError, match="give a YAML file or one of lite, tiny, paper"):
         load_config("nowhere.yaml")
 
 
-def test_dims_from_a_header() -> None:
+def test_make_dims_reads_sizes_and_names_unknown_ones() -> None:
     dims = make_dims(ExpressionDims, yaml.safe_load("{width: 8, dilations: [1, 2]}"), "x")
     assert dims.width == 8 and dims.dilations == (1, 2)
     with pytest.raises(UsageError, match="did you mean 'width'"):

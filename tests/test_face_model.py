@@ -31,7 +31,7 @@ def coefficients():
     return np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32)
 
 
-def test_shapes_and_types(model):
+def test_shipped_face_model_has_the_shapes_and_types_of_its_record(model):
     assert model.canonical.shape == (478, 3) and model.canonical.dtype == np.float32
     assert model.faces.shape[1] == 3 and model.faces.dtype == np.int32
     assert model.basis.shape == (20, 478, 3)
@@ -39,7 +39,7 @@ def test_shapes_and_types(model):
     assert model.blink.shape == (478, 3)
 
 
-def test_unit_origin_and_symmetry(model):
+def test_canonical_face_has_its_unit_origin_and_symmetry(model):
     left, right = model.canonical[list(OUTER_EYE_CORNERS)]
     assert np.linalg.norm(left - right) == pytest.approx(1, abs=1e-5)
     rigid = [LANDMARKS_68[i] for i in RIGID_27]
@@ -50,26 +50,26 @@ def test_unit_origin_and_symmetry(model):
     assert mirror[OUTER_EYE_CORNERS[0]] == OUTER_EYE_CORNERS[1]
 
 
-def test_axes_are_as_in_pictures(model):
+def test_canonical_face_has_the_axes_of_images(model):
     nose, forehead, chin, ear = model.canonical[[1, 10, 152, 234]]
     assert forehead[1] < nose[1] < chin[1]
     assert nose[2] > ear[2]
-    assert model.canonical[OUTER_EYE_CORNERS[0], 0] < 0  # the person's right eye is on the left of the picture
+    assert model.canonical[OUTER_EYE_CORNERS[0], 0] < 0  # the person's right eye is on the left of the image
 
 
-def test_expression_of_a_displaced_face_is_the_displacement(model, coefficients):
+def test_expression_returns_the_coefficients_of_a_displacement(model, coefficients):
     found = model.expression(model.canonical + model.displacement(coefficients))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, coefficients, atol=1e-3)
 
 
-def test_blink_does_not_leak_into_expression(model, coefficients):
+def test_expression_ignores_blinks(model, coefficients):
     blink = np.linspace(0, 1, 30, dtype=np.float32)
     found = model.expression(model.canonical + model.displacement(coefficients, blink))
     np.testing.assert_allclose(found, coefficients, atol=1e-3)
 
 
-def test_pose_errors_and_distance_do_not_leak_into_expression(model):
+def test_expression_ignores_errors_of_pose_and_scale(model):
     still = model.expression(model.canonical)
     moved = [
         model.canonical * np.float32(1.05),
@@ -115,13 +115,13 @@ def test_triangles_are_oriented_alike(model):
     assert (area < 0).mean() > 0.97  # nostrils and irises beyond the lids may face away
 
 
-def test_lips_and_lids_are_edges(model):
+def test_lips_and_lids_are_edges_of_the_mesh(model):
     present = {tuple(pair) for pair in edges_of(model.faces)[0]}
     for ring in (INNER_LIPS, RIGHT_EYE, LEFT_EYE):
         assert all(tuple(sorted(pair)) in present for pair in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
-def test_saved_model_is_the_same(model, tmp_path):
+def test_load_returns_the_face_model_that_was_saved(model, tmp_path):
     model.save(tmp_path / "m.safetensors")
     loaded = FaceModel.load(tmp_path / "m.safetensors")
     assert all(np.array_equal(value, getattr(loaded, name)) for name, value in vars(model).items())
@@ -143,7 +143,7 @@ def made_up_people(model):
     return tracks
 
 
-def test_fit_finds_the_face_that_made_the_tracks(model, made_up_people):
+def test_fit_face_model_finds_the_face_that_made_the_tracks(model, made_up_people):
     fitted, report = fit_face_model(made_up_people, step=1)
     np.testing.assert_allclose(fitted.canonical, model.canonical, atol=0.04)
     assert eye_opening(fitted.canonical + fitted.blink) < 0.12
@@ -153,6 +153,6 @@ def test_fit_finds_the_face_that_made_the_tracks(model, made_up_people):
     assert np.abs(model.canonical[fitted.faces] - model.canonical[fitted.faces].mean(axis=1, keepdims=True)).max() < 0.5
 
 
-def test_fit_is_deterministic(made_up_people):
+def test_fit_face_model_is_deterministic(made_up_people):
     first, second = (fit_face_model(made_up_people[:3], step=4)[0] for _ in range(2))
     assert all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())

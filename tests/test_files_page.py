@@ -25,23 +25,24 @@ def first_column(text: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-def test_sidecar(tmp_path: Path) -> None:
-    from thcli.generate.sidecar import read_sidecar, sources_of, write_sidecar
-    from thcli.pipeline import GenerateOptions, Result
-    from thcli.pipeline.options import Adapted
+def test_page_names_the_keys_of_the_sidecar(tmp_path: Path) -> None:
+    from thcli.generation.result import FineTuneReport, Result
+    from thcli.generation.sidecar import read_sidecar, sources_of, write_sidecar
+    from thcli.pipeline.options import GenerateOptions
 
     for name in ("a.png", "a.wav", "a.mp4"):
         (tmp_path / name).touch()
     options = GenerateOptions(renderer="warp")
-    sources = sources_of(tmp_path / "a.png", tmp_path / "a.wav", options, "cpu")
-    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", adapted=Adapted(1, "original", {}, {}))
-    write_sidecar(sources, tmp_path / "a.mp4", options, made)
+    sources = sources_of(tmp_path / "a.png", tmp_path / "a.wav", options.motion_options, {})
+    fine_tuned = FineTuneReport(1, "original", {}, {})
+    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", fine_tuned=fine_tuned)
+    write_sidecar(sources, tmp_path / "a.mp4", options, made, precision=None)
     record = read_sidecar(tmp_path / "a.mp4")
     assert record is not None
     assert set(first_column(section("The sidecar"))) == {*record, "report"}
 
 
-def test_curves() -> None:
+def test_page_names_the_columns_of_curves() -> None:
     from thcli.motion.curves import COLUMNS
 
     named = first_column(section("Curves"))
@@ -49,10 +50,10 @@ def test_curves() -> None:
     assert set(named) == {name for name in COLUMNS if not re.fullmatch(r"e(0[1-9]|1[0-8])", name)}
 
 
-def test_jobs_and_outcomes(tmp_path: Path) -> None:
+def test_page_shows_a_job_that_is_read_and_names_the_keys_of_outcomes(tmp_path: Path) -> None:
     from thcli.batch.jobs import read_jobs
     from thcli.batch.outcomes import Outcome
-    from thcli.pipeline import GenerateOptions
+    from thcli.pipeline.options import GenerateOptions
 
     text = section("Jobs and outcomes")
     (tmp_path / "jobs.jsonl").write_text(re.search(r"^ +(\{.*\})$", text, re.MULTILINE)[1])
@@ -61,43 +62,48 @@ def test_jobs_and_outcomes(tmp_path: Path) -> None:
     assert first_column(text) == [field.name for field in fields(Outcome)]
 
 
-def test_tracks() -> None:
+def test_page_names_the_arrays_of_face_tracks() -> None:
     from thcli.records import FaceTrack
 
     named = first_column(section("Face tracks"))
     assert set(named) == {"fps", "log_mel", "activity", *(field.name for field in fields(FaceTrack))}
 
 
-def test_store_and_takes() -> None:
-    from thcli.data import episodes as takes
-    from thcli.data import store
+def test_page_names_the_files_and_keys_of_a_store_and_of_episodes() -> None:
+    from thcli.data import episodes, store
 
     assert first_column(section("The store")) == [field.name for field in fields(store.ClipMeta)]
     assert all(
         name in section("The store") for name in (store.INDEX, store.CROP, store.SPEECH, store.TRACK, store.META)
     )
-    text = section("Takes")
-    assert all(f"`{field.name}`" in text for kind in (takes.TakeMeta, takes.Take) for field in fields(kind))
+    text = section("Episodes")
+    assert all(f"`{field.name}`" in text for kind in (episodes.EpisodeMeta, episodes.Episode) for field in fields(kind))
 
 
-def test_checkpoints_and_manifest() -> None:
+def test_page_names_the_keys_of_checkpoints() -> None:
     from thcli.checkpoints import Header
-    from thcli.export.run import Exported, _listing
 
     assert set(first_column(section("Weights"))) == {field.name for field in fields(Header)}
-    text = section("Exported networks")
-    one = Exported("a.onnx", "0", "Ψ", ("a", "0"), True, {}, {}, 0.0)
-    assert set(_listing([one])) == {"thgen", "torch", "checked", "bound", "files"} <= set(first_column(text))
-    assert all(f"`{field.name}`" in text for field in fields(Exported))
+
+
+def test_page_names_the_keys_and_files_of_an_export(tmp_path: Path) -> None:
+    from thcli.export.run import export_all
+    from thcli.pipeline.models import load_models
+
+    export_all(tmp_path / "onnx", load_models(device="cpu"))
+    manifest, text = json.loads((tmp_path / "onnx" / "manifest.json").read_text()), section("Exported networks")
+    networks = [one["file"] for one in manifest["files"]]
+    assert set(first_column(text)) == {*manifest, *networks}
+    assert all(f"`{key}`" in text for one in manifest["files"] for key in one)
 
 
 @pytest.mark.parametrize("line", re.findall(r"^ +(\{\"stage.*\})$", PAGE, re.MULTILINE))
-def test_progress(line: str) -> None:
+def test_page_shows_a_progress_line_of_the_schema(line: str) -> None:
     schema = json.loads((ROOT / "docs" / "progress.schema.json").read_text())
     assert list(json.loads(line)) == schema["required"] == list(schema["properties"])
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_of_the_page_lead_somewhere() -> None:
     anchors = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^## (.*)$", PAGE, re.M)
     }

@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(copy / done.stdout.splitlines()[-1])
 
 
-def test_it_holds_everything_that_is_needed_at_run_time(wheel: zipfile.ZipFile) -> None:
+def test_wheel_holds_everything_that_is_needed_at_run_time(wheel: zipfile.ZipFile) -> None:
     packages = {"thcli": "thcli", "models": "thgen_models", "samples": "thgen_samples"}
     expected = {
         f"{package}/{path.relative_to(ROOT / folder)}"
@@ -49,7 +49,7 @@ def test_it_holds_everything_that_is_needed_at_run_time(wheel: zipfile.ZipFile) 
     assert sum(name.endswith((".safetensors", ".onnx")) for name in held) >= 9
 
 
-def test_it_says_how_it_is_run_and_what_it_needs(wheel: zipfile.ZipFile) -> None:
+def test_wheel_states_its_command_and_requirements(wheel: zipfile.ZipFile) -> None:
     (folder,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     assert "thgen = thcli.commands.main:main" in wheel.read(f"{folder}/entry_points.txt").decode()
     metadata = wheel.read(f"{folder}/METADATA").decode()

@@ -1,4 +1,4 @@
-"""``python -m thcli`` is ``thgen``."""
+"""``python -m thcli`` runs ``thgen``."""
 
 from thcli.commands.main import main
 

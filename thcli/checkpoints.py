@@ -1,8 +1,8 @@
-"""Checkpoints: find, verify, load, save. A checkpoint is safetensors with a JSON header; pickle is never loaded.
+"""Finding, verifying, loading and saving of checkpoints: safetensors with a JSON header; pickle is never loaded.
 
-The shipped ones lie in the package (``models/weights``). ``--weights DIR`` looks in a folder of the user's first, and
-then in ``user_folder``, where ``thgen weights add`` puts files and where the networks lie that metrics ask for. Each
-folder lists the SHA-256 of its files in ``SHA256SUMS``, as ``sha256sum`` writes it.
+Weights are searched for in the folder given as ``--weights DIR``, then in ``user_folder``, where ``thgen weights add``
+puts files and where metrics look for their networks, then in the package (``models/weights``). Each folder lists the
+SHA-256 of its files in ``SHA256SUMS``, in the format of ``sha256sum``.
 """
 
 from __future__ import annotations
@@ -28,18 +28,25 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "SHA256SUMS"
+DETECTION, UNPROJECTION = "detection.onnx", "unprojection.onnx"
+FACE_MODEL, MOUTH_INTERIOR = "face_model.safetensors", "mouth_interior.safetensors"
+EXPRESSION, HEAD_MOTION = "expression.safetensors", "head_motion.safetensors"
+THETA, THETA_FRAMES, THETA_EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
+"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; Ψ and Φ; Θ as a
+checkpoint and as its two exported networks."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says about itself.
+    """Description of a checkpoint, stored in its file.
 
     stage: name of the network, such as ``expression``
     dims: fields of the network's ``Dims``
-    step: training steps it has seen
-    config: the configuration section it was trained with
-    data: what it was trained on
+    step: number of training steps that the network was trained for
+    config: configuration section that the network was trained with
+    data: description of the training data
     metrics: figures on held-out subjects
+    format: version of the file format
     """
 
     stage: str
@@ -53,27 +60,27 @@ class Header:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A header and the tensors of ``state_dict()``."""
+    """A header and the tensors of the network's ``state_dict()``."""
 
     header: Header
     tensors: Mapping[str, torch.Tensor]
 
 
 def shipped_weights() -> Path:
-    """The folder of the weights that come with the package."""
+    """Folder of the weights that come with the package."""
     return Path(str(resources.files("thgen_models"))) / "weights"
 
 
 def user_folder() -> Path:
-    """The user's own networks: ``$XDG_CACHE_HOME/thgen/models``, else ``~/.cache/thgen/models``."""
+    """Folder of the user's own networks: ``$XDG_CACHE_HOME/thgen/models``, else ``~/.cache/thgen/models``."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "thgen" / "models"
 
 
 def weight_folders(weights: Path | None = None) -> list[Path]:
-    """The folders that are searched, in order: the one given, the user's where there is one, the shipped one.
+    """Existing folders in the order in which they are searched: the given one, the user's, the shipped one.
 
-    WeightsError where the one given is none.
+    Raises WeightsError where the given folder does not exist.
     """
     if weights is not None and not weights.is_dir():
         raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds some")
@@ -81,9 +88,10 @@ def weight_folders(weights: Path | None = None) -> list[Path]:
 
 
 def find_weights(name: str, weights: Path | None = None) -> Path:
-    """The verified path of ``name`` (such as ``expression.safetensors``) in the first of ``weight_folders`` with it.
+    """Return the verified path of a file (such as ``expression.safetensors``) in the first folder that has it.
 
-    Raises ``WeightsError`` where there is none, or where it is not what the folder's manifest lists.
+    The folders are those of ``weight_folders``. Raises WeightsError where none has the file, or where the file differs
+    from the folder's manifest.
     """
     folders = weight_folders(weights)
     for folder in folders:
@@ -97,14 +105,14 @@ def find_weights(name: str, weights: Path | None = None) -> Path:
 
 
 def verify(path: Path) -> None:
-    """Compare a file with its folder's manifest; what that does not list is refused.
+    """Raise WeightsError unless a file has the SHA-256 that its folder's manifest lists.
 
-    A folder without manifest is taken as it is, if it is not the user's own, into which any program may write.
+    Files of a folder without a manifest are accepted, except in ``user_folder``, where any program may write.
     """
     if not (path.parent / MANIFEST).is_file() and path.parent != user_folder():
         return
     expected = read_manifest(path.parent).get(path.name)
-    found = sha256(path)
+    found = digest_of(path)
     if expected is None:
         raise WeightsError(f"{path}: not listed in {MANIFEST}; add it with 'thgen weights add'")
     if found != expected:
@@ -112,7 +120,10 @@ def verify(path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """File names and their SHA-256 as listed; none where there is no manifest."""
+    """Read a folder's manifest: SHA-256 by file name, empty where there is no manifest.
+
+    Raises WeightsError where the manifest cannot be read.
+    """
     try:
         lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -123,13 +134,13 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def write_manifest(folder: Path) -> None:
-    """List all weights of a folder anew: one line a file, in order of their names."""
+    """Write the manifest of all weights in a folder, hashing every file."""
     names = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx")]
     list_files(folder, {name: sha256(folder / name) for name in names})
 
 
 def list_files(folder: Path, listed: Mapping[str, str]) -> None:
-    """Write a folder's manifest, SHA-256 by file name, in order of the names; beside it, then renamed."""
+    """Write a folder's manifest from SHA-256 by file name: one line per file, in order of the names."""
     write_atomic(folder / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())).encode())
 
 
@@ -142,24 +153,37 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+_DIGESTS: dict[tuple[Path, int, int], str] = {}
+"""SHA-256 by path, size and modification time (ns)."""
+
+
+def digest_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, computed once per process while its size and modification time stay the same."""
+    found = path.stat()
+    key = (path.absolute(), found.st_size, found.st_mtime_ns)
+    if key not in _DIGESTS:
+        _DIGESTS[key] = sha256(path)
+    return _DIGESTS[key]
+
+
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename."""
-    # of the target's name the end, because it may be as long as names can be
+    """Write a file under a temporary name beside the target, then rename it. Raises OSError with the target's name."""
+    # only the end of the target's name, which may be as long as the file system allows already
     partial = path.with_name(f".{secrets.token_hex(3)}.{path.name[-50:]}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
         if error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from error  # a name that a person knows
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the name that the user gave
         raise
     finally:
-        with contextlib.suppress(OSError):  # a file system that is read-only says so of what is not there, too
+        with contextlib.suppress(OSError):  # a read-only file system raises even where there is no such file
             partial.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write safetensors whose metadata is the header as JSON; beside the target, then renamed."""
+    """Write tensors as safetensors with the header as JSON in their metadata, atomically (``write_atomic``)."""
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -169,7 +193,12 @@ def save_checkpoint(path: Path, header: Header, tensors: Mapping[str, torch.Tens
 
 
 def load_arrays(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file by name; WeightsError where names or shapes (None: any) are others."""
+    """Read the arrays of a safetensors file by name.
+
+    shapes: expected shape by name; a size of None allows any
+
+    Raises WeightsError where the file is damaged, or names or shapes differ.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -192,7 +221,7 @@ def _shape(sides: Sequence[int | None] | None) -> str:
 
 
 def read_header(path: Path) -> Header:
-    """The header alone, without reading the tensors."""
+    """Read the header of a checkpoint without its tensors. Raises WeightsError for any other file."""
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
@@ -208,7 +237,7 @@ def read_header(path: Path) -> Header:
 
 
 def load_checkpoint(path: Path, stage: str) -> Checkpoint:
-    """Header and tensors of a checkpoint of ``stage``; ``WeightsError`` where it is anything else."""
+    """Read header and tensors of a checkpoint of ``stage``. Raises WeightsError for any other file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -222,7 +251,7 @@ def load_checkpoint(path: Path, stage: str) -> Checkpoint:
 
 
 def load_weights(network: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Copy the tensors into a network; ``WeightsError`` where names or shapes differ."""
+    """Copy a checkpoint's tensors into a network. Raises WeightsError where names or shapes differ."""
     try:
         network.load_state_dict(dict(checkpoint.tensors))
     except RuntimeError as error:

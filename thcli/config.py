@@ -1,6 +1,6 @@
-"""Configuration: frozen dataclasses to and from YAML. Every default stands here, once.
+"""Training configuration: frozen dataclasses, read from and written to YAML. All defaults are defined here.
 
-``lite`` is these defaults; the other files in ``configs/`` and a user's own name only what they change.
+``lite`` is these defaults; the other files in ``configs/`` and a user's own file list only the values that differ.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ Dims = TypeVar("Dims")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What every training stage has in common; the stages' sections override what they need otherwise.
+    """Options that all training stages share; the sections of the stages override some of these defaults.
 
-    steps: optimiser steps; the learning rate falls along a cosine to zero over them
+    steps: optimiser steps, over which the learning rate falls along a cosine to zero
     warmup: steps over which the learning rate first rises
-    batch_size: examples a step, of all processes together
-    accumulate: parts that a batch is worked on in, one after the other; with more it takes less memory. Gradients are
-        means over the parts: those of the whole batch for losses that are means over its examples
+    batch_size: examples per step, of all processes together
+    accumulate: parts in which a batch is processed one after the other; more parts take less memory. Gradients are
+        means over the parts, which equal those of the whole batch for losses that are means over its examples
+    lr: largest learning rate
     clip_norm: largest norm of the gradient
-    val_every: steps between two looks at the held-out subjects
-    patience: looks without a better score after which training stops early; 0 never
-    ema: decay of the running mean of the weights which is evaluated and kept; 0 keeps the weights themselves
-    bf16: forward passes in bfloat16, on CUDA and on the CPU; weights, gradients and optimiser stay in float32. It has
-        float32's range, so no loss needs scaling, as it would in fp16, which is not offered
+    val_every: steps between two validations on the held-out subjects
+    patience: validations without a better score after which training stops early; 0 turns this off
+    ema: decay of the running mean of the weights that is validated and saved; 0 uses the weights themselves
+    bf16: whether forward passes run in bfloat16, on CUDA and on the CPU; weights, gradients and optimiser stay in
+        float32. bfloat16 has float32's range, so losses need no scaling, unlike in fp16, which is not offered
     """
 
     steps: int = 2000
@@ -56,14 +57,14 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class SpeechAugment:
-    """Chances and sizes of changes to the sound in training.
+    """Augmentation of speech in training: probabilities and sizes of the changes.
 
-    noise: chance of noise, at 6 to 30 dB (§3.2): another speaker's sound or coloured noise
-    gain_db: largest change of the level
-    tilt_db: largest tilt of the spectrum, from end to end
-    warp: largest stretch of the mel axis, as longer and shorter vocal tracts make it; log-mel features only
-    mask: chance of one stretch of time, and of one band of log-mel features, being silenced
-    reverberation: chance of a room's sound; raw samples only
+    noise: probability of added noise, 6 to 30 dB below the speech (§3.2): another speaker or coloured noise
+    gain_db: largest change of the level, dB
+    tilt_db: largest tilt of the spectrum between its two ends, dB
+    warp: largest relative stretch of the mel axis, as by longer and shorter vocal tracts; log-mel features only
+    mask: probability of silencing one time span, and of silencing one band of log-mel features
+    reverberation: probability of a room's reverberation; raw samples only
     """
 
     noise: float = 0.4
@@ -76,17 +77,17 @@ class SpeechAugment:
 
 @dataclass(frozen=True)
 class ExpressionConfig:
-    """Training of Psi, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
+    """Training of Ψ, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
 
-    frames: of a training window
-    align_rounds, align_steps: rounds of bringing sound and mouth into step first, and training steps of each network
-        that is fitted for it; 0 rounds take the clips' ``av_lag`` as it is
-    held_out: subjects among those to train on that are kept apart, to choose the best network by
-    stretch: how much faster or slower a window may be played
-    face_noise: deviation of what is added to reference and targets of a window alike, in that of the coefficients
-    lip_weight, face_weight: of the lips' and of the other vertices in the loss; the chin's is 1
-    movement: size of the gap's movement that the concordance asks for; the true one is 1
-    velocity_weight, concordance_weight: of these losses, beside 1 for the position's
+    frames: frames of a training window
+    align_rounds, align_steps: rounds of aligning audio and mouth before training, and training steps of each network
+        that is fitted for this; with 0 rounds the clips' ``av_lag`` is used as it is
+    held_out: number of training subjects that are held out for validation
+    stretch: largest relative change of speed at which a window is played
+    face_noise: standard deviation of the random expression that is added to both reference and targets of a window
+    lip_weight, face_weight: weights of the lips' vertices and of the other vertices in the loss; the chin's weight is 1
+    movement: size of the lip gap's movement that the concordance loss asks for, relative to the true movement
+    velocity_weight, concordance_weight: weights of these losses; the weight of the position's loss is 1
     """
 
     train: TrainOptions = TrainOptions(steps=800, batch_size=48, weight_decay=0.05, val_every=100, ema=0.99, bf16=True)
@@ -107,7 +108,7 @@ class ExpressionConfig:
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """Training of Phi, the head motion learner (§3.3); ``network`` overrides fields of its ``Dims``."""
+    """Training of Φ, the head motion learner (§3.3); ``network`` overrides fields of its ``Dims``."""
 
     train: TrainOptions = TrainOptions(steps=2500, batch_size=24, val_every=250, ema=0.995)
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -117,8 +118,8 @@ class MotionConfig:
 class DetectionConfig:
     """Training of the tracker's face detector; ``network`` overrides fields of its ``Dims``.
 
-    every: of so many frames of a clip one is used
-    held_out: share of the subjects that is kept apart, to choose the best network by
+    every: step in frames between the frames of a clip that are used
+    held_out: share of the training subjects that is held out for validation
     """
 
     train: TrainOptions = TrainOptions(steps=2500, batch_size=64, lr=3e-3, val_every=250, ema=0.995, bf16=True)
@@ -129,7 +130,7 @@ class DetectionConfig:
 
 @dataclass(frozen=True)
 class UnprojectionConfig:
-    """Training of the unprojection network (§4.1); the fields as of ``DetectionConfig``."""
+    """Training of the unprojection network (§4.1); the fields are those of ``DetectionConfig``."""
 
     train: TrainOptions = TrainOptions(
         steps=5500, warmup=200, batch_size=48, lr=1.2e-3, val_every=400, ema=0.999, bf16=True
@@ -141,12 +142,12 @@ class UnprojectionConfig:
 
 @dataclass(frozen=True)
 class PictureAugment:
-    """Chances and sizes of changes to the pictures of a person in training, the same to all of them.
+    """Augmentation of images in training; all images of a person are changed alike.
 
-    gain, tint, offset, gamma: deviations of the light's strength (log), its colour (log), of what is added, and of the
-        exponent (log)
-    zoom: smallest part of the side that is cut out and enlarged again; with any, half of the views are mirrored
-    occlusion: chance that a reference, or the matched image, is covered in part
+    gain, tint, offset, gamma: standard deviations of the log gain, of its part per colour, of the offset per colour,
+        and of the log exponent
+    zoom: smallest part of the side that is cropped and enlarged again; below 1, half of the views are also mirrored
+    occlusion: probability that a reference, or the matched image, is partly covered
     """
 
     gain: float = 0.2
@@ -161,17 +162,16 @@ class PictureAugment:
 class GeneratorConfig:
     """Training of Θ, the generative network (§3.4); ``network`` overrides fields of its ``Dims``.
 
-    train: a batch is of windows, of two frames each
-    size: side that the pictures are brought to; with a zoom of 0.5 they are seen as fine as they are at 256, in parts
-    references: K, drawn by lot for every batch
-    held_out: subjects among those to train on that are kept apart, to choose the best network by; of a single one a
-        fifth of its takes is
-    mouth, eyes: what a pixel counts there beside 1 elsewhere
+    train: options of the training loop; a batch consists of windows of two frames each
+    size: side in px of the training images; with a zoom of 0.5, crops have the resolution of images of 256 px
+    references: values of K, of which one is chosen at random for every batch
+    held_out: number of training subjects that are held out for validation; of a single subject, a fifth of its episodes
+    mouth, eyes: weight of a pixel in these regions; elsewhere it is 1
     pixel, similarity, detail, roughness, flow, temporal: weights of the losses, see ``training.generator_loss``
-    adversarial, feature_matching: weights of Eq. 8's losses by discriminators; with adversarial 0 there are none
-    discriminator: overrides fields of their ``DiscriminatorDims``
-    perceptual: weight of the perceptual loss, where weights of a network for it are given
-    compile: let torch.compile speed the network up, which takes minutes first
+    adversarial, feature_matching: weights of the discriminators' losses in Eq. 8; 0 for adversarial trains without them
+    discriminator: overrides of fields of ``DiscriminatorDims``
+    perceptual: weight of the perceptual loss, which is used where weights of its network are given
+    compile: whether torch.compile speeds the network up; compiling takes minutes
     """
 
     train: TrainOptions = TrainOptions(
@@ -209,9 +209,9 @@ class Config:
 
 
 def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a shipped name (``lite``, ``tiny``, ``paper``) or a YAML file, with ``a.b=value`` overrides.
+    """Read a configuration by name (``SHIPPED``) or from a YAML file, and apply ``a.b=value`` overrides.
 
-    Raises ``UsageError`` for a file that is missing or no YAML, and for unknown keys and values of the wrong type.
+    Raises UsageError for a file that is missing or not YAML, and for unknown keys and values of the wrong type.
     """
     config = Config() if source is None else _merge(Config(), _read(source), str(source))
     for override in overrides:
@@ -220,12 +220,12 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
 
 
 def make_dims(kind: type[Dims], changes: Mapping[str, Any], source: str) -> Dims:
-    """A network's ``Dims`` with some fields changed; ``UsageError`` naming ``source`` for unknown ones."""
+    """Return a network's ``Dims`` with changed fields. Raises UsageError, naming ``source``, for unknown fields."""
     return typing.cast("Dims", _merge(kind(), changes, source))
 
 
 def to_yaml(config: Config) -> str:
-    """All values, as a file that ``load_config`` reads back to the same configuration."""
+    """Return all values as YAML that ``load_config`` reads back to the same configuration."""
     return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
 
 
@@ -264,7 +264,7 @@ def _parse_override(override: str) -> Mapping[str, Any]:
 
 
 def _merge(base: Any, changes: Mapping[str, Any], source: str, prefix: str = "") -> Any:
-    """``base`` (a dataclass) with ``changes`` applied to it, nested ones recursively."""
+    """Return a copy of the dataclass ``base`` with changes applied, recursively for nested sections."""
     hints = typing.get_type_hints(type(base))
     updates = {}
     for key, value in changes.items():
@@ -292,7 +292,7 @@ def _nearest(name: str, base: Any, prefix: str) -> str:
 
 
 def _convert(value: Any, hint: Any, name: str, source: str) -> Any:
-    """``value`` as the type of its field; numbers may stand as text (YAML reads 1e-4 as text)."""
+    """Convert a value to the type of its field; a number may be a string, because YAML reads 1e-4 as one."""
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for kind in kinds:
         if kind is type(None):

@@ -1,4 +1,4 @@
-"""Where the networks run, and with how much memory."""
+"""Device that the networks run on, and memory that is free."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from thcli.errors import DeviceError
 
 KINDS = ("cpu", "cuda", "mps")
-"""What PyTorch calls the devices that thgen is made for."""
+"""PyTorch's names of the kinds of device that thgen supports."""
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` as the device to use here: CUDA where there is one, else the CPU; DeviceError for one not there."""
+    """Return the device that a name stands for: with ``auto`` CUDA where there is a GPU, else the CPU.
+
+    Raises DeviceError where the machine has no such device.
+    """
     import torch
 
     if name == "auto":
@@ -28,7 +31,7 @@ def resolve_device(name: str) -> str:
 
 
 def free_memory() -> int | None:
-    """Bytes that a program may still take from the machine, or its container; None where nothing says."""
+    """Bytes of memory that are still free in the machine or its container; None where the system does not tell."""
     known = [size for size in (_free_by_linux(), _free_by_container()) if size is not None]
     if not known and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
         known = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
@@ -36,7 +39,7 @@ def free_memory() -> int | None:
 
 
 def _free_by_linux() -> int | None:
-    """What can be had without swapping: free pages alone leave out what caches give back."""
+    """Bytes available without swapping, on Linux; free pages alone would leave out what caches give back."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -45,7 +48,7 @@ def _free_by_linux() -> int | None:
 
 
 def _free_by_container() -> int | None:
-    """The limit of the control group less what is in use; None without a limit."""
+    """Bytes left below the memory limit of the control group; None without a limit."""
     folder = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):
         limit, used = ((folder / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))

@@ -1,4 +1,4 @@
-"""What can go wrong, as a person should hear of it.
+"""Errors that are reported to the user.
 
 Every error names the file, what was found, what was expected, and the fix, in one line.
 Only ``thcli.commands`` turns an error into an exit code.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ThgenError(Exception):
-    """Base of all errors that are not bugs; ``exit_code`` is what the shell sees."""
+    """Base of all errors that are not bugs; ``exit_code`` is the exit code of the command."""
 
     exit_code = 1
 
@@ -20,24 +20,24 @@ class UsageError(ThgenError):
 
 
 class MediaError(ThgenError):
-    """Media that cannot be read, is unsuitable, or cannot be written."""
+    """Media that cannot be read or written, or are unsuitable."""
 
     exit_code = 3
 
 
 class NoFaceError(ThgenError):
-    """No face good enough to work with."""
+    """A clip or photo without a usable face."""
 
     exit_code = 4
 
 
 class WeightsError(ThgenError):
-    """Weights that are missing or do not match."""
+    """Weights that are missing, damaged or of another network."""
 
     exit_code = 5
 
 
 class DeviceError(ThgenError):
-    """Out of memory, or no such device."""
+    """A device that is missing or out of memory."""
 
     exit_code = 6

@@ -1,17 +1,25 @@
-"""Filling in and smoothing of images [B, C, H, W], in torch: what both the warp and the composition need."""
+"""Filling, blurring, resizing and cropping of images, in PyTorch."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from thcli.records import CROP_SIZE, CropBox, Image
 
 
 def fill(values: Tensor, weight: Tensor) -> Tensor:
-    """Spread values smoothly to where nothing is known (pull-push over a pyramid, a fast membrane).
+    """Fill unknown pixels smoothly from known ones (pull-push over a pyramid, a fast membrane interpolation).
 
-    values: [B, C, H, W]; weight: [B, 1, H, W] in 0..1, 1 where a value is known, 0 where it is not.
-    Returns values with the unknown ones filled in; known ones stay as they are.
+    values: [B, C, H, W]
+    weight: [B, 1, H, W] in 0..1, 1 where a value is known, 0 where it is not
+
+    Returns [B, C, H, W] with unknown values filled in and known values unchanged.
     """
     if max(values.shape[-2:]) < 2:
         return values * weight / weight.clamp(min=1e-6)
@@ -23,13 +31,14 @@ def fill(values: Tensor, weight: Tensor) -> Tensor:
 
 
 FEW = 8
-"""Up to this radius a blur is a sum of shifted images, beyond it a product of matrices: each where it is faster. A
-convolution of single channels is several times slower than both.
+"""Largest radius in px of a blur that is a sum of shifted images; beyond it a product of matrices is faster.
+
+A convolution of single channels is several times slower than both.
 """
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of images [B, C, H, W]; the border is repeated."""
+    """Blur images [B, C, H, W] with a Gaussian of standard deviation ``sigma`` px; the border is repeated."""
     radius = max(1, int(3 * sigma))
     steps = torch.arange(-radius, radius + 1, device=image.device)
     kernel = torch.exp(-0.5 * (steps.to(image.dtype) / sigma) ** 2)
@@ -44,14 +53,50 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def _smoothing(size: int, kernel: Tensor, steps: Tensor) -> Tensor:
-    """What a kernel does to a column of ``size`` pixels, as a matrix [size, size]; the ends are repeated."""
+    """Matrix [size, size] that applies a kernel to a column of ``size`` pixels; the ends are repeated."""
     places = (torch.arange(size, device=kernel.device)[:, None] + steps).clamp(0, size - 1)
     return kernel.new_zeros(size, size).scatter_add_(1, places, kernel.expand(size, -1))
 
 
 def _weighted(images: list[Tensor], weights: Tensor) -> Tensor:
+    """Sum of images, each times its weight."""
     first, *rest = weights.tolist()
     total = images[0] * first
     for image, weight in zip(images[1:], rest, strict=True):
         total.add_(image, alpha=weight)
     return total
+
+
+Share = TypeVar("Share", Tensor, NDArray[np.floating])
+
+
+def smoothstep(share: Share) -> Share:
+    """Ease a ramp in 0..1, so that it begins and ends level."""
+    return share * share * (3 - 2 * share)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Resize images or maps [B, C, S, S] to [B, C, size, size] with anti-aliasing."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def crop_frames(frames: Image, box: CropBox, size: int = CROP_SIZE) -> Image:
+    """Crop frames [T, H, W, 3] uint8 to [T, size, size, 3] uint8, with the border repeated and anti-aliasing."""
+    return np.stack([crop_frame(frame, box, size) for frame in frames])
+
+
+def crop_frame(frame: Image, box: CropBox, size: int = CROP_SIZE) -> Image:
+    """Crop one frame [H, W, 3] uint8 to [size, size, 3] uint8 as ``crop_frames`` does."""
+    rows = np.clip(np.arange(box.y0, box.y0 + box.side), 0, frame.shape[0] - 1)
+    columns = np.clip(np.arange(box.x0, box.x0 + box.side), 0, frame.shape[1] - 1)
+    if rows[-1] - rows[0] == box.side - 1 == columns[-1] - columns[0]:
+        cut = np.ascontiguousarray(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    else:
+        cut = frame[rows[:, None], columns]
+    if box.side == size:
+        return cut
+    image = torch.from_numpy(cut).permute(2, 0, 1)[None]
+    resized = F.interpolate(image, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())

@@ -1,7 +1,7 @@
-"""ONNX networks from files that may be anybody's: all of a network stands in its own file.
+"""Loading of ONNX networks from untrusted files; a network must be complete in its own file.
 
-An ONNX file may name other files for its tensors, which no checksum of it covers, and which need not be tensors at all.
-So the file is looked through for such names before ONNX Runtime sees it.
+An ONNX file may name other files for its tensors. No checksum of the ONNX file covers these, and they need not hold
+tensors at all. So the file is searched for such names before ONNX Runtime reads it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ _INSIDE: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "tensor": _TENSOR_ELSEWHERE,
 }
-"""By message of onnx.proto, the numbers of the fields in which tensors may stand."""
+"""Field numbers of each message of onnx.proto under which tensors may be stored, and the message they hold."""
 
 
 def open_network(
     path: Path, use: str, options: onnxruntime.SessionOptions | None = None
 ) -> onnxruntime.InferenceSession:
-    """The network of a file, on the processor.
+    """Open the network of a file on the CPU.
 
-    use: whose network it should be, for the WeightsError of one that is none, or keeps tensors in other files
+    use: what the network is used by, for the error message
+
+    Raises WeightsError for a file that is no network or keeps tensors in other files.
     """
     import onnxruntime
 
@@ -51,7 +53,7 @@ def open_network(
 
 
 def refers_elsewhere(content: bytes) -> bool:
-    """Whether an ONNX model names other files for its tensors; ValueError for what is no ONNX model."""
+    """Whether an ONNX model names other files for its tensors. Raises ValueError for bytes that are no ONNX model."""
     try:
         return _refers(memoryview(content), "model")
     except (IndexError, RecursionError) as error:
@@ -59,6 +61,7 @@ def refers_elsewhere(content: bytes) -> bool:
 
 
 def _refers(message: memoryview, kind: str) -> bool:
+    """Whether a message of onnx.proto names other files for its tensors; ``kind`` is a key of ``_INSIDE``."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -81,7 +84,7 @@ def _refers(message: memoryview, kind: str) -> bool:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
+    """Read the variable-length integer at an offset; return its value and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]

@@ -1,9 +1,8 @@
-"""What flows between the stages: frozen dataclasses, the one place where shapes and units stand.
+"""Frozen records that pass between the stages, and the one place where their shapes and units are stated.
 
-Shape letters: B batch, T frames, K references, H W image, V vertices, L = 68 landmarks,
-S audio samples, N = 20 expression coefficients. Image coordinates are pixels with x to the
-right, y down and z toward the camera; the centre of the top left pixel is (0.5, 0.5).
-Frame t covers [t / FPS, (t + 1) / FPS) seconds.
+Shape letters: B batch, T frames, K references, H W image, V vertices, L = 68 landmarks, S audio samples, N = 20
+expression coefficients. Image coordinates are pixels with x to the right, y down and z toward the camera; the centre of
+the top left pixel is (0.5, 0.5). Frame t covers [t / FPS, (t + 1) / FPS) seconds.
 """
 
 from __future__ import annotations
@@ -11,21 +10,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.rotations import remove_pose, to_canonical_units
+
 FPS = 25
 SAMPLE_RATE = 16_000
-"""Rate of every ``Speech`` inside thgen, in Hz."""
+"""Samples per second of every ``Speech``."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 CROP_SIZE = 256
-"""Side of the square face crop on which faces are tracked and pictures are made."""
+"""Side in pixels of the square face crop on which faces are tracked and images are rendered."""
+LOG_MEL_SILENCE = -12.0
+"""Log-mel feature of silence, the lowest value: -52 dB relative to the speech level."""
 N_VERTICES = 478
 N_EXPRESSION = 20
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Points = NDArray[np.floating]
+FaceChoice = str | int | tuple[float, float, float, float]
+"""A face of a clip: ``largest``, an index from the left, or x, y, width, height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class Clip:
     """Frames of a video at 25 fps, or one photo.
 
     frames: [T, H, W, 3] uint8, RGB
-    path: where they come from, for messages
-    start: seconds into the file at which frame 0 stands
+    path: file that the frames were read from, for messages
+    start: time of frame 0 in the file, seconds
     """
 
     frames: Image
@@ -47,10 +54,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Speech:
-    """A mono sound recording.
+    """A mono recording.
 
     samples: [S] float32 in -1..1 at ``SAMPLE_RATE``
-    path: where it comes from, for messages and for muxing
+    path: file that the samples were read from, for messages and for muxing
     """
 
     samples: Float
@@ -62,22 +69,71 @@ class Speech:
 
     @property
     def n_frames(self) -> int:
-        """Frames of a video that lasts as long: ceil(duration x 25)."""
+        """Number of video frames that cover the recording: ceil(duration x 25)."""
         return math.ceil(len(self.samples) / SAMPLES_PER_FRAME)
 
 
 @dataclass(frozen=True)
-class FaceTrack:
-    """One face through a clip; all pixel values are pixels of the tracked frames.
+class AudioFeatures:
+    """A recording in the two forms that the audio front ends of Ψ and Φ take.
 
-    box: [T, 4] float32, x0, y0, x1, y1 of the face in pixels
-    mesh: [T, V, 3] float32, pixels
-    landmarks: [T, 68, 3] float32, pixels, read from the mesh
+    log_mel: [T, 4, 80] float32, natural logarithm of mel energies; four steps of 80 bands per frame
+    samples: [T, 640] float32, the 16 kHz samples of each frame
+    """
+
+    log_mel: Float
+    samples: Float
+
+    def __len__(self) -> int:
+        return len(self.log_mel)
+
+
+@dataclass(frozen=True)
+class CropBox:
+    """A square of a frame in whole pixels; it may reach beyond the frame.
+
+    x0, y0: top left corner, px of the frame
+    side: length of a side, px of the frame
+    """
+
+    x0: int
+    y0: int
+    side: int
+
+    def to_crop(self, points: Points, size: int = CROP_SIZE) -> Points:
+        """Map points (..., 2 or 3) of the frame to pixels of the crop resized to ``size``; z is scaled alike."""
+        return np.asarray((points - self._corner(points)) * points.dtype.type(size / self.side))
+
+    def to_frame(self, points: Points, size: int = CROP_SIZE) -> Points:
+        """Map points (..., 2 or 3) of the crop resized to ``size`` to px of the frame: the inverse of ``to_crop``."""
+        return np.asarray(points * points.dtype.type(self.side / size) + self._corner(points))
+
+    def shown(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom edge of the part inside a frame of (width, height) px, as fractions of the side."""
+        left, top = max(0, -self.x0), max(0, -self.y0)
+        right, bottom = min(self.side, size[0] - self.x0), min(self.side, size[1] - self.y0)
+        return left / self.side, top / self.side, right / self.side, bottom / self.side
+
+    def _corner(self, points: Points) -> Points:
+        return np.array([self.x0, self.y0, 0][: points.shape[-1]], dtype=points.dtype)
+
+
+WHOLE_CROP = CropBox(0, 0, CROP_SIZE)
+"""Crop box of frames that are crops already, as in a store."""
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face in every frame of a clip; pixel values are pixels of the tracked frames.
+
+    box: [T, 4] float32, x0, y0, x1, y1 of the face, px
+    mesh: [T, V, 3] float32, px
+    landmarks: [T, 68, 3] float32, px, read from the mesh
     pose: [T, 6] float32, rotation vector (rad) and translation (canonical face units), §3.3
-    scale: canonical face units per pixel, one for the whole clip
+    scale: canonical face units per pixel, one value for the whole clip
     confidence: [T] float32 in 0..1; 0 where the frame was interpolated
-    size: (width, height) of the frames in pixels
-    tracker: name and version of what tracked it
+    size: (width, height) of the frames, px
+    tracker: name and version of the tracker
     """
 
     box: Float
@@ -93,7 +149,7 @@ class FaceTrack:
         return len(self.mesh)
 
     def select(self, frames: NDArray[np.intp] | slice) -> FaceTrack:
-        """The same face on some of the frames."""
+        """Return the track of a subset of the frames."""
         return replace(
             self,
             box=self.box[frames],
@@ -103,14 +159,74 @@ class FaceTrack:
             confidence=self.confidence[frames],
         )
 
+    def unposed(self) -> Float:
+        """Meshes with the head pose removed: [T, V, 3] float32, canonical face units (§3.3)."""
+        return remove_pose(to_canonical_units(self.mesh, self.scale, self.size), self.pose).astype(np.float32)
+
 
 @dataclass(frozen=True)
-class Drive:
-    """How the face is to move: what Psi and Phi predict, or what a video or a file prescribes.
+class Person:
+    """What the reference clip or photo tells about a person.
+
+    track: the face in every frame of the clip, px of the crop
+    unposed_meshes: [T, V, 3] float32, meshes of the track with the head pose removed, canonical face units
+    median_expression: [N] float32, median over the clip of the expression coefficients
+    rest: [N] float32, expression at rest, lips closed
+    neutral_mesh: [V, 3] float32, the face at the median expression with open eyes, canonical face units
+    audio: features of the clip's own audio; 0 frames where the clip has none
+    reference_indices: [K], indices of the frames that serve as references
+    reference_frames: [K, H, W, 3] uint8, the whole reference frames
+    reference_images: [K, S, S, 3] uint8, the reference frames cut to the canvas
+    box: the crop of head and shoulders, in px of the frame
+    canvas: the square of the frame that is rendered: the crop, or a larger one around it where it is pasted back
+    paste_back: whether images are pasted back into the whole frames
+    """
+
+    track: FaceTrack
+    unposed_meshes: Float
+    median_expression: Float
+    rest: Float
+    neutral_mesh: Float
+    audio: AudioFeatures
+    reference_indices: NDArray[np.intp]
+    reference_frames: Image
+    reference_images: Image
+    box: CropBox
+    canvas: CropBox
+    paste_back: bool = False
+
+    @property
+    def video_size(self) -> tuple[int, int]:
+        """(width, height) of a video of the person, px."""
+        if self.paste_back:
+            return self.frame_size
+        return self.reference_images.shape[2], self.reference_images.shape[1]
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) of the whole frames, px."""
+        return self.reference_frames.shape[2], self.reference_frames.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that grow with the clip: images, and the track of a long clip."""
+        arrays = (self.reference_images, self.reference_frames, self.track.mesh, self.unposed_meshes)
+        return sum(array.nbytes for array in arrays)
+
+    def to_canvas(self, points: Float) -> Float:
+        """Map points (..., 2 or 3) from px of the crop to px of the canvas resized to ``CROP_SIZE``."""
+        if self.canvas == self.box:
+            return points
+        return np.asarray(self.canvas.to_crop(self.box.to_frame(points)), np.float32)
+
+
+@dataclass(frozen=True)
+class MotionCurves:
+    """Motion of a face over the frames of a video, as Ψ and Φ predict it or as a video or a file prescribes it.
 
     pose: [T, 6] float32, rotation vector (rad) and translation (canonical face units)
-    expression: [T, 20] float32, coefficients of the face model's basis
-    blink: [T] float32, 0 as open as the person's eyes usually are, 1 closed
+    expression: [T, N] float32, coefficients of the face model's basis, standard deviations
+    blink: [T] float32, 0 with the eyes as open as the person usually has them, 1 with the eyes closed
     """
 
     pose: Float
@@ -119,3 +235,30 @@ class Drive:
 
     def __len__(self) -> int:
         return len(self.pose)
+
+
+class Target(Protocol):
+    """Face that the renderer is to show in every frame of a video, in the person's crop."""
+
+    @property
+    def pose(self) -> Float:
+        """Head poses [T, 6] of all frames."""
+
+    def unposed_meshes(self, frames: slice) -> Float:
+        """Meshes [B, V, 3] of some frames with the head pose removed, canonical face units."""
+
+    def meshes(self, frames: slice) -> Float:
+        """Meshes [B, V, 3] of some frames with the head pose applied, px of the crop."""
+
+
+@dataclass(frozen=True)
+class ReferenceWeights:
+    """Weight of each reference in each frame, for the whole image, the mouth and the eyes: [T, K], rows sum to 1."""
+
+    base: Float
+    mouth: Float
+    eyes: Float
+
+    def select(self, frames: slice) -> ReferenceWeights:
+        """Return the weights of some frames."""
+        return ReferenceWeights(self.base[frames], self.mouth[frames], self.eyes[frames])

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def listed(tmp_path: Path, portrait_png: Path, speech_wav: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """jobs.jsonl: three videos of ten frames, drawn without Θ; the cache of tracks is the test's own."""
+    """jobs.jsonl: three videos of ten frames, rendered without Θ; the cache of tracks is the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with wave.open(str(speech_wav)) as whole, wave.open(str(tmp_path / "word.wav"), "wb") as word:
         word.setparams(whole.getparams())

@@ -16,7 +16,7 @@ ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a cluster with two CPU cores and no GPU, in processes of its own."""
+    """Address of a cluster with two CPU cores and no GPU, in processes of its own."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 0, "include_dashboard": False})
@@ -30,7 +30,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
-def test_two_workers_make_what_one_process_makes(listed: Path, tmp_path: Path, address: str) -> None:
+def test_batch_on_ray_makes_the_videos_of_one_process(listed: Path, tmp_path: Path, address: str) -> None:
     bad = {"id": "bad", "ref": "word.wav", "audio": "word.wav", "renderer": "warp"}
     listed.write_text(listed.read_text() + json.dumps(bad) + "\n")
     code, said = run(listed, "--out-dir", tmp_path / "out", "--ray", address)
@@ -51,6 +51,6 @@ def test_two_workers_make_what_one_process_makes(listed: Path, tmp_path: Path, a
     )
 
 
-def test_no_cluster_at_an_address(listed: Path, tmp_path: Path) -> None:
+def test_batch_on_ray_refuses_an_address_without_a_cluster(listed: Path, tmp_path: Path) -> None:
     code, said = run(listed, "--out-dir", tmp_path / "out", "--ray", "127.0.0.1:1")
     assert code == 2 and said.startswith("thgen: error: --ray 127.0.0.1:1: no cluster (") and said.count("\n") == 1

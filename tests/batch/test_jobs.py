@@ -29,7 +29,7 @@ def read(tmp_path: Path):
     return run
 
 
-def test_inputs_lie_beside_the_list_and_outputs_in_the_folder(read, tmp_path: Path) -> None:
+def test_read_jobs_finds_inputs_beside_the_list_and_outputs_in_the_folder(read, tmp_path: Path) -> None:
     given = {"motion": "m.mp4", "expression": "e.csv", "save-curves": "c.csv", "report": "sub/r.html", "weights": "w"}
     first, second = read({**FINE, **given}, "", {**FINE, "id": 7, "audio": "/abs/s.wav", "output": "sub/x.mp4"})
     lists, out = tmp_path / "lists", tmp_path / "out"
@@ -43,7 +43,7 @@ def test_inputs_lie_beside_the_list_and_outputs_in_the_folder(read, tmp_path: Pa
     assert second.options == GenerateOptions()
 
 
-def test_a_job_comes_before_the_defaults_and_words_are_no_files(read) -> None:
+def test_read_jobs_puts_a_job_before_the_defaults_and_takes_no_word_for_a_file(read) -> None:
     job, other = read(
         {**FINE, "device": "cpu", "size": 512, "blink": 2.5, "face": 1, "motion": "still", "motion-scale": 2},
         {**FINE, "id": "b", "overwrite": False},
@@ -61,7 +61,7 @@ def test_a_job_comes_before_the_defaults_and_words_are_no_files(read) -> None:
     assert (other.options.device, other.options.overwrite) == ("cuda", False)
 
 
-def test_keys_are_the_long_options_of_generate() -> None:
+def test_keys_of_a_job_are_the_long_options_of_generate() -> None:
     from thcli.commands.generate import command
 
     options = {option.removeprefix("--") for p in command.params for option in p.opts if option.startswith("--")}
@@ -94,19 +94,19 @@ def test_keys_are_the_long_options_of_generate() -> None:
         ({**FINE, "frame": "whole"}, "--frame whole: expected crop or full"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_its_line(read, tmp_path: Path, line: object, said: str) -> None:
+def test_read_jobs_names_the_line_that_is_wrong_and_why(read, tmp_path: Path, line: object, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         read({**FINE, "id": "fine"}, line)
     assert str(caught.value) == f"{tmp_path}/lists/jobs.jsonl:2: {said}"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "-x", "a\n", "a.", "x" * 201, None, True, 1.5])
-def test_an_id_is_the_name_of_a_file(read, name: object) -> None:
+def test_read_jobs_refuses_an_id_that_is_no_file_name(read, name: object) -> None:
     with pytest.raises(UsageError, match="expected a name for a file"):
         read({**FINE, "id": name})
 
 
-def test_scales_are_those_of_the_command_line(read) -> None:
+def test_read_jobs_refuses_scales_outside_0_to_3(read) -> None:
     for key in ("motion-scale", "expression-scale"):
         for value in (-0.1, 3.1, float("nan")):
             with pytest.raises(UsageError, match=f"--{key} .*expected 0 to 3"):
@@ -122,17 +122,19 @@ def test_scales_are_those_of_the_command_line(read) -> None:
         ({"id": "b", "report": "a.mp4.json"}, "a.mp4.json is that of line 1 already"),
     ],
 )
-def test_nothing_is_written_twice(read, second: dict[str, str], said: str) -> None:
+def test_read_jobs_refuses_two_jobs_that_write_the_same_file(read, second: dict[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=f"jobs.jsonl:2: .*{said}; every job needs its own"):
         read(FINE, {**FINE, **second})
 
 
-def test_the_first_wrong_line_is_named_and_the_others_counted(read) -> None:
+def test_read_jobs_names_the_first_wrong_line_and_counts_the_others(read) -> None:
     with pytest.raises(UsageError, match=r":2: not JSON .* \(2 more of the lines are wrong\)$"):
         read(FINE, "{", "{", "{")
 
 
-def test_lists_that_are_none(read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_jobs_refuses_a_list_that_is_empty_missing_or_not_text(
+    read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="no jobs in it"):
         read("", "  ")
     with pytest.raises(MediaError, match=r"nothing\.jsonl: cannot be read \(No such file"):
@@ -142,17 +144,19 @@ def test_lists_that_are_none(read, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         read_jobs(tmp_path / "bytes", tmp_path, GenerateOptions())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MediaError, match=r"standard input: cannot be read \(No such file"):
-        read_jobs(Path("standard input"), tmp_path, GenerateOptions())  # a file of that name, which is not there
+        read_jobs(Path("standard input"), tmp_path, GenerateOptions())  # A file of that name, which is not there.
 
 
-def test_standard_input_is_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_jobs_takes_files_of_standard_input_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + json.dumps(FINE).encode())))
     (job,) = read_jobs(Path("-"), Path("out"), GenerateOptions())
     assert (job.reference, job.output) == (tmp_path / "clip.mp4", tmp_path / "out" / "a.mp4")
 
 
-def test_every_job_is_in_one_shard_whatever_the_list(read) -> None:
+def test_shards_hold_every_job_once_whatever_the_list(read) -> None:
     lines = [{**FINE, "id": f"job {n}"} for n in range(300)]
     jobs, backward = read(*lines), read(*reversed(lines[:50]))
     for count in (1, 4):
@@ -164,7 +168,7 @@ def test_every_job_is_in_one_shard_whatever_the_list(read) -> None:
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "1/3/4", "-1/3", "1/3 "])
-def test_shards_that_are_none(text: str) -> None:
+def test_shard_parse_refuses_other_text(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected I/N, the I-th of N parts, with I from 1 to N"):
         Shard.parse(text)
     assert Shard.parse("3/3") == Shard(3, 3)

@@ -1,4 +1,4 @@
-"""kill -9 at the worst moments: nothing half-written stands where a video belongs, and --resume makes the rest."""
+"""``thgen batch`` killed at the worst moments: no video is left half-written, and ``--resume`` makes the rest."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from click.testing import CliRunner
 
 from thcli.commands.main import main
 
-MIDDLE = "\n".join(
-    (
-        "from thcli.clips.encode import VideoWriter as C; real, name = C.write, 'write'",
-        "def kills(self, frame):",
-        "    if self._count == 5 and self._target.stem == 'two': die()",
-        "    real(self, frame)",
-    )
-)
-"""While a video is drawn and encoded."""
-BETWEEN = "\n".join(
-    (
-        "import thcli.generate.session as C; real, name = C.write_sidecar, 'write_sidecar'",
-        "def kills(sources, target, *rest):",
-        "    if target.stem == 'two': die()",
-        "    return real(sources, target, *rest)",
-    )
-)
-"""When a video is whole and its sidecar is not there yet."""
+MIDDLE = """
+import thcli.generation.session as module
+class Writer(module.VideoWriter):
+    def __init__(self, target, *rest):
+        super().__init__(target, *rest)
+        self.fatal = 5 if target.stem == "two" else None
+    def write(self, frame):
+        if self.fatal == 0: die()
+        if self.fatal is not None: self.fatal -= 1
+        super().write(frame)
+module.VideoWriter = Writer
+"""
+"""Dies at the sixth frame of a video."""
+BETWEEN = """
+import thcli.generation.session as module
+real = module.write_sidecar
+def write_sidecar(sources, target, *rest):
+    if target.stem == "two": die()
+    return real(sources, target, *rest)
+module.write_sidecar = write_sidecar
+"""
+"""Dies when a video is whole, and its sidecar is not there yet."""
 RUN = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, and that is inherited
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 {where}
-setattr(C, name, kills)
 from thcli.commands.main import main
 main(sys.argv[1:])
 """
+"""``thgen``, which dies where it is told."""
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -52,8 +56,8 @@ def made(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".mp4"}
 
 
-@pytest.mark.parametrize("where", [MIDDLE, BETWEEN], ids=["while drawing", "before the sidecar"])
-def test_killed_and_resumed(listed: Path, tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize("where", [MIDDLE, BETWEEN], ids=["while rendering", "before the sidecar"])
+def test_batch_resumes_after_it_was_killed(listed: Path, tmp_path: Path, where: str) -> None:
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     assert run(listed, "--out-dir", undisturbed)[0] == 0
     command = [sys.executable, "-c", RUN.format(where=where), "batch", str(listed), "--out-dir", str(out)]
@@ -76,7 +80,7 @@ def test_killed_and_resumed(listed: Path, tmp_path: Path, where: str) -> None:
     assert run(listed, "--out-dir", out, "--resume")[1].startswith("3 jobs: 0 done, 3 skipped; 0 frames")
 
 
-def test_ctrl_c_stops_all_and_leaves_nothing_half_written(listed: Path, tmp_path: Path) -> None:
+def test_batch_leaves_nothing_half_written_after_an_interruption(listed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     interrupting = MIDDLE.replace("die()", "signal.raise_signal(signal.SIGINT)")
     command = [sys.executable, "-c", RUN.format(where=interrupting), "batch", str(listed), "--out-dir", str(out)]

@@ -1,4 +1,4 @@
-"""The log of outcomes and the folder it lies in: what several runs, and runs that were killed, do to them."""
+"""The log of outcomes and its folder, where several runs write at the same time, and some were killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_line_is_in_the_file_when_its_job_has_ended(tmp_path: Path) -> None:
+def test_outcome_log_appends_a_line_as_soon_as_a_job_has_ended(tmp_path: Path) -> None:
     path = log_path(tmp_path, None)
     with OutcomeLog(path) as log:
         log.write(DONE)
@@ -34,7 +34,7 @@ def test_a_line_is_in_the_file_when_its_job_has_ended(tmp_path: Path) -> None:
     assert [line["id"] for line in lines(path)] == ["ä", "b", "ä"]
 
 
-def test_half_a_line_does_not_spoil_the_next(tmp_path: Path) -> None:
+def test_outcome_log_drops_half_a_line_of_a_killed_run(tmp_path: Path) -> None:
     path = tmp_path / "outcomes.jsonl"
     path.write_text('{"id": "whole"}\n{"id": "ha')
     with OutcomeLog(path) as log:
@@ -42,7 +42,7 @@ def test_half_a_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     assert [line["id"] for line in lines(path)] == ["whole", "ä"]
 
 
-def test_shards_write_side_by_side_and_nobody_twice(tmp_path: Path) -> None:
+def test_outcome_log_of_a_shard_is_written_by_one_run_at_a_time(tmp_path: Path) -> None:
     names = [log_path(tmp_path, shard).name for shard in (None, Shard(1, 2), Shard(2, 2), Shard(1, 12))]
     assert names == ["outcomes.jsonl", "outcomes.1-of-2.jsonl", "outcomes.2-of-2.jsonl", "outcomes.1-of-12.jsonl"]
     with OutcomeLog(tmp_path / names[1]), OutcomeLog(tmp_path / names[2]):
@@ -55,7 +55,7 @@ def test_shards_write_side_by_side_and_nobody_twice(tmp_path: Path) -> None:
 
 @pytest.fixture
 def left(tmp_path: Path) -> list[Path]:
-    """What a run that was killed leaves in two places, and what is no business of ours."""
+    """The partial files that a killed run leaves in two folders, among other files."""
     for name in ("out/sub", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
     parts = ["out/.thgen-0a1b2c.mp4", "out/sub/.thgen-ff.mp4", "out/.a.mp4.json.77.partial"]
@@ -69,7 +69,7 @@ def remaining(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path, left: list[Path]) -> None:
+def test_writing_removes_partial_files_of_a_killed_run(tmp_path: Path, left: list[Path]) -> None:
     before = remaining(tmp_path)
     with writing(tmp_path / "out", [tmp_path / "out", tmp_path / "out" / "sub", tmp_path / "out" / "new"]):
         assert before - remaining(tmp_path) == {str(path.relative_to(tmp_path)) for path in left}
@@ -79,7 +79,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path, left: list[Path]) -> 
     assert not (tmp_path / "out" / "sub" / ".thgen-aa.mp4").exists()
 
 
-def test_what_another_run_is_writing_is_left_alone(tmp_path: Path, left: list[Path]) -> None:
+def test_writing_leaves_partial_files_of_a_running_run(tmp_path: Path, left: list[Path]) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom thcli.batch.folder import writing\n"
         f"with writing(Path({str(tmp_path / 'out')!r}), []):\n    print('in', flush=True); sys.stdin.read()"
@@ -90,7 +90,7 @@ def test_what_another_run_is_writing_is_left_alone(tmp_path: Path, left: list[Pa
         with writing(tmp_path / "out", [tmp_path / "out"]):
             assert all(path.exists() for path in left)
     finally:
-        other.kill()  # its lock goes with it, whatever ended it
+        other.kill()  # Its lock goes with it, whatever ended it.
         other.communicate()
     with writing(tmp_path / "out", [tmp_path / "out"]):
         assert [path.exists() for path in left] == [False, True, False]

@@ -1,4 +1,4 @@
-"""What counts as done: everything that the video shows is as it was, and the video is whole."""
+"""``is_done``: a job is done where everything that the video shows is as it was, and the video is whole."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ import pytest
 from thcli.batch import resume
 from thcli.batch.jobs import Job
 from thcli.batch.resume import is_done
-from thcli.generate import sidecar
-from thcli.generate.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
-from thcli.pipeline.options import GenerateOptions, Result
+from thcli.generation.result import Result
+from thcli.generation.session import job_hashes
+from thcli.generation.sidecar import rewrite_sidecar, sidecar_path, sources_of, write_sidecar
+from thcli.pipeline.models import load_models
+from thcli.pipeline.options import GenerateOptions
+
+
+def finished(job: Job) -> Job:
+    """The job, with the sidecar of a video that the CPU has made of it."""
+    models = load_models(job.options.weights, "cpu", job.options.precision, job.options.tracker)
+    sources = sources_of(job.reference, job.audio, job.options.motion_options, job_hashes(models, job.options))
+    result = Result(job.output, 5, (256, 256), {"draw": 1.0}, "cpu")
+    write_sidecar(sources, job.output, job.options, result, None)
+    return job
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A job that was done on the CPU, with files that nobody looks into."""
+    """A job that was done on the CPU without Θ; its files hold no media, and nothing looks into them."""
     for name in ("clip.mp4", "speech.wav", "other.mp4", "out.mp4", "curves.csv"):
         (tmp_path / name).write_bytes(name.encode())
     weights = tmp_path / "weights"
@@ -28,10 +39,7 @@ def job(tmp_path: Path) -> Job:
     options = GenerateOptions(
         renderer="warp", motion=str(tmp_path / "other.mp4"), save_curves=tmp_path / "curves.csv", weights=weights
     )
-    job = Job("a", tmp_path / "clip.mp4", tmp_path / "speech.wav", tmp_path / "out.mp4", options)
-    result = Result(job.output, 5, (256, 256), {"draw": 1.0}, "cpu")
-    write_sidecar(sources_of(job.reference, job.audio, options, "cpu"), job.output, options, result)
-    return job
+    return finished(Job("a", tmp_path / "clip.mp4", tmp_path / "speech.wav", tmp_path / "out.mp4", options))
 
 
 def with_options(**changed: object) -> Callable[[Job], Job]:
@@ -50,7 +58,7 @@ def moved(job: Job) -> Job:
     [lambda job: job, moved, with_options(device="cuda:7", overwrite=True)],
     ids=["nothing", "names", "device"],
 )
-def test_done(job: Job, change: Callable[[Job], Job]) -> None:
+def test_is_done_whatever_does_not_change_the_video(job: Job, change: Callable[[Job], Job]) -> None:
     assert is_done(change(job))
 
 
@@ -94,12 +102,12 @@ def of_another_version(job: Job) -> Job:
         of_another_version,
     ],
 )
-def test_not_done(job: Job, change: Callable[[Job], Job]) -> None:
+def test_is_done_is_false_once_anything_that_shapes_the_video_changed(job: Job, change: Callable[[Job], Job]) -> None:
     assert is_done(job)
     assert not is_done(change(job))
 
 
-def test_every_option_that_shapes_the_video_counts(job: Job) -> None:
+def test_is_done_compares_every_option_that_shapes_the_video(job: Job) -> None:
     record = json.loads(sidecar_path(job.output).read_text())
     for name in set(record["options"]) - set(resume.ELSEWHERE) - {"motion"}:
         options = {**record["options"], name: "another"}
@@ -107,7 +115,16 @@ def test_every_option_that_shapes_the_video_counts(job: Job) -> None:
         assert not is_done(job), name
 
 
-def test_weights_are_those_of_the_device_that_made_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(sidecar, "weights_of_theta", lambda options, device: asked.append(device) or {})
-    assert is_done(with_options(device="cuda")(job)) and asked == ["cpu"]
+def test_is_done_hashes_the_weights_of_the_device_that_made_the_video(job: Job) -> None:
+    """Θ runs from other files on a GPU than on the CPU; which device the job asks for now does not matter."""
+    weights = job.output.parent / "theta"
+    weights.mkdir()
+    for name in ("generator.safetensors", "generator.onnx", "generator_embedding.onnx"):
+        (weights / name).write_bytes(name.encode())
+    options = replace(job.options, renderer="network", precision="fp32", weights=weights)
+    made_on_cpu = finished(replace(job, options=options))
+    assert is_done(with_options(device="cuda")(made_on_cpu))
+    record = json.loads(sidecar_path(job.output).read_text())
+    assert {"generator.onnx", "generator_embedding.onnx"} <= set(record["weights"])
+    rewrite_sidecar(job.output, {**record, "device": "cuda"})
+    assert not is_done(made_on_cpu)

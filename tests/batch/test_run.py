@@ -1,4 +1,4 @@
-"""Jobs one after the other: the next is prepared while one is drawn, and what goes wrong stays with its job."""
+"""``Runner`` prepares the next job while one is finished, and what goes wrong with a job stays with it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ import pytest
 
 from thcli.batch import run
 from thcli.batch.jobs import Job
-from thcli.batch.run import Manner, Runner
+from thcli.batch.run import Runner, RunPolicy
 from thcli.errors import DeviceError, MediaError, NoFaceError, UsageError
-from thcli.pipeline.options import GenerateOptions, Result
+from thcli.generation.result import Result
+from thcli.generation.session import job_hashes
+from thcli.generation.sidecar import sources_of, write_sidecar
+from thcli.pipeline.models import load_models
+from thcli.pipeline.options import GenerateOptions
+
+WARP = GenerateOptions(renderer="warp", device="cpu", overwrite=True)
 
 
 @dataclass
-class Stage:
-    """A studio that writes nothing: fails as told, the first so many times, and remembers what it did."""
+class FakeSession:
+    """Makes no videos: it notes the calls that it gets, and fails as told, the first so many times."""
 
     failing: dict[str, tuple[str, int, Exception]] = field(default_factory=dict)
     did: list[str] = field(default_factory=list)
     meanwhile: Callable[[str], None] = lambda _: None
 
-    def prepare(self, reference: Path, sound: Path, options: GenerateOptions, progress: object) -> str:
-        self._do("prepare", sound.stem)
-        return sound.stem
+    def prepare(self, reference: Path, audio: Path, options: GenerateOptions, progress: object) -> str:
+        self._do("prepare", audio.stem)
+        return audio.stem
 
     def finish(self, prepared: str, output: Path, progress: object) -> Result:
         self.meanwhile(prepared)
@@ -43,50 +49,61 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    stage = Stage()
-    monkeypatch.setattr(run, "Studio", lambda tracks, batch: stage)
-    monkeypatch.setattr(run, "check_all", lambda *_: None)
+def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSession:
+    """What the runner makes videos with; the current folder is empty, and no runner waits before another try."""
+    session = FakeSession()
+    monkeypatch.setattr(run, "Session", lambda tracks, batch: session)
     monkeypatch.setattr(run, "PAUSE", 0.0)
-    return stage
+    monkeypatch.chdir(tmp_path)
+    return session
 
 
 def jobs(*names: str) -> list[Job]:
-    return [Job(name, Path("clip"), Path(f"{name}.wav"), Path(f"{name}.mp4"), GenerateOptions()) for name in names]
+    return [Job(name, Path("clip"), Path(f"{name}.wav"), Path(f"{name}.mp4"), WARP) for name in names]
 
 
 def describe(error: Exception) -> tuple[str, int]:
     return str(error), getattr(error, "exit_code", 1)
 
 
-def outcomes(names: str, **manner: object) -> list[tuple[str, str, int]]:
-    ended = Runner(Manner(describe, **manner)).run(jobs(*names))
+def outcomes(names: str, **policy: object) -> list[tuple[str, str, int]]:
+    ended = Runner(RunPolicy(describe, **policy)).run(jobs(*names))
     return [(outcome.id, outcome.status, outcome.exit_code) for outcome in ended]
 
 
-def test_the_next_job_is_prepared_while_one_is_drawn_and_no_more(stage: Stage) -> None:
+def finish_before(*names: str) -> None:
+    """Leave in the current folder what an earlier run leaves of these jobs."""
+    models = load_models(device="cpu")
+    for job in jobs(*names):
+        for path in (job.reference, job.audio, job.output):
+            path.write_bytes(path.name.encode())
+        sources = sources_of(job.reference, job.audio, WARP.motion_options, job_hashes(models, WARP))
+        write_sidecar(sources, job.output, WARP, Result(job.output, 50, (256, 256), {}, "cpu"), None)
+
+
+def test_runner_prepares_one_job_while_another_is_finished(session: FakeSession) -> None:
     reached, seen = threading.Event(), []
 
     def wait(name: str) -> None:
         if name == "a":
-            while "prepare b" not in stage.did:
+            while "prepare b" not in session.did:
                 time.sleep(0.01)
             time.sleep(0.2)
-            seen.extend(stage.did)
+            seen.extend(session.did)
             reached.set()
 
-    stage.meanwhile = wait
+    session.meanwhile = wait
     assert [status for _, status, _ in outcomes("abcd")] == ["done"] * 4
     assert reached.is_set() and seen == ["prepare a", "prepare b"]
 
 
-def test_bad_jobs_stop_nothing(stage: Stage) -> None:
-    stage.failing = {
+def test_runner_goes_on_after_jobs_that_fail(session: FakeSession) -> None:
+    session.failing = {
         "a": ("prepare", 9, NoFaceError("no face")),
         "c": ("finish", 9, MediaError("no space")),
         "e": ("prepare", 9, ZeroDivisionError("a bug")),
     }
-    ended = list(Runner(Manner(describe)).run(jobs(*"abcde")))
+    ended = list(Runner(RunPolicy(describe)).run(jobs(*"abcde")))
     assert [(o.id, o.status, o.frames, o.error, o.exit_code, o.output) for o in ended] == [
         ("a", "failed", None, "no face", 4, "a.mp4"),
         ("b", "done", 50, None, 0, "b.mp4"),
@@ -96,46 +113,48 @@ def test_bad_jobs_stop_nothing(stage: Stage) -> None:
     ]
 
 
-def test_fail_fast_begins_nothing_more(stage: Stage) -> None:
-    stage.failing = {"b": ("finish", 1, MediaError("no"))}
+def test_runner_begins_no_job_after_a_failure_unless_keep_going(session: FakeSession) -> None:
+    session.failing = {"b": ("finish", 1, MediaError("no"))}
     assert outcomes("abcd", keep_going=False) == [("a", "done", 0), ("b", "failed", 3)]
-    assert "finish c" not in stage.did and "prepare d" not in stage.did
+    assert "finish c" not in session.did and "prepare d" not in session.did
 
 
 @pytest.mark.parametrize("where", ["prepare", "finish"])
-def test_another_try_may_do(stage: Stage, where: str) -> None:
-    stage.failing = {"a": (where, 2, DeviceError("memory")), "b": (where, 3, DeviceError("memory"))}
+def test_runner_tries_again_as_often_as_retries_allow(session: FakeSession, where: str) -> None:
+    session.failing = {"a": (where, 2, DeviceError("memory")), "b": (where, 3, DeviceError("memory"))}
     assert outcomes("abc", retries=2) == [("a", "done", 0), ("b", "failed", 6), ("c", "done", 0)]
-    assert stage.did.count(f"{where} a") == stage.did.count(f"{where} b") == 3
+    assert session.did.count(f"{where} a") == session.did.count(f"{where} b") == 3
 
 
-def test_no_other_try_where_it_cannot_help(stage: Stage) -> None:
-    stage.failing = {"a": ("prepare", 1, NoFaceError("")), "b": ("prepare", 1, UsageError(""))}
+def test_runner_tries_once_where_another_try_cannot_help(session: FakeSession) -> None:
+    session.failing = {"a": ("prepare", 1, NoFaceError("")), "b": ("prepare", 1, UsageError(""))}
     assert outcomes("ab", retries=5) == [("a", "failed", 4), ("b", "failed", 2)]
-    assert stage.did == ["prepare a", "prepare b"]
+    assert session.did == ["prepare a", "prepare b"]
 
 
-def test_what_is_done_is_skipped_and_no_more_than_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "is_done", lambda job: job.id in "bc")
-    assert outcomes("abcd", resume=True) == [
-        ("a", "done", 0),
-        ("b", "skipped", 0),
-        ("c", "skipped", 0),
-        ("d", "done", 0),
-    ]
-    assert not {"prepare b", "prepare c"} & set(stage.did)
-    assert [status for _, status, _ in outcomes("b")] == ["done"]
+def test_resumed_runner_skips_jobs_that_are_done_without_preparing_them(session: FakeSession) -> None:
+    finish_before("b", "c")
+    expected = [("a", "done", 0), ("b", "skipped", 0), ("c", "skipped", 0), ("d", "done", 0)]
+    assert outcomes("abcd", resume=True) == expected
+    assert not {"prepare b", "prepare c"} & set(session.did)
 
 
-def test_an_interruption_is_no_outcome_and_no_thread_stays(stage: Stage) -> None:
+def test_runner_makes_jobs_that_are_done_again_unless_it_resumes(session: FakeSession) -> None:
+    finish_before("b")
+    assert outcomes("b", resume=True) == [("b", "skipped", 0)]
+    assert outcomes("b") == [("b", "done", 0)]
+
+
+def test_runner_raises_an_interruption_and_leaves_no_thread(session: FakeSession) -> None:
     def interrupt(name: str) -> None:
         if name == "b":
             raise KeyboardInterrupt
 
-    stage.meanwhile = interrupt
-    ended = Runner(Manner(describe)).run(jobs(*"abcd"))
+    session.meanwhile = interrupt
+    before = set(threading.enumerate())
+    ended = Runner(RunPolicy(describe)).run(jobs(*"abcd"))
     assert next(ended).id == "a"
     with pytest.raises(KeyboardInterrupt):
         next(ended)
-    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
-    assert "prepare d" not in stage.did
+    assert set(threading.enumerate()) == before
+    assert "prepare d" not in session.did

@@ -1,4 +1,4 @@
-"""Media made on the spot with ffmpeg's own sources."""
+"""Media made on the spot from ffmpeg's own sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make(tmp_path: Path, ffmpeg: Callable[..., None]) -> Make:
 
 @pytest.fixture
 def counter(make: Make, tmp_path: Path) -> Callable[..., Path]:
-    """counter(name, levels, fps, *options): a video whose nth picture is grey of the nth level."""
+    """counter(name, levels, fps, *options): a video whose nth frame is grey of the nth level."""
 
     def run(name: str, levels: NDArray[np.uint8], fps: object, *options: object) -> Path:
         raw = tmp_path / "levels.rgb"

@@ -1,4 +1,4 @@
-"""Frames at 25 fps by timestamps, whatever the file does."""
+"""Frames at 25 fps by timestamps, whatever the file has."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def levels_of(path: Path, **part: float) -> np.ndarray:
 
 
 def shown_at(times: np.ndarray, ends: float) -> np.ndarray:
-    """Index of the picture on show in the middle of each 25 fps frame; one that begins just then comes next."""
+    """Index of the image on show in the middle of each 25 fps frame; one that begins just then comes next."""
     middles = (np.arange(round(ends * 25)) + 0.5) / 25
     return np.searchsorted(times, middles - 1e-6, side="right") - 1
 
 
 @pytest.mark.parametrize("fps", ["24000/1001", "24", "25", "30000/1001", "30", "50", "60", "12"])
-def test_frames_follow_the_timestamps_at_any_rate(counter, fps):
+def test_read_clip_follows_the_timestamps_at_any_rate(counter, fps):
     rate = eval(fps)
     levels = np.linspace(20, 230, int(rate * 2)).astype(np.uint8)
     got = levels_of(counter("a.mp4", levels, fps))
@@ -36,9 +36,9 @@ def test_frames_follow_the_timestamps_at_any_rate(counter, fps):
     assert np.abs(got - expected).max() < 3
 
 
-def test_variable_frame_rate_holds_each_picture_for_its_time(counter):
+def test_read_clip_holds_each_image_of_a_variable_rate_for_its_time(counter):
     levels = np.array([30, 90, 150, 210, 60, 120], np.uint8)
-    # Pictures at 0, 1, 4, 9, 16, 25 ticks of 40 ms; the last lasts one tick.
+    # Images at 0, 1, 4, 9, 16, 25 ticks of 40 ms; the last lasts one tick.
     path = counter("vfr.mkv", levels, 25, "-vf", "setpts=N*N", "-enc_time_base", "1/25")
     got = levels_of(path)
     expected = np.repeat(levels, [1, 3, 5, 7, 9, 1])
@@ -47,7 +47,7 @@ def test_variable_frame_rate_holds_each_picture_for_its_time(counter):
 
 
 @pytest.mark.parametrize("start", [0.0, 0.4, 1.2, 2.04])
-def test_a_part_is_what_the_whole_holds_there(counter, start):
+def test_read_clip_and_stream_frames_of_a_part_give_what_the_whole_has_there(counter, start):
     levels = np.linspace(20, 230, 75).astype(np.uint8)
     path = counter("a.mp4", levels, 25, "-g", 30)
     whole = read_clip(path).frames
@@ -58,7 +58,7 @@ def test_a_part_is_what_the_whole_holds_there(counter, start):
     np.testing.assert_array_equal(np.stack(list(stream_frames(path, start, 0.6))), part.frames)
 
 
-def test_the_picture_held_at_the_start_of_a_part_is_shown(counter):
+def test_read_clip_shows_the_image_held_at_the_start_of_a_part(counter):
     path = counter("slow.mp4", np.array([50, 200], np.uint8), 2)
     assert abs(levels_of(path, start=0.2, seconds=0.2)[0] - 50) < 3
 
@@ -73,7 +73,7 @@ def quadrants(frame: np.ndarray) -> np.ndarray:
 COLOURS = "color=red:s=64x32:d=0.2:r=25,drawbox=32:0:32:16:lime:fill,drawbox=0:16:32:16:blue:fill"
 
 
-def test_rotation_metadata_turns_the_picture(make):
+def test_read_clip_turns_frames_as_their_metadata_say(make):
     upright = make("up.mp4", *TESTSRC, COLOURS, "-pix_fmt", "yuv420p")
     data = bytearray(upright.read_bytes())
     matrix = data.index(b"tkhd") + 44  # of a version 0 track header
@@ -90,7 +90,7 @@ def test_rotation_metadata_turns_the_picture(make):
 
 
 @pytest.mark.parametrize(("sar", "size"), [("2/1", (128, 48)), ("1/2", (64, 96)), ("16/15", (68, 48))])
-def test_pixels_become_square(make, sar, size):
+def test_read_clip_makes_pixels_square(make, sar, size):
     path = make("sar.mp4", *TESTSRC, "testsrc=s=64x48:d=0.2:r=25", "-vf", f"setsar={sar}", "-pix_fmt", "yuv420p")
     info = probe(path)
     assert (info.width, info.height) == size
@@ -98,7 +98,7 @@ def test_pixels_become_square(make, sar, size):
 
 
 @pytest.mark.parametrize("options", [("-pix_fmt", "yuv420p10le"), ("-pix_fmt", "yuv444p"), ("-pix_fmt", "yuvj420p")])
-def test_pixel_formats_keep_their_colours(make, options):
+def test_read_clip_keeps_the_colours_of_all_pixel_formats(make, options):
     path = make("a.mkv", *TESTSRC, COLOURS, "-c:v", "libx264", "-qp", 0, *options)
     red, green, blue, _ = quadrants(read_clip(path).frames[0])
     assert red[0] > 230 and red[1:].max() < 25
@@ -106,13 +106,13 @@ def test_pixel_formats_keep_their_colours(make, options):
     assert blue[2] > 230 and blue[:2].max() < 25
 
 
-def test_odd_sizes_stay(make):
+def test_read_clip_keeps_odd_sizes(make):
     path = make("odd.avi", *TESTSRC, "testsrc=s=67x51:d=0.2:r=25", "-c:v", "ffv1")
     frames = read_clip(path).frames
     assert frames.shape == (5, 51, 67, 3)
 
 
-def test_interlaced_video_is_deinterlaced_and_only_that(make):
+def test_read_clip_deinterlaces_interlaced_video_alone(make):
     def combing(path: Path) -> float:
         frames = read_clip(path).frames.astype(float).mean(axis=-1)[3:8]
         return float(np.abs(frames[:, 1:-1] - (frames[:, :-2] + frames[:, 2:]) / 2).mean())
@@ -125,7 +125,7 @@ def test_interlaced_video_is_deinterlaced_and_only_that(make):
     assert combing(flagged) < 0.8 * combing(unflagged)
 
 
-def test_video_that_begins_late_keeps_the_clock(make):
+def test_read_clip_holds_the_first_frame_of_a_video_that_begins_late(make):
     path = make(
         "late.mkv", "-itsoffset", 0.4, *TESTSRC, "testsrc=s=64x48:d=0.6:r=25", *TESTSRC, "sine=d=1",
         "-map", "0", "-map", "1", "-c:v", "ffv1",
@@ -135,14 +135,14 @@ def test_video_that_begins_late_keeps_the_clock(make):
     np.testing.assert_array_equal(frames[0], frames[9])
 
 
-def test_animated_gif_is_a_video(make):
+def test_probe_takes_an_animated_gif_for_a_video(make):
     path = make("a.gif", *TESTSRC, "testsrc=s=64x48:d=1:r=10")
     info = probe(path)
     assert info.video and not info.image
     assert len(read_clip(path)) == 25
 
 
-def test_cover_art_is_no_video(make, tmp_path):
+def test_probe_does_not_take_cover_art_for_a_video(make, tmp_path):
     cover = make("cover.png", *TESTSRC, "color=red:s=64x64:d=0.04", "-frames:v", 1)
     path = make("song.mp3", *TESTSRC, "sine=d=1", "-i", cover, "-map", 0, "-map", 1, "-disposition:v", "attached_pic")
     info = probe(path)
@@ -151,7 +151,7 @@ def test_cover_art_is_no_video(make, tmp_path):
         read_clip(path)
 
 
-def test_probe_reads_the_header(make):
+def test_probe_reads_the_header_and_no_metadata_that_look_like_it(make):
     lie = ("-metadata", "title=Duration: 9\n  Duration: 9")
     path = make("a.mp4", *TESTSRC, "testsrc=s=64x48:d=2:r=30", *TESTSRC, "sine=d=2", *lie)
     info = probe(path)
@@ -159,7 +159,7 @@ def test_probe_reads_the_header(make):
     assert info.duration == pytest.approx(2.0, abs=0.1)
 
 
-def test_closing_the_stream_ends_its_ffmpeg(make, open_descriptors, monkeypatch):
+def test_closing_stream_frames_ends_its_ffmpeg(make, open_descriptors, monkeypatch):
     started = []
 
     class Remembered(subprocess.Popen):
@@ -178,21 +178,19 @@ def test_closing_the_stream_ends_its_ffmpeg(make, open_descriptors, monkeypatch)
     assert all(process.returncode is not None for process in started)  # waited for, not only ended
 
 
-def test_seconds_count_frames_despite_floats():
+def test_frame_count_forgives_the_last_bit_of_a_float():
     assert [frame_count(s) for s in (0.04, 3.0, 0.28 * 25 / 25, 1.001)] == [1, 75, 7, 26]
 
 
-# What cannot be read, in one line that names the file.
-
-
 def refuses(path: Path, words: str, **part: float) -> None:
+    """The error is one line that names the file."""
     with pytest.raises(MediaError, match=words) as caught:
         read_clip(path, **part)
     message = str(caught.value)
     assert "\n" not in message and str(path) in message
 
 
-def test_no_file_folder_empty_text(tmp_path):
+def test_read_clip_refuses_a_missing_file_a_folder_an_empty_file_and_text(tmp_path):
     refuses(tmp_path / "none.mp4", "no such file")
     refuses(tmp_path, "a folder")
     (tmp_path / "empty.mp4").touch()
@@ -201,13 +199,13 @@ def test_no_file_folder_empty_text(tmp_path):
     refuses(tmp_path / "text.mp4", "not a video")
 
 
-def test_truncated_mp4_without_index(make):
+def test_read_clip_refuses_a_truncated_mp4_without_index(make):
     path = make("a.mp4", *TESTSRC, "testsrc=s=64x48:d=1:r=25")
     path.write_bytes(path.read_bytes()[:2000])
     refuses(path, "cut off")
 
 
-def test_truncated_mp4_with_its_index_in_front(make):
+def test_read_clip_reads_a_truncated_mp4_only_up_to_the_cut(make):
     path = make("a.mp4", *TESTSRC, "testsrc2=s=320x240:d=4:r=25", "-g", 10, "-movflags", "+faststart")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -215,12 +213,12 @@ def test_truncated_mp4_with_its_index_in_front(make):
     assert len(read_clip(path, seconds=0.4)) == 10
 
 
-def test_start_beyond_the_end_and_sound_only(make):
+def test_read_clip_refuses_a_start_beyond_the_end_and_sound_alone(make):
     refuses(make("a.mp4", *TESTSRC, "testsrc=s=64x48:d=1:r=25"), "lasts 1.00 s", start=5.0)
     refuses(make("a.wav", *TESTSRC, "sine=d=1"), "no video stream")
 
 
-def test_video_stream_without_frames(make):
+def test_read_clip_refuses_a_video_stream_without_frames(make):
     path = make("a.mkv", *TESTSRC, "testsrc=s=64x48:d=1:r=25", "-c:v", "ffv1")
     subprocess.run(
         [executable(), "-v", "error", "-y", "-i", path, "-c", "copy", "-frames:v", "0", path.with_name("b.mkv")],
@@ -230,7 +228,7 @@ def test_video_stream_without_frames(make):
 
 
 @pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.txt", "list.ffconcat"])
-def test_playlists_read_nothing_elsewhere(make, tmp_path, name):
+def test_read_clip_refuses_playlists(make, tmp_path, name):
     secret = make("secret.ts", *TESTSRC, "testsrc=s=64x48:d=1:r=25")
     if name.endswith(("m3u8", "mp4")):
         text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n"
@@ -240,7 +238,7 @@ def test_playlists_read_nothing_elsewhere(make, tmp_path, name):
     refuses(tmp_path / name, "playlist")
 
 
-def test_names_that_look_like_options_or_urls(make, tmp_path, monkeypatch):
+def test_read_clip_reads_files_whose_names_look_like_options_or_urls(make, tmp_path, monkeypatch):
     source = make("a.mkv", *TESTSRC, "testsrc=s=64x48:d=0.2:r=25", "-c:v", "ffv1")
     monkeypatch.chdir(tmp_path)
     for name in ("-i.mkv", "http:x.mkv", "concat:a.mkv|b.mkv", "100%03d 'ä'.mkv"):

@@ -1,10 +1,11 @@
-"""The MP4 that comes out, and that none comes out when something fails."""
+"""The MP4 that is written, and that none is left when something fails."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,11 @@ def frames(n: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
     )
 
 
-def write(target: Path | None, pictures: np.ndarray, audio: Path | None = None, **options: object) -> None:
-    size = (pictures.shape[2], pictures.shape[1])
-    with VideoWriter(target, size, audio, len(pictures), **options) as writer:
-        for picture in pictures:
-            writer.write(picture)
+def write(target: Path | None, images: np.ndarray, audio: Path | None = None, **options: object) -> None:
+    size = (images.shape[2], images.shape[1])
+    with VideoWriter(target, size, audio, len(images), **options) as writer:
+        for image in images:
+            writer.write(image)
 
 
 def header(path: Path) -> str:
@@ -48,19 +49,19 @@ def header(path: Path) -> str:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 47), (63, 47), (256, 256)])
-def test_round_trip_keeps_frames_and_colours(tmp_path, size):
-    pictures = frames(10, size)
-    write(tmp_path / "a.mp4", pictures)
+def test_video_writer_keeps_frames_and_colours(tmp_path, size):
+    images = frames(10, size)
+    write(tmp_path / "a.mp4", images)
     back = read_clip(tmp_path / "a.mp4").frames[:, : size[1], : size[0]]
-    assert back.shape == pictures.shape
-    assert np.abs(back.astype(int) - pictures).mean() < 2.5
+    assert back.shape == images.shape
+    assert np.abs(back.astype(int) - images).mean() < 2.5
     text = header(tmp_path / "a.mp4")
     assert "h264" in text and "yuv420p(tv, bt709" in text and "Audio" not in text
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.99])
 @pytest.mark.parametrize("source", ["wav8", "m4a", "mp3", "surround", "video"])
-def test_sound_is_as_long_as_the_picture(make, tmp_path, source, seconds):
+def test_video_writer_cuts_or_pads_sound_to_the_frames(make, tmp_path, source, seconds):
     sine = (*SINE, f"sine=f=440:d={seconds}")
     audio = {
         "wav8": lambda: make("s.wav", *sine, "-ar", 8000),
@@ -79,7 +80,7 @@ def test_sound_is_as_long_as_the_picture(make, tmp_path, source, seconds):
     assert abs(heard[-1] / SAMPLE_RATE - min(seconds, 1.0)) < 0.05
 
 
-def test_sound_from_a_later_start(write_wav, tmp_path):
+def test_video_writer_takes_sound_from_a_later_start(write_wav, tmp_path):
     samples = np.zeros(SAMPLE_RATE * 3)
     samples[int(1.5 * SAMPLE_RATE) :] = 0.5 * np.sin(np.arange(int(1.5 * SAMPLE_RATE)) * 0.2)
     write(tmp_path / "a.mp4", frames(25), write_wav("s.wav", samples), audio_start=1.2)
@@ -87,7 +88,7 @@ def test_sound_from_a_later_start(write_wav, tmp_path):
     assert abs(heard[0] / SAMPLE_RATE - 0.3) < 0.03
 
 
-def test_metadata_provenance_and_fast_start(make, tmp_path):
+def test_video_writer_writes_metadata_provenance_and_the_index_in_front(make, tmp_path):
     source = make("s.m4a", *SINE, "sine=d=1", "-metadata", "title=private", "-metadata", "comment=secret")
     said = {"title": "a=b; 'ä'", **provenance("thgen 0 <&>")}
     write(tmp_path / "a.mp4", frames(5), source, metadata=said)
@@ -99,14 +100,14 @@ def test_metadata_provenance_and_fast_start(make, tmp_path):
     assert len(read_clip(tmp_path / "a.mp4")) == 5
 
 
-def test_same_input_same_bytes(make, tmp_path):
+def test_video_writer_writes_the_same_bytes_for_the_same_input(make, tmp_path):
     sound = make("s.wav", *SINE, "sine=d=1")
     for name in ("a.mp4", "b.mp4"):
         write(tmp_path / name, frames(10), sound, metadata=provenance("thgen"))
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-def test_standard_output_is_a_streamable_mp4(make, tmp_path):
+def test_video_writer_writes_a_streamable_mp4_to_standard_output(make, tmp_path):
     sound = make("s.wav", *SINE, "sine=d=1")
     program = (
         "import numpy as np, pathlib, sys\n"
@@ -122,7 +123,7 @@ def test_standard_output_is_a_streamable_mp4(make, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_no_space_on_standard_output():
+def test_video_writer_says_that_standard_output_has_no_space():
     program = (
         "import numpy as np\n"
         "from thcli.clips.encode import VideoWriter\n"
@@ -138,7 +139,7 @@ def test_no_space_on_standard_output():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_an_error_leaves_nothing_behind(tmp_path, error, open_descriptors):
+def test_video_writer_leaves_nothing_behind_on_an_error(tmp_path, error, open_descriptors):
     (tmp_path / "a.mp4").write_text("what was there")
     before = open_descriptors()
     with pytest.raises(error), VideoWriter(tmp_path / "a.mp4", (64, 48), None, 10) as writer:
@@ -149,11 +150,11 @@ def test_an_error_leaves_nothing_behind(tmp_path, error, open_descriptors):
     assert open_descriptors() == before
 
 
-def test_too_few_too_many_and_wrong_frames(tmp_path):
-    for pictures, announced in ((frames(3), 5), (frames(6), 5), (frames(5, (32, 32)), 5)):
+def test_video_writer_refuses_too_few_too_many_and_wrong_frames(tmp_path):
+    for images, announced in ((frames(3), 5), (frames(6), 5), (frames(5, (32, 32)), 5)):
         with pytest.raises(ValueError), VideoWriter(tmp_path / "a.mp4", (64, 48), None, announced) as writer:
-            for picture in pictures:
-                writer.write(picture)
+            for image in images:
+                writer.write(image)
     assert not list(tmp_path.iterdir())
 
 
@@ -163,7 +164,7 @@ def refuses(target: Path, words: str, audio: Path | None = None) -> None:
     assert "\n" not in str(caught.value) and str(target) in str(caught.value)
 
 
-def test_targets_that_cannot_be_written(tmp_path, monkeypatch):
+def test_video_writer_refuses_targets_that_cannot_be_written(tmp_path, monkeypatch):
     refuses(tmp_path / "none" / "a.mp4", "does not exist")
     refuses(tmp_path, "a folder or a device")
     refuses(Path("/dev/null"), "a folder or a device")
@@ -175,28 +176,46 @@ def test_targets_that_cannot_be_written(tmp_path, monkeypatch):
     refuses(tmp_path / "a.mp4", "cannot be written to")
 
 
-def test_sound_without_sound_leaves_nothing(make, tmp_path):
+def test_video_writer_leaves_nothing_where_the_sound_has_none(make, tmp_path):
     silent = make("s.mkv", *SINE, "testsrc=s=64x48:d=1", "-c:v", "ffv1")
     refuses(tmp_path / "a.mp4", "writing the video failed", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["s.mkv"]
 
 
-def test_other_encoders_when_x264_is_missing(tmp_path, monkeypatch):
-    if "libopenh264" not in binaries._encoders(binaries.executable()):
-        pytest.skip("this ffmpeg has no openh264")
-    monkeypatch.setattr(binaries, "h264_encoder", binaries.h264_encoder)
+@pytest.fixture
+def ffmpeg_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """ffmpeg_with(*encoders): from now on the only ffmpeg is one that lists no others."""
+    real = binaries.executable()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def install(*encoders: str) -> None:
+        script = folder / f"ffmpeg{len(encoders)}"
+        listing = "\n".join(f" V....D {name} H.264" for name in encoders)
+        script.write_text(f'#!/bin/sh\ncase "$*" in *-encoders*) echo "{listing}"; exit;; esac\nexec "{real}" "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(binaries, "candidates", lambda: (str(script),))
+        binaries.h264_encoder.cache_clear()
+
+    yield install
     binaries.h264_encoder.cache_clear()
-    monkeypatch.setattr(binaries, "_encoders", lambda binary: frozenset({"libopenh264"}))
+
+
+def test_video_writer_takes_another_encoder_where_x264_is_missing(tmp_path, ffmpeg_with):
+    if b"libopenh264" not in subprocess.run([binaries.executable(), "-encoders"], capture_output=True).stdout:
+        pytest.skip("this ffmpeg has no openh264")
+    ffmpeg_with("libopenh264")
     write(tmp_path / "a.mp4", frames(25, (256, 256)))
     assert np.abs(read_clip(tmp_path / "a.mp4").frames.astype(int) - frames(25, (256, 256))).mean() < 4
-    monkeypatch.setattr(binaries, "_encoders", lambda binary: frozenset())
-    binaries.h264_encoder.cache_clear()
+
+
+def test_video_writer_refuses_an_ffmpeg_without_h264(tmp_path, ffmpeg_with):
+    ffmpeg_with()
     with pytest.raises(MediaError, match=r"no H\.264 encoder"):
         write(tmp_path / "b.mp4", frames(5))
-    binaries.h264_encoder.cache_clear()
 
 
-def test_modes_follow_the_umask(tmp_path):
+def test_video_writer_follows_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         write(tmp_path / "a.mp4", frames(5))

@@ -1,4 +1,4 @@
-"""Log-mel steps and speech activity."""
+"""Log-mel features, samples by frame, and speech activity."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.clips.features import FLOOR, framed, log_mel, openness, speech_activity
-from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, Speech
+from thcli.clips.features import framed, log_mel, openness, speech_activity
+from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, Speech
 
 
 def speech(samples: np.ndarray) -> Speech:
@@ -30,7 +30,7 @@ TALK = [(0.5, 1.1), (1.4, 2.2), (2.6, 3.0)]
 
 
 @pytest.mark.parametrize("samples", [1600, 6400, 6401, 7039, 7040, 16000])
-def test_as_many_frames_as_the_speech(samples):
+def test_features_have_as_many_frames_as_the_speech(samples):
     sound = speech(np.random.default_rng(0).standard_normal(samples) * 0.1)
     assert log_mel(sound).shape == (sound.n_frames, 4, 80)
     assert log_mel(sound).dtype == np.float32
@@ -38,12 +38,12 @@ def test_as_many_frames_as_the_speech(samples):
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 399])
-def test_chunks_do_not_show(chunk):
+def test_log_mel_gives_the_same_in_chunks(chunk):
     sound = speech(syllables(TALK, 4.0))
     np.testing.assert_allclose(log_mel(sound, chunk), log_mel(sound), atol=2e-4)
 
 
-def test_four_steps_cover_their_frame():
+def test_four_steps_of_log_mel_cover_their_frame():
     samples = np.zeros(SAMPLES_PER_FRAME * 20)
     centre = SAMPLES_PER_FRAME * 9 + SAMPLES_PER_FRAME // 2
     samples[centre - 4 : centre + 4] = [0.5, -0.5] * 4
@@ -53,19 +53,19 @@ def test_four_steps_cover_their_frame():
     assert (loudness[[8, 10]] < loudness[9].max() - 1).all()
 
 
-def test_a_tone_lights_its_band():
+def test_log_mel_of_a_tone_is_highest_in_its_band():
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     bands = [int(log_mel(speech(np.sin(2 * np.pi * hz * time)))[12].mean(axis=0).argmax()) for hz in (100, 1000, 6000)]
     assert bands[0] < 3 and 20 < bands[1] < 40 and bands[2] > 65
 
 
 @pytest.mark.parametrize("gain", [0.01, 0.1, 5.0])
-def test_loudness_of_the_recording_does_not_matter(gain):
+def test_log_mel_ignores_the_loudness_of_the_recording(gain):
     samples = syllables(TALK, 4.0)
     np.testing.assert_allclose(log_mel(speech(samples * gain)), log_mel(speech(samples)), atol=0.02)
 
 
-def test_clicks_and_pauses_do_not_move_the_level():
+def test_log_mel_ignores_clicks_and_pauses_in_the_level():
     samples = syllables(TALK, 4.0)
     plain = log_mel(speech(samples))
     clicked = samples.copy()
@@ -75,16 +75,16 @@ def test_clicks_and_pauses_do_not_move_the_level():
     np.testing.assert_allclose(log_mel(speech(longer))[12:70], plain[12:70], atol=0.3)
 
 
-def test_silence_is_the_floor():
+def test_log_mel_of_silence_is_the_lowest_value():
     features = log_mel(speech(np.zeros(SAMPLE_RATE)))
     assert np.isfinite(features).all()
     loud = log_mel(speech(syllables(TALK, 4.0, noise=0)))
-    assert loud.min() == FLOOR and (loud[:10] == FLOOR).all()
+    assert loud.min() == LOG_MEL_SILENCE and (loud[:10] == LOG_MEL_SILENCE).all()
 
 
 @pytest.mark.parametrize("noise", [1e-4, 3e-3])
 @pytest.mark.parametrize("gain", [0.05, 1.0])
-def test_activity_follows_the_voice(noise, gain):
+def test_speech_activity_follows_the_voice(noise, gain):
     active = speech_activity(speech(syllables(TALK, 4.0, noise) * gain))
     time = (np.arange(len(active)) + 0.5) / 25
     inside = np.any([(time > a + 0.04) & (time < b - 0.04) for a, b in TALK], axis=0)
@@ -92,14 +92,14 @@ def test_activity_follows_the_voice(noise, gain):
     assert (active[inside] == 1).all() and (active[outside] == 0).all()
 
 
-def test_activity_of_silence_and_of_steady_noise_is_none():
+def test_speech_activity_of_silence_and_of_steady_noise_is_none():
     assert not speech_activity(speech(np.zeros(SAMPLE_RATE))).any()
     random = np.random.default_rng(0)
     assert not speech_activity(speech(random.standard_normal(SAMPLE_RATE * 3) * 0.05)).any()
     assert not speech_activity(speech(syllables(TALK, 4.0, 0) * 1e-4)).any()
 
 
-def test_short_stops_are_bridged_and_clicks_ignored():
+def test_speech_activity_bridges_short_stops_and_ignores_clicks():
     active = speech_activity(speech(syllables([(0.5, 0.9), (0.97, 1.5)], 2.0)))
     assert (active[13:37] == 1).all()
     clicked = syllables(TALK, 4.0)
@@ -107,7 +107,7 @@ def test_short_stops_are_bridged_and_clicks_ignored():
     assert not speech_activity(speech(clicked))[80:].any()
 
 
-def test_adapts_to_a_change_of_the_noise():
+def test_speech_activity_adapts_to_a_change_of_the_noise():
     bursts = [(t, t + 0.5) for t in np.arange(0.5, 15.5, 1.0)]
     samples = syllables(bursts, 16.0)
     samples[8 * SAMPLE_RATE :] += 3e-3 * np.random.default_rng(1).standard_normal(8 * SAMPLE_RATE)
@@ -115,7 +115,7 @@ def test_adapts_to_a_change_of_the_noise():
     assert 0.4 < active[: 8 * 25].mean() < 0.6 and 0.4 < active[8 * 25 :].mean() < 0.6
 
 
-def test_an_open_mouth_sounds_open_and_a_hum_does_not():
+def test_openness_is_high_for_vowels_and_low_for_a_hum():
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     hum = 0.2 * np.sin(2 * np.pi * 150 * time)
     vowel = hum + sum(0.03 * np.sin(2 * np.pi * hz * time) for hz in range(1600, 4000, 150))
@@ -128,7 +128,7 @@ def test_an_open_mouth_sounds_open_and_a_hum_does_not():
 
 
 @pytest.mark.parametrize("length", [640 * 3, 640 * 3 + 1])
-def test_samples_frame_by_frame(length: int) -> None:
+def test_framed_gives_the_samples_frame_by_frame(length: int) -> None:
     sound = speech(np.arange(length) / length)
     frames = framed(sound)
     assert frames.shape == (sound.n_frames, 640) and frames.dtype == np.float32

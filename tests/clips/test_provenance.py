@@ -1,4 +1,4 @@
-"""What a video says of itself comes back, from whatever container it was copied into, and from hostile files."""
+"""A video's declaration comes back from whatever container it was copied into, and from hostile files."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ def convert(source: Path, target: Path, *arguments: str) -> Path:
     return target
 
 
-def test_what_is_declared_is_read(declared: Path) -> None:
+def test_read_declaration_returns_what_was_declared(declared: Path) -> None:
     assert read_declaration(declared) == Declaration(TOOL, HASHES, comment=True, xmp=True)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_it_survives_a_copy_by_ffmpeg_in_the_comment(declared: Path, tmp_path: Path, suffix: str) -> None:
+def test_read_declaration_reads_the_comment_of_a_copy_by_ffmpeg(declared: Path, tmp_path: Path, suffix: str) -> None:
     copied = convert(declared, tmp_path / f"copy{suffix}", "-c", "copy")
     assert read_declaration(copied) == Declaration(TOOL, HASHES, comment=True, xmp=False)
 
 
-def test_without_the_comment_xmp_says_the_same(tmp_path: Path) -> None:
+def test_read_declaration_reads_xmp_where_the_comment_is_another(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", {"xmp": provenance(TOOL, HASHES)["xmp"], "comment": "holiday"})
     assert read_declaration(tmp_path / "a.mp4") == Declaration(TOOL, HASHES, comment=False, xmp=True)
 
 
-def test_a_stripped_copy_says_nothing(declared: Path, tmp_path: Path) -> None:
+def test_read_declaration_of_a_copy_without_metadata_is_empty(declared: Path, tmp_path: Path) -> None:
     stripped = convert(declared, tmp_path / "a.mp4", "-c", "copy", "-map_metadata", "-1")
     assert read_declaration(stripped) == Declaration() and not read_declaration(stripped).synthetic
 
 
-def test_sources_need_not_be_known(tmp_path: Path) -> None:
+def test_read_declaration_reads_a_tool_without_sources(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", provenance("thgen 1"))
     assert read_declaration(tmp_path / "a.mp4") == Declaration("thgen 1", {}, comment=True, xmp=True)
 
 
-def test_another_source_type_is_no_declaration(tmp_path: Path) -> None:
+def test_read_declaration_ignores_another_source_type(tmp_path: Path) -> None:
     packet = provenance("thgen 1")["xmp"].replace("trainedAlgorithmicMedia", "digitalCapture")
     write(tmp_path / "a.mp4", {"xmp": packet})
     assert read_declaration(tmp_path / "a.mp4") == Declaration()
 
 
-def test_a_hostile_packet_is_not_expanded(tmp_path: Path) -> None:
+def test_read_declaration_does_not_expand_entities(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
     write(tmp_path / "a.mp4", {"xmp": bomb + provenance("&b;")["xmp"].replace("&amp;b;", "&b;")})
     assert read_declaration(tmp_path / "a.mp4").tool == "&b;"
 
 
-def test_damaged_boxes_end_the_search(declared: Path, tmp_path: Path) -> None:
+def test_read_declaration_ends_its_search_at_damaged_boxes(declared: Path, tmp_path: Path) -> None:
     whole = declared.read_bytes()
     start = whole.index(b"uuid") - 4
     endless = struct.pack(">I4sQ", 1, b"free", 0) + b"\0" * 40

@@ -1,4 +1,4 @@
-"""Copies that do not tell where they are from."""
+"""Copies for viewers, without anything that tells where they are from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAGS = ("-metadata", "title=SECRET", "-metadata", "comment=SECRET", "-metadata:s
         "-metadata:s:a", "title=SECRET", "-metadata:s:v", "language=deu")  # fmt: skip
 
 
-def test_picture_is_copied_and_nothing_tells_of_its_maker(make, tmp_path):
+def test_anonymous_mp4_copies_the_frames_and_no_metadata(make, tmp_path):
     source = make("a.mp4", *SOURCES, "-pix_fmt", "yuv420p", *TAGS)
     raw = source.read_bytes()
     assert b"SECRET" in raw and b"x264" in raw and b"Lav" in raw
@@ -39,7 +39,7 @@ def test_picture_is_copied_and_nothing_tells_of_its_maker(make, tmp_path):
     assert "title" not in said and "comment" not in said and "encoder" not in said
 
 
-def test_what_thgen_says_of_its_own_videos_goes_too(tmp_path, speech_wav):
+def test_anonymous_mp4_drops_the_declaration_of_thgen(tmp_path, speech_wav):
     source = tmp_path / "a.mp4"
     frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), dtype=np.uint8)
     with VideoWriter(source, (64, 64), speech_wav, 5, provenance("thgen 1")) as writer:
@@ -59,7 +59,7 @@ def test_what_thgen_says_of_its_own_videos_goes_too(tmp_path, speech_wav):
         ("a.mkv", ("-c:v", "mpeg4", "-vf", "scale=63:47", "-c:a", "flac", "-ac", "6")),
     ],
 )
-def test_other_formats_become_what_browsers_play(make, tmp_path, name, options):
+def test_anonymous_mp4_converts_other_formats_to_what_browsers_play(make, tmp_path, name, options):
     source = make(name, *SOURCES, *options)
     target = tmp_path / "copy.mp4"
     target.write_bytes(anonymous_mp4(source))
@@ -68,11 +68,11 @@ def test_other_formats_become_what_browsers_play(make, tmp_path, name, options):
     assert (info.width % 2, info.height % 2) == (0, 0)
     before, after = read_clip(source).frames[:, : info.height, : info.width], read_clip(target).frames
     assert before.shape == after.shape
-    # No closer: the test picture's colours lose much to the subsampling of H.264.
+    # No closer: the test source's colours lose much to the subsampling of H.264.
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
 
 
-def test_sound_stays_in_step(make, tmp_path):
+def test_anonymous_mp4_keeps_sound_in_step(make, tmp_path):
     """White frame and beep at 0.6 s, before and after."""
     source = make(
         "a.mp4", "-f", "lavfi", "-i", "color=black:s=64x48:r=25:d=1,drawbox=c=white:t=fill:enable='gte(t,0.6)'",
@@ -85,7 +85,7 @@ def test_sound_stays_in_step(make, tmp_path):
     assert heard[0] / 16_000 == pytest.approx(0.6, abs=0.01)
 
 
-def test_what_viewers_cannot_judge_is_refused(make, portrait_png):
+def test_anonymous_mp4_refuses_files_without_video_or_sound(make, portrait_png):
     with pytest.raises(MediaError, match=r"silent\.mp4: has no sound, .*add the sound to it"):
         anonymous_mp4(make("silent.mp4", *SOURCES[:4], "-pix_fmt", "yuv420p"))
     with pytest.raises(MediaError, match=r"sound\.wav: no video stream, expected a video"):

@@ -1,4 +1,4 @@
-"""What several commands are tested with: a clip without a face, and a tracker that finds one everywhere."""
+"""Fixtures that tests of several commands share: a clip without a face, and a tracker that finds one everywhere."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import pytest
 from thcli.face_model import FaceModel
 from thcli.faces.protocol import Detection
 from thcli.faces.track import face_boxes
+from thcli.pipeline.models import Models
 
 
 @pytest.fixture
 def faceless_clip(media: Callable[..., Path]) -> Path:
-    """Two seconds of a test picture with a tone."""
-    picture, tone = "testsrc=size=160x120:rate=25:duration=2", "sine=frequency=200:duration=2"
-    return media("bars.mp4", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p")
+    """Make two seconds of a test image with a tone."""
+    image, tone = "testsrc=size=160x120:rate=25:duration=2", "sine=frequency=200:duration=2"
+    return media("bars.mp4", "-f", "lavfi", "-i", image, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p")
 
 
 class NoddingTracker:
-    """Finds the same face in every frame, a little higher or lower each time."""
+    """A tracker that finds the same face in every frame, a little higher or lower each time."""
 
     name = "nodding 1"
 
@@ -43,9 +44,5 @@ class NoddingTracker:
 
 @pytest.fixture
 def nodding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every tracker is one that finds a face everywhere, so that a command's own work is tested."""
-    from thcli.faces import backends
-
-    monkeypatch.setattr(
-        backends, "cached_tracker", lambda name, weights: NoddingTracker(backends.load_face_model(weights))
-    )
+    """Make every tracker one that finds a face everywhere, so that a command's own work is tested."""
+    monkeypatch.setattr(Models, "tracker", property(lambda models: NoddingTracker(models.face_model)))

@@ -1,4 +1,4 @@
-"""``thgen batch`` as a person meets it."""
+"""``thgen batch`` makes the videos of a list, in one process or in shards, and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MakeList = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of tracks."""
+    """Give the cache of face tracks a folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "thgen" / "tracks"
 
 
 @pytest.fixture
 def jobs(folder: Path, portrait_png: Path, speech_wav: Path) -> MakeList:
-    """jobs(**changes): jobs.jsonl with a job for each name, six frames long, that differs from the others as given."""
+    """jobs(**changes) writes jobs.jsonl with a job of six frames for each name, which has the keys that are given."""
     with wave.open(str(speech_wav)) as whole, wave.open(str(folder / "word.wav"), "wb") as word:
         word.setparams(whole.getparams())
         word.writeframes(whole.readframes(3840))
@@ -40,7 +40,7 @@ def jobs(folder: Path, portrait_png: Path, speech_wav: Path) -> MakeList:
 
 @pytest.fixture
 def tracked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The clips that were tracked."""
+    """Record the names of the clips that are tracked."""
     clips: list[str] = []
 
     def track(clip, *rest) -> FaceTrack:
@@ -52,11 +52,14 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def outcomes(folder: Path, name: str = "outcomes.jsonl") -> dict[str, tuple[str, int]]:
+    """Read status and exit code of each job."""
     records = map(json.loads, (folder / "out" / name).read_text().splitlines())
     return {record["id"]: (record["status"], record["exit_code"]) for record in records}
 
 
-def test_one_bad_job_stops_nothing(thgen, folder: Path, jobs: MakeList, tracked: list[str], cache: Path) -> None:
+def test_batch_goes_on_after_a_bad_job_and_ends_with_code_7(
+    thgen, folder: Path, jobs: MakeList, tracked: list[str], cache: Path
+) -> None:
     jobs(
         a={"seed": 1},
         bad={"ref": "word.wav"},
@@ -77,7 +80,7 @@ def test_one_bad_job_stops_nothing(thgen, folder: Path, jobs: MakeList, tracked:
     assert tracked == ["portrait.png"]
 
 
-def test_a_video_is_the_one_that_generate_makes(thgen, folder: Path, jobs: MakeList, portrait_png: Path) -> None:
+def test_batch_makes_the_video_that_generate_makes(thgen, folder: Path, jobs: MakeList, portrait_png: Path) -> None:
     jobs(a={}, b={"seed": 3, "motion-scale": 0.5})
     assert thgen("batch", *JOBS).code == 0
     given = ["--seed", 3, "--motion-scale", 0.5, "--renderer", "warp", "--device", "cpu"]
@@ -85,7 +88,7 @@ def test_a_video_is_the_one_that_generate_makes(thgen, folder: Path, jobs: MakeL
     assert (folder / "b.mp4").read_bytes() == (folder / "out" / "b.mp4").read_bytes()
 
 
-def test_resume_makes_what_is_not_done(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_with_resume_makes_what_is_not_done(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={}, b={})
     assert thgen("batch", *JOBS).err.startswith("2 jobs: 2 done; 12 frames in ")
     again = thgen("batch", *JOBS)
@@ -101,7 +104,7 @@ def test_resume_makes_what_is_not_done(thgen, folder: Path, jobs: MakeList) -> N
     assert thgen("batch", *JOBS, "--resume", "--references", 3).err.startswith("3 jobs: 3 done; ")
 
 
-def test_shards_share_the_work_and_the_folder(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_shares_jobs_among_shards_in_one_folder(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(**{name: {} for name in "abcde"})
     for part in (1, 2):
         assert thgen("batch", *JOBS, "--shard", f"{part}/2").code == 0
@@ -111,7 +114,7 @@ def test_shards_share_the_work_and_the_folder(thgen, folder: Path, jobs: MakeLis
     assert not (folder / "out" / "outcomes.jsonl").exists()
 
 
-def test_an_empty_shard_is_no_error(thgen, jobs: MakeList) -> None:
+def test_batch_ends_well_where_a_shard_is_empty(thgen, jobs: MakeList) -> None:
     jobs(a={})
     said = [thgen("batch", *JOBS, "--shard", f"{part}/9", "--dry-run") for part in range(1, 10)]
     assert [s.code for s in said] == [0] * 9 and sum(bool(s.out) for s in said) == 1
@@ -119,14 +122,14 @@ def test_an_empty_shard_is_no_error(thgen, jobs: MakeList) -> None:
     assert thgen("batch", *JOBS, "--shard", f"{empty}/9").err.startswith("0 jobs: 0 done; 0 frames")
 
 
-def test_fail_fast(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_with_fail_fast_stops_at_the_first_bad_job(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(bad={"ref": "word.wav"}, a={}, b={})
     said = thgen("batch", *JOBS, "--fail-fast")
     assert said.code == 7 and "3 jobs: 0 done, 1 failed, 2 not begun; 0 frames" in said.err
     assert said.new == ("out/outcomes.jsonl",)
 
 
-def test_a_dry_run_names_what_would_fail_and_writes_nothing(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_dry_run_names_what_would_fail_and_writes_nothing(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={"report": "sub/r.html"}, bad={"ref": "word.wav"})
     said = thgen("batch", *JOBS, "--dry-run")
     assert (said.code, said.new) == (7, ())
@@ -138,7 +141,7 @@ def test_a_dry_run_names_what_would_fail_and_writes_nothing(thgen, folder: Path,
     assert not (folder / "out").exists()
 
 
-def test_a_list_with_a_wrong_line_runs_nothing(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_refuses_a_list_with_a_wrong_line(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={}, b={"speed": 3})
     said = thgen("batch", *JOBS)
     assert said.code == 2 and said.new == ()
@@ -154,14 +157,14 @@ def test_a_list_with_a_wrong_line_runs_nothing(thgen, folder: Path, jobs: MakeLi
         ([*JOBS, "--retries", "-1"], 2, "error: Invalid value for '--retries': -1 is not in the range"),
     ],
 )
-def test_misuse(thgen, jobs: MakeList, arguments: list[str], code: int, said: str) -> None:
+def test_batch_refuses_wrong_use_in_one_line(thgen, jobs: MakeList, arguments: list[str], code: int, said: str) -> None:
     jobs(a={})
     result = thgen("batch", *arguments)
     assert result.code == code and result.err.startswith(f"thgen: {said}") and result.err.count("\n") == 1
     assert result.new == ()
 
 
-def test_from_standard_input_with_progress(thgen, folder: Path, jobs: MakeList) -> None:
+def test_batch_reads_standard_input_and_reports_progress(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={}, b={"renderer": "network", "audio": "none.wav"})
     said = thgen("batch", "-", *JOBS[1:], "--progress", "json", stdin=(folder / "jobs.jsonl").read_bytes())
     assert said.code == 7 and outcomes(folder) == {"a": ("done", 0), "b": ("failed", 3)}
@@ -169,7 +172,9 @@ def test_from_standard_input_with_progress(thgen, folder: Path, jobs: MakeList) 
     assert (shown[0]["stage"], shown[0]["done"], shown[-1]["done"], shown[-1]["total"]) == ("jobs", 0, 2, 2)
 
 
-def test_ray_that_is_not_installed(thgen, folder: Path, jobs: MakeList, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_refuses_ray_where_it_is_not_installed(
+    thgen, folder: Path, jobs: MakeList, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -1,4 +1,4 @@
-"""``thgen doctor``: what it prints, its exit codes, and a self-test that really makes a video."""
+"""``thgen doctor`` prints its checks and ends with their exit code; its self-test makes a video and examines it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,36 @@ from pathlib import Path
 
 import pytest
 
-from thcli import __version__, pipeline
+from thcli import generation
 from thcli.doctor import installation, self_test
 from thcli.doctor.check import Check
 from thcli.errors import NoFaceError
+from thcli.generation.result import Result
+from thcli.version import __version__
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """doctor without its looks, but for one of each kind."""
+    """Put one check of each kind in place of the checks of the installation and the self-test."""
     monkeypatch.setattr(installation, "installation", lambda *_: iter([Check("python", True, "3.11")]))
     monkeypatch.setattr(self_test, "self_test", lambda *_: Check("self-test", True, "13 frames"))
     return monkeypatch
 
 
-def test_all_well(thgen, quick):
+def test_doctor_prints_a_line_for_each_check(thgen, quick):
     said = thgen("doctor")
     assert (said.code, said.err, said.new) == (0, "", ())
     assert said.out.splitlines() == [f"ok    {'python':<27}3.11", f"ok    {'self-test':<27}13 frames"]
 
 
-def test_fault(thgen, quick):
+def test_doctor_finds_no_fault_in_this_environment(thgen):
+    said = thgen("doctor", "--device", "cpu")
+    assert (said.code, said.err, said.new) == (0, "", ())
+    lines = said.out.splitlines()
+    assert all(line.startswith("ok    ") for line in lines) and lines[-1].startswith("ok    self-test ")
+
+
+def test_doctor_says_what_to_do_about_a_fault_and_ends_with_code_7(thgen, quick):
     quick.setattr(self_test, "self_test", lambda *_: Check("self-test", False, "no face", "look again"))
     said = thgen("doctor")
     assert (said.code, said.err) == (7, "thgen: 1 fault: self-test\n")
@@ -36,7 +45,7 @@ def test_fault(thgen, quick):
 
 
 @pytest.mark.parametrize("well", [True, False])
-def test_for_machines(thgen, quick, well):
+def test_doctor_with_json_prints_one_object(thgen, quick, well):
     last = Check("self-test", well, "what", "" if well else "do this")
     quick.setattr(self_test, "self_test", lambda *_: last)
     said = thgen("doctor", "--json")
@@ -51,7 +60,7 @@ def test_for_machines(thgen, quick, well):
     }
 
 
-def test_the_self_test_makes_a_video_and_leaves_nothing(monkeypatch, tmp_path):
+def test_self_test_makes_a_video_and_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     check = self_test.self_test("cpu")
     assert check.ok, check
@@ -59,19 +68,19 @@ def test_the_self_test_makes_a_video_and_leaves_nothing(monkeypatch, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_self_test_that_fails_is_told(monkeypatch):
+def test_self_test_reports_an_error_of_generate(monkeypatch):
     def no_face(*_):
         raise NoFaceError("portrait.png: no face found; choose a picture with a face at least 64 pixels high")
 
-    monkeypatch.setattr(pipeline, "generate", no_face)
+    monkeypatch.setattr(generation, "generate", no_face)
     expected = ("portrait.png: no face found", "choose a picture with a face at least 64 pixels high")
     check = self_test.self_test("cpu")
     assert (check.ok, check.found, check.fix) == (False, *expected)
-    monkeypatch.setattr(pipeline, "generate", lambda *_: 1 / 0)
+    monkeypatch.setattr(generation, "generate", lambda *_: 1 / 0)
     assert self_test.self_test("cpu").found == "ZeroDivisionError: division by zero"
 
 
-def test_a_video_that_does_not_move_is_a_fault(monkeypatch, speech_wav):
+def test_self_test_finds_a_video_that_does_not_move(monkeypatch, speech_wav):
     def still(reference, audio, output, options):
         from skimage.data import astronaut
 
@@ -80,13 +89,13 @@ def test_a_video_that_does_not_move_is_a_fault(monkeypatch, speech_wav):
         with VideoWriter(output, (512, 512), None, 13) as writer:
             for _ in range(13):
                 writer.write(astronaut())
-        return pipeline.Result(output, 13, (512, 512), {}, "cpu")
+        return Result(output, 13, (512, 512), {}, "cpu")
 
-    monkeypatch.setattr(pipeline, "generate", still)
+    monkeypatch.setattr(generation, "generate", still)
     assert self_test.self_test("cpu").found.startswith("nothing moves in the video")
 
 
-def test_video(thgen, faceless_clip):
+def test_doctor_examines_a_video(thgen, faceless_clip):
     said = thgen("doctor", faceless_clip)
     assert (said.code, said.err) == (7, "thgen: 1 fault: declares\n")
     assert said.out.splitlines()[0].startswith("ok    file       bars.mp4: 160x120, 2.0 s, SHA-256 ")

@@ -1,7 +1,7 @@
-"""Every command that the documentation shows is run, in the order of the pages, in one folder with real files.
+"""Every command, program and script that the documentation shows runs, in one folder with real files.
 
-Runs are made small: training with the tiny configuration, Θ with a tiny network, clips of a few seconds, some rows of
-the suite's tables.
+Runs are small: training has the tiny configuration, Θ is a tiny network, clips last a few seconds, and tables of the
+suite have some of their rows.
 """
 
 from __future__ import annotations
@@ -29,44 +29,50 @@ from thcli.checkpoints import Header, save_checkpoint
 from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import executable
+from thcli.commands.generate import default_output
 from thcli.commands.main import COMMANDS, main
 from thcli.config import Config, load_config
 from thcli.evaluation.suite.methods import choose_methods
 from thcli.evaluation.suite.trained import LACKS
-from thcli.faces.backends import load_face_model
 from thcli.faces.track import track_clip
+from thcli.pipeline.models import load_models
 from thcli.records import Clip
 from thgen_models.generator import Generator, GeneratorDims
 
 ROOT = Path(__file__).parents[2]
-PAGES = tuple(
-    dict.fromkeys(["docs/training.md", "README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
-)
+FIRST = ("docs/training.md", "docs/study.md", "README.md")
+"""Pages whose commands run before those of others: one makes a store, and one takes clips that others add to."""
+PAGES = tuple(dict.fromkeys([*FIRST, *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]))
 ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ")
-"""Lines that the Makefile and CI run on a fresh machine."""
-OTHER_TESTS = re.compile(r" --ray ")
-"""tests/batch/test_cluster.py starts a cluster."""
-PLAIN = re.compile(r"──|^videos/|^STORE/|^thgen: |^\{")
-"""Not commands: how data flow, names of files, what is said, JSON."""
+"""Beginnings of lines that the Makefile and CI run on a fresh machine."""
+OTHER_TESTS = re.compile(r" --ray |^thgen doctor$")
+"""Commands that other tests run: tests/batch/test_cluster.py starts a cluster, and test_doctor_command.py examines the
+weights that ship, which are not in use here."""
+PLAIN = re.compile(r"^videos/|^STORE/|^thgen: |^\{|^ *[\w./]+ {2,}\S")
+"""Lines that are not commands: names of files, alone or with what they hold, output, JSON."""
+ARROW = "──▶"
+"""Part of every diagram."""
 FRAMES, LONG = 96, 232
-"""Of a clip that is measured; of one that Φ can learn from."""
+"""Frames of a clip that is measured, and of one that Φ can learn from."""
 CLIPS = ("train/ada", "train/bea", "val/cem", "val/dee")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page; ``kind`` is the word after its fence, and empty where it is indented."""
+    """A block of code on a page; ``kind`` is the word after its fence, and empty where it is indented."""
 
     kind: str
     text: str
 
     @property
     def lines(self) -> list[str]:
+        """Lines without comments, those that go on after a backslash joined."""
         joined = re.sub(r"\\\n\s*", "", self.text)
         return [re.sub(r"\s+#.*$", "", line) for line in joined.splitlines() if line.strip()]
 
 
 def blocks(page: str) -> list[Block]:
+    """Return the blocks of code on a page."""
     found = re.findall(
         r"^```(\w+)\n(.*?)^```|((?:^    [^\n]*\n)+)", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
     )
@@ -74,23 +80,25 @@ def blocks(page: str) -> list[Block]:
 
 
 def commands(page: str) -> list[str]:
+    """Return the commands of thgen on a page."""
     lines = [line for block in blocks(page) if not block.kind for line in block.lines]
     return [line for line in lines if re.match(r"(\.venv/bin/)?thgen |torchrun ", line)]
 
 
 def of_kind(kind: str) -> list[tuple[str, str]]:
-    """Pages, and their blocks of a kind."""
+    """Return the blocks of a kind, each after its page."""
     return [(page, block.text) for page in PAGES for block in blocks(page) if block.kind == kind]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, portrait_png, speech_wav) -> Path:
-    """A folder with all that the pages' commands are given, and with what one of them makes for another."""
+    """Make a folder with all files that the commands read and no other command writes."""
     here = tmp_path_factory.mktemp("place")
     portrait = np.asarray(Image.open(portrait_png).convert("RGB"))
     write_clip(here / "clip.mp4", portrait, speech_wav, FRAMES)
     write_clip(here / "long.mp4", portrait, speech_wav, LONG)
-    shutil.copy(portrait_png, here / "photo.png")
+    shutil.copy(here / "clip.mp4", here / "other.mp4")
+    Image.fromarray(portrait).save(here / "photo.jpg")
     for name in ("speech.wav", "speech.flac"):
         subprocess.run([executable(), "-v", "error", "-i", speech_wav, "-t", "0.6", here / name], check=True)
     for clip in CLIPS:
@@ -106,7 +114,7 @@ def place(tmp_path_factory, portrait_png, speech_wav) -> Path:
 
 
 def write_clip(path: Path, portrait: np.ndarray, speech: Path, frames: int) -> None:
-    """The portrait, drifting from side to side, with the speech."""
+    """Write a video of the portrait drifting from side to side, with the speech."""
     with VideoWriter(path, (256, 256), speech, frames) as video:
         for t in range(frames):
             video.write(np.roll(portrait, round(4 * np.sin(t / 5)), axis=1))
@@ -114,7 +122,7 @@ def write_clip(path: Path, portrait: np.ndarray, speech: Path, frames: int) -> N
 
 @pytest.fixture(scope="module")
 def small(place, theta_weights) -> Iterator[None]:
-    """Shipped weights with a tiny Θ, the six networks of Table 3 likewise, and the tiny configuration everywhere."""
+    """Put a tiny Θ among the shipped weights, tiny networks into Table 3, and the tiny configuration everywhere."""
     shipped = place / "shipped"
     shipped.mkdir()
     for path in checkpoints.shipped_weights().iterdir():
@@ -138,33 +146,34 @@ def small(place, theta_weights) -> Iterator[None]:
 
 
 def tiny(source: str | None, overrides: Sequence[str] = ()) -> Config:
-    """The tiny configuration with all overrides but those of how long to train."""
+    """Return the tiny configuration, with all overrides but those of the length of training."""
     return load_config("tiny", [one for one in overrides if not re.search(r"\.(steps|val_every|warmup)=", one)])
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_run_as_printed(page, place, small, monkeypatch):
+def test_documented_commands_run_as_printed(page, place, small, monkeypatch):
     monkeypatch.chdir(place)
-    if page == "docs/batch.md":
+    if any(" jobs.jsonl" in line for line in commands(page)):
         list_of_jobs(place)
     for line in dict.fromkeys(commands(page)):
         words = shlex.split(line)
-        if words[0] == "torchrun":  # tests/training/test_distributed.py starts several processes
+        if words[0] == "torchrun":  # tests/training/test_distributed.py starts several processes.
             words = words[words.index("thcli") :]
         if words[1:3] == ["study", "score"]:
             answer(place)
             words = [name for word in words for name in (sorted(map(str, Path().glob(word))) or [word])]
         if done_before(words) or OTHER_TESTS.search(line):
             continue
+        remove_default_output(words)
         result = CliRunner().invoke(main, words[1:])
         assert result.exit_code == 0, f"{page}: {line}\n{result.output}"
 
 
 def list_of_jobs(folder: Path) -> None:
-    """The page's own list and table, the files that they name, and programs of a cluster."""
+    """Write the list and table of the page, the files that they name, and programs of a cluster."""
     for name in ("clips/ada.mp4", "clips/cem.mp4"):
         shutil.copy(folder / "clip.mp4", folder / name)
-    Image.open(folder / "photo.png").convert("RGB").save(folder / "clips" / "bea.jpg")
+    shutil.copy(folder / "photo.jpg", folder / "clips" / "bea.jpg")
     for name in "12":
         (folder / "speech").mkdir(exist_ok=True)
         shutil.copy(folder / "speech.wav", folder / "speech" / f"{name}.wav")
@@ -177,12 +186,21 @@ def list_of_jobs(folder: Path) -> None:
 
 
 def done_before(words: list[str]) -> bool:
-    """A page may show again what another has shown; to do it twice would be refused."""
+    """Return whether the output of a command is there: a page may show again what another has shown."""
+    if "--out-dir" in words and "--resume" not in words:
+        return (Path(words[words.index("--out-dir") + 1]) / "outcomes.jsonl").exists()
     return "-o" in words and Path(words[words.index("-o") + 1]).exists()
 
 
+def remove_default_output(words: list[str]) -> None:
+    """Remove the video of an earlier example that names no output, as those of a page are alternatives."""
+    if words[1] == "generate" and "-o" not in words:
+        reference, audio = (Path(words[words.index(option) + 1]) for option in ("--ref", "--audio"))
+        default_output(reference, audio).unlink(missing_ok=True)
+
+
 def answer(folder: Path) -> None:
-    """What viewers would have saved from the page of a study."""
+    """Write the answers that viewers would have saved from the page of a study."""
     key = json.loads((folder / "study.key.json").read_text())
     for viewer in range(7):
         answers = {name: {"realism": 5, "sync": viewer} for name in key["videos"]}
@@ -191,14 +209,14 @@ def answer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_line_is_a_command_of_thgen_or_of_the_set_up(page):
-    lines = [line for block in blocks(page) if not block.kind for line in block.lines]
+def test_documentation_shows_only_commands_that_are_tested(page):
+    lines = [line for block in blocks(page) if not block.kind and ARROW not in block.text for line in block.lines]
     known = [*commands(page), *(line for line in lines if line.startswith(ELSEWHERE))]
     assert [line for line in lines if line not in known and not PLAIN.search(line)] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_options_that_are_named_are_options(page):
+def test_documentation_names_only_options_that_exist(page):
     def names(command: click.Command) -> set[str]:
         own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         return own.union(*map(names, command.commands.values())) if isinstance(command, click.Group) else own
@@ -209,15 +227,18 @@ def test_options_that_are_named_are_options(page):
 
 
 @pytest.mark.parametrize(("page", "text"), of_kind("python"))
-def test_python_runs(page, text, place, small, monkeypatch):
+def test_documented_python_runs(page, text, place, small, monkeypatch, capsys):
     monkeypatch.chdir(place)
     Path("out.mp4").unlink(missing_ok=True)
     namespace: dict[str, object] = {}
     exec(text, namespace)
-    if page == "README.md":
+    if page == "README.md" and "out.mp4" in text:
         assert read_clip(Path("out.mp4")).frames.any()
+    elif page == "README.md":
+        assert capsys.readouterr().out.splitlines() == ["(256, 256, 3)"] * 15
     elif page == "docs/extending.md":
-        model, clip = load_face_model(), Clip(np.zeros((3, 128, 160, 3), np.uint8), Path("black.mp4"))
+        model = load_models(device="cpu").face_model
+        clip = Clip(np.zeros((3, 128, 160, 3), np.uint8), Path("black.mp4"))
         track = track_clip(clip, namespace["Centred"](model), model)
         assert track.tracker == "centred 1" and (track.confidence == 1).all() and len(track) == 3
     else:
@@ -226,7 +247,7 @@ def test_python_runs(page, text, place, small, monkeypatch):
 
 
 @pytest.mark.parametrize(("page", "text"), of_kind("sh"))
-def test_scripts_run(page, text, place, small, monkeypatch):
+def test_documented_scripts_run(page, text, place, small, monkeypatch):
     if "jq " in text and shutil.which("jq") is None:
         pytest.skip("no jq here")
     monkeypatch.chdir(place)

@@ -1,4 +1,4 @@
-"""``thgen evaluate`` on a pair and on two folders, with a tracker that finds a face everywhere but in the dark."""
+"""``thgen evaluate`` measures a pair or two folders; the tracker here finds a face everywhere but in the dark."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from thcli.evaluation.compare import all_metrics
-from thcli.faces import backends
+from thcli.pipeline.models import Models
 
 ROWS = ["predicted", "real", "first frame", "nearest frame", "shuffled"]
 LEGEND = "↑ higher is better; ↓ lower is better; ≈ best where it comes near the real video's"
@@ -21,8 +21,8 @@ FEW = ("--metrics", "jitter,lmd,loudness_lag")
 
 @pytest.fixture
 def lit(nodding, monkeypatch):
-    """The nodding tracker, which sees nothing in dark frames."""
-    find = backends.cached_tracker
+    """Make every tracker the nodding one, which finds nothing in dark frames."""
+    nodding_tracker = Models.tracker
 
     class Lit:
         name = "lit 1"
@@ -37,12 +37,12 @@ def lit(nodding, monkeypatch):
             mesh, confidence = self.tracker.mesh(frame, prior)
             return mesh, confidence if frame.mean() > 40 else 0.0
 
-    monkeypatch.setattr(backends, "cached_tracker", lambda name, weights: Lit(find(name, weights)))
+    monkeypatch.setattr(Models, "tracker", property(lambda models: Lit(nodding_tracker.fget(models))))
 
 
 @pytest.fixture
 def clip(media, lit):
-    """clip(name, seconds=1, size="160x120", sound=True, dark=False): a test picture with a tone."""
+    """clip(name, seconds=1, size="160x120", sound=True, dark=False) makes a test image with a tone."""
 
     def make(name, seconds=1, size="160x120", sound=True, dark=False):
         source = f"color=black:size={size}:rate=25" if dark else f"testsrc=size={size}:rate=25"
@@ -54,7 +54,7 @@ def clip(media, lit):
 
 @pytest.fixture
 def network(folder):
-    """network(name, *shapes): an ONNX file with inputs of these shapes, which it gives back."""
+    """network(name, *shapes) makes an ONNX file with inputs of these shapes, which it returns."""
 
     def make(name, *shapes):
         ends = [
@@ -70,7 +70,7 @@ def network(folder):
     return make
 
 
-def test_a_pair_is_a_table_with_the_baselines(thgen, clip):
+def test_evaluate_prints_a_table_of_a_pair_and_its_baselines(thgen, clip):
     said = thgen("evaluate", clip("made.mp4"), clip("real.mp4", size="320x240"), *FEW)
     assert (said.code, said.new) == (0, ())
     lines = said.out.splitlines()
@@ -82,7 +82,7 @@ def test_a_pair_is_a_table_with_the_baselines(thgen, clip):
     assert said.err == "thgen: note: sizes differ (160x120 and 320x240): both are resized to 256x256\n"
 
 
-def test_json_lines_hold_every_figure_its_reason_and_the_notes(thgen, clip):
+def test_evaluate_prints_json_lines_with_figures_reasons_and_notes(thgen, clip):
     said = thgen("evaluate", clip("made.mp4", seconds=1.2, sound=False), clip("real.mp4"), *FEW, "--format", "jsonl")
     note = "lengths differ (1.20 s and 1.00 s): the shorter is compared"
     assert said.code == 0
@@ -98,7 +98,7 @@ def test_json_lines_hold_every_figure_its_reason_and_the_notes(thgen, clip):
     assert all(note in row["notes"] for row in rows)
 
 
-def test_all_metrics_are_measured_and_none_is_an_odd_number(thgen, clip, folder):
+def test_evaluate_measures_all_metrics_in_finite_numbers(thgen, clip, folder):
     made, real = clip("made.mp4", seconds=2.4), clip("real.mp4", seconds=2.4)
     said = thgen("evaluate", made, real, "--format", "csv", "-o", "all.jsonl")
     assert (said.code, said.new) == (0, ("all.jsonl",))
@@ -115,7 +115,7 @@ def test_all_metrics_are_measured_and_none_is_an_odd_number(thgen, clip, folder)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.csv", "csv"), ("a.jsonl", "jsonl"), ("a.MD", "markdown")])
-def test_a_file_is_written_as_its_suffix_says(thgen, clip, folder, name, kind):
+def test_evaluate_writes_a_file_in_the_format_of_its_suffix(thgen, clip, folder, name, kind):
     clips = clip("made.mp4", seconds=0.4), clip("real.mp4", seconds=0.4)
     said = thgen("evaluate", *clips, "--metrics", "lmd", "--format", kind, "-o", name)
     assert (said.code, said.new) == (0, (name,))
@@ -123,7 +123,7 @@ def test_a_file_is_written_as_its_suffix_says(thgen, clip, folder, name, kind):
     assert (folder / name).read_text() == said.out != ""
 
 
-def test_a_file_is_neither_replaced_unasked_nor_of_any_kind(thgen, folder):
+def test_evaluate_refuses_an_output_that_exists_or_has_another_suffix(thgen, folder):
     (folder / "a.csv").write_text("mine")
     for arguments, code, message in (
         (("-o", "a.csv"), 2, "a.csv: exists already; add --overwrite, or name another file with -o"),
@@ -136,14 +136,14 @@ def test_a_file_is_neither_replaced_unasked_nor_of_any_kind(thgen, folder):
     assert (folder / "a.csv").read_text() == "mine"
 
 
-def test_a_file_is_replaced_where_asked(thgen, clip, folder):
+def test_evaluate_replaces_a_file_with_overwrite(thgen, clip, folder):
     (folder / "a.csv").write_text("old")
     made = clip("made.mp4", seconds=0.4)
     assert thgen("evaluate", made, made, "--metrics", "lmd", "-o", "a.csv", "--overwrite").code == 0
     assert (folder / "a.csv").read_text().startswith("clip,method,lmd\n")
 
 
-def test_folders_are_paired_by_name_and_averaged(thgen, clip):
+def test_evaluate_pairs_folders_by_name_and_averages(thgen, clip):
     for name in ("made/a.mp4", "made/b.mov", "made/lonely.mp4", "real/a.mp4", "real/b.mp4", "real/other.mp4"):
         clip(name, seconds=0.6)
     said = thgen("evaluate", "made", "real", "--metrics", "lmd,jitter", "-o", "out.csv")
@@ -156,7 +156,7 @@ def test_folders_are_paired_by_name_and_averaged(thgen, clip):
     assert "±: standard deviation from clip to clip" in lines
 
 
-def test_folders_in_csv_have_every_clip_and_the_mean(thgen, clip):
+def test_evaluate_prints_every_clip_of_folders_and_the_mean_in_csv(thgen, clip):
     for name in ("made/a.mp4", "made/b.mp4", "real/a.mp4", "real/b.mp4"):
         clip(name, seconds=0.6)
     rows = list(
@@ -167,7 +167,7 @@ def test_folders_in_csv_have_every_clip_and_the_mean(thgen, clip):
     np.testing.assert_allclose(values[2], np.mean(values[:2], axis=0))
 
 
-def test_a_broken_pair_stops_no_other_and_is_told_in_the_end(thgen, clip, folder):
+def test_evaluate_goes_on_after_a_broken_pair_and_ends_with_code_7(thgen, clip, folder):
     for name in ("made/a.mp4", "made/b.mp4", "real/a.mp4", "real/b.mp4"):
         clip(name, seconds=0.6)
     (folder / "made/a.mp4").write_text("no video")
@@ -182,7 +182,7 @@ def test_a_broken_pair_stops_no_other_and_is_told_in_the_end(thgen, clip, folder
 
 
 @pytest.mark.usefixtures("lit")
-def test_what_cannot_be_compared(thgen, clip, folder):
+def test_evaluate_refuses_what_cannot_be_compared(thgen, clip, folder):
     made = clip("made.mp4", seconds=0.4)
     (folder / "one").mkdir()
     (folder / "two").mkdir()
@@ -208,7 +208,7 @@ def test_what_cannot_be_compared(thgen, clip, folder):
     )  # fmt: skip
 
 
-def test_no_face_in_the_predicted_video_is_told_and_the_rest_measured(thgen, clip):
+def test_evaluate_measures_the_rest_without_a_face_in_the_predicted_video(thgen, clip):
     said = thgen("evaluate", clip("made.mp4", dark=True), clip("real.mp4"), "--metrics", "lmd", "--format", "jsonl")
     assert said.code == 0
     assert "thgen: note: made.mp4: no face from frame 0 (0.0 s) on" in said.err
@@ -218,7 +218,7 @@ def test_no_face_in_the_predicted_video_is_told_and_the_rest_measured(thgen, cli
     assert [row["method"] for row in rows if row["figures"]["lmd"]["value"] is not None] == [*ROWS[1:4]]
 
 
-def test_no_face_in_the_reference_ends_it(thgen, clip):
+def test_evaluate_refuses_a_reference_without_a_face(thgen, clip):
     said = thgen("evaluate", clip("made.mp4"), clip("real.mp4", dark=True))
     assert (said.code, said.out) == (4, "")
     assert said.err == (
@@ -227,14 +227,14 @@ def test_no_face_in_the_reference_ends_it(thgen, clip):
     )
 
 
-def test_unknown_metric_is_told_the_known_ones(thgen):
+def test_evaluate_lists_the_known_metrics_for_an_unknown_one(thgen):
     said = thgen("evaluate", "made.mp4", "real.mp4", "--metrics", "lmd,sim")
     assert (said.code, said.out) == (2, "")
     known = ",".join(metric.name for metric in all_metrics())
     assert said.err == f"thgen: error: --metrics sim: no such metric, expected some of {known}\n"
 
 
-def test_networks_that_do_not_fit_are_refused_before_anything_is_measured(thgen, folder, network):
+def test_evaluate_refuses_networks_that_do_not_fit_before_it_measures(thgen, folder, network):
     (folder / "text.onnx").write_text("no network")
     small = network("small.onnx", (1, 3, 112, 112))
     for arguments, message in (
@@ -252,7 +252,7 @@ def test_networks_that_do_not_fit_are_refused_before_anything_is_measured(thgen,
         assert said.err.count("\n") == 1
 
 
-def test_list_says_what_every_metric_is(thgen):
+def test_evaluate_list_describes_every_metric(thgen):
     said = thgen("evaluate", "--list")
     assert (said.code, said.err) == (0, "")
     rows = [json.loads(line) for line in thgen("evaluate", "--list", "--format", "jsonl").out.splitlines()]
@@ -266,7 +266,7 @@ def test_list_says_what_every_metric_is(thgen):
     )  # fmt: skip
 
 
-def test_a_terminal_gets_blocks_as_wide_as_it_is(thgen, clip, monkeypatch):
+def test_evaluate_breaks_its_table_at_the_width_of_a_terminal(thgen, clip, monkeypatch):
     arguments = (
         "evaluate",
         clip("made.mp4", seconds=0.6),
@@ -288,14 +288,14 @@ def test_a_terminal_gets_blocks_as_wide_as_it_is(thgen, clip, monkeypatch):
         assert [value for block in blocks for value in block] == values
 
 
-def test_progress_for_programs_counts_rows(thgen, clip):
+def test_evaluate_progress_counts_rows(thgen, clip):
     made = clip("made.mp4", seconds=0.4)
     said = thgen("evaluate", made, made, "--metrics", "lmd", "--progress", "json")
     last = json.loads([line for line in said.err.splitlines() if line.startswith("{")][-1])
     assert (last["stage"], last["done"], last["total"]) == ("measure", 5, 5)
 
 
-def test_a_bug_in_one_pair_stops_no_other(thgen, clip, monkeypatch):
+def test_evaluate_goes_on_after_a_bug_in_one_pair(thgen, clip, monkeypatch):
     from thcli.evaluation import files
 
     def read_pair(predicted, *rest):

@@ -1,4 +1,4 @@
-"""Θ fine-tuned to a person: ``thgen train generator --init … --steps N`` and ``thgen generate --adapt STEPS``."""
+"""``thgen train generator --init … --steps N`` and ``thgen generate --adapt STEPS`` fine-tune Θ to a person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from thcli.checkpoints import Header, read_header, save_checkpoint, sha256
 from thcli.config import load_config
-from thcli.data.episodes import TakeMeta
+from thcli.data.episodes import EpisodeMeta
 from thcli.training import stages
 from thcli.training.generator import GeneratorStage
 from thcli.training.loop import TrainResult
@@ -19,7 +19,7 @@ from thgen_models.generator import Generator, GeneratorDims
 
 @pytest.fixture
 def ran(monkeypatch):
-    """What ``stages.run`` was asked for."""
+    """Record what ``stages.run`` is called with, and train nothing."""
     asked = {}
 
     def run(stage, data, out, **options):
@@ -31,43 +31,43 @@ def ran(monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["expression", "motion", "detection", "unprojection", "generator"])
-def test_steps_is_short_for_a_setting(thgen, ran, stage):
+def test_train_takes_steps_in_place_of_a_setting(thgen, ran, stage):
     said = thgen("train", stage, "--data", "d", "--out", "r", "--set", f"{stage}.train.steps=9", "--steps", "7")
     assert said.code == 0
     assert getattr(load_config(None, ran["overrides"]), stage).train.steps == 7
 
 
-def test_without_steps_the_settings_hold(thgen, ran):
+def test_train_without_steps_keeps_the_settings(thgen, ran):
     assert thgen("train", "motion", "--data", "d", "--out", "r").code == 0
     assert ran["overrides"] == ()
 
 
 @pytest.mark.parametrize("stage", ["face-model", "mouth-interior"])
-def test_stages_without_steps_refuse_them(thgen, stage):
+def test_train_refuses_steps_for_stages_that_have_none(thgen, stage):
     said = thgen("train", stage, "--data", "d", "--out", "r.safetensors", "--steps", "7")
     assert (said.code, said.new) == (2, ())
     assert f"train {stage}: has no steps; leave out --steps." in said.err and said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("steps", ["0", "-3", "many"])
-def test_numbers_of_steps_that_are_none(thgen, steps):
+def test_train_refuses_wrong_numbers_of_steps(thgen, steps):
     said = thgen("train", "motion", "--data", "d", "--out", "r", "--steps", steps)
     assert said.code == 2 and "'--steps'" in said.err
 
 
 @pytest.fixture
-def takes(folder):
-    """An index of takes of one subject, whose files are empty: enough to plan."""
+def episodes(folder):
+    """Make an index of episodes of one subject, whose files are empty; a dry run reads no more."""
     (folder / "own").mkdir()
-    meta = TakeMeta("ada.0.safetensors", "ada", "train", 16, 4)
+    meta = EpisodeMeta("ada.0.safetensors", "ada", "train", 16, 4)
     (folder / "own" / meta.file).touch()
     (folder / "own/takes.jsonl").write_text(json.dumps(dataclasses.asdict(meta)) + "\n")
     return "own"
 
 
-def test_the_network_has_the_sizes_of_the_checkpoint_it_starts_from(thgen, takes, theta_weights):
+def test_train_takes_the_sizes_of_the_network_from_the_checkpoint(thgen, episodes, theta_weights):
     init = theta_weights / "generator.safetensors"
-    given = ("train", "generator", "--data", takes, "--out", "run", "--device", "cpu", "--init", init)
+    given = ("train", "generator", "--data", episodes, "--out", "run", "--device", "cpu", "--init", init)
     said = thgen(*given, "--steps", "9", "--dry-run")
     assert (said.code, said.err, said.new) == (0, "", ())
     own = sum(p.numel() for p in Generator(GeneratorDims(**read_header(init).dims)).parameters())
@@ -82,10 +82,10 @@ def test_the_network_has_the_sizes_of_the_checkpoint_it_starts_from(thgen, takes
     )
 
 
-def test_a_checkpoint_of_something_else(thgen, folder, takes):
+def test_train_refuses_a_checkpoint_of_another_stage(thgen, folder, episodes):
     save_checkpoint(folder / "other.safetensors", Header("expression", {}), {})
     for dry in ([], ["--dry-run"]):
-        said = thgen("train", "generator", "--data", takes, "--out", "run", "--init", "other.safetensors", *dry)
+        said = thgen("train", "generator", "--data", episodes, "--out", "run", "--init", "other.safetensors", *dry)
         assert (said.code, said.new) == (5, ())
         assert said.err == (
             "thgen: error: other.safetensors: a checkpoint of 'expression', expected one of 'generator'\n"
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_something_else(thgen, folder, takes):
 
 
 def adapt(thgen, weights, reference, sound, *options):
-    """``thgen generate --adapt 2`` with Θ of the folder ``weights``."""
+    """Run ``thgen generate --adapt 2`` with Θ of the folder ``weights``."""
     given = ("--renderer", "network", "--weights", weights, "--device", "cpu", "-o", "out.mp4")
     return thgen("generate", "--ref", reference, "--audio", sound, "--adapt", "2", *given, *options)
 
@@ -110,7 +110,7 @@ def speech(media):
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_a_photo_has_nothing_to_learn_from(thgen, theta_weights, photo, speech, dry):
+def test_adapt_refuses_a_photo(thgen, theta_weights, photo, speech, dry):
     said = adapt(thgen, theta_weights, photo, speech, *dry)
     assert (said.code, said.out, said.new) == (2, "", ())
     assert said.err == (
@@ -119,7 +119,7 @@ def test_a_photo_has_nothing_to_learn_from(thgen, theta_weights, photo, speech, 
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_a_clip_that_is_too_short(thgen, theta_weights, faceless_clip, speech, dry):
+def test_adapt_refuses_a_clip_that_is_too_short(thgen, theta_weights, faceless_clip, speech, dry):
     said = adapt(thgen, theta_weights, faceless_clip, speech, "--start", "0.52", *dry)
     assert (said.code, said.out, said.new) == (2, "", ())
     assert said.err == (
@@ -129,34 +129,24 @@ def test_a_clip_that_is_too_short(thgen, theta_weights, faceless_clip, speech, d
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_the_warp_has_nothing_to_adapt(thgen, photo, speech, dry):
+def test_adapt_refuses_the_warp_renderer(thgen, photo, speech, dry):
     given = ("--renderer", "warp", "--adapt", "60")
     said = thgen("generate", "--ref", photo, "--audio", speech, *given, *dry)
     assert (said.code, said.out, said.new) == (2, "", ())
     assert said.err == (
-        "thgen: error: --adapt 60: is training for the network, and the renderer is warp; "
-        "give --renderer network, or leave out --adapt\n"
+        "thgen: error: --adapt 60 applies to --renderer network only, and the renderer is warp; leave out --adapt\n"
     )
 
 
-def test_dry_run_says_so(thgen, theta_weights, faceless_clip, speech):
+def test_adapt_dry_run_names_the_steps(thgen, theta_weights, faceless_clip, speech):
     said = adapt(thgen, theta_weights, faceless_clip, speech, "--dry-run")
     assert (said.code, said.err, said.new) == (0, "", ())
     assert said.out.splitlines()[-1].endswith("renderer network, adapted in 2 steps")
 
 
 @pytest.fixture
-def a_face(nodding, monkeypatch):
-    """A face that nods, in every clip."""
-    from thcli.faces import backends
-    from thcli.pipeline import person
-
-    monkeypatch.setattr(person, "cached_tracker", backends.cached_tracker)
-
-
-@pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """The folder of temporary files."""
+    """Make an empty folder for temporary files."""
     path = tmp_path / "temporary"
     path.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(path))
@@ -164,8 +154,8 @@ def temporary(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.usefixtures("a_face")
-def test_a_video_by_the_adapted_network(thgen, folder, theta_weights, faceless_clip, speech, temporary):
+@pytest.mark.usefixtures("nodding")
+def test_adapt_makes_a_video_and_records_the_outcome(thgen, folder, theta_weights, faceless_clip, speech, temporary):
     said = adapt(thgen, theta_weights, faceless_clip, speech, "--references", "2", "--progress", "json")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json")), said.err
     assert list(temporary.iterdir()) == []
@@ -182,9 +172,9 @@ def test_a_video_by_the_adapted_network(thgen, folder, theta_weights, faceless_c
     assert said.err.splitlines()[-1].startswith(told if record["kept"] == "adapted" else "not adapted: 2 steps made ")
 
 
-@pytest.mark.usefixtures("a_face")
+@pytest.mark.usefixtures("nodding")
 @pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (MemoryError(), 6)])
-def test_broken_off_nothing_is_left(
+def test_adapt_leaves_nothing_when_broken_off(
     thgen, theta_weights, faceless_clip, speech, temporary, monkeypatch, fault, code
 ):  # fmt: skip
     def broken(self, networks, batch):

@@ -1,4 +1,4 @@
-"""Help whose examples can be run, completion in shells, weights and export as commands."""
+"""Help texts have examples that can be run, shells complete commands, and ``weights`` and ``export`` work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from thcli.weights import adding, catalogue
 
 
 def commands():
-    """Every command with its words: ("weights", "list") and so on."""
+    """Yield every command after its words, such as ("weights", "list")."""
     context = click.Context(main)
     for name in COMMANDS:
         command = main.get_command(context, name)
@@ -31,6 +31,7 @@ def commands():
 
 
 def examples(command):
+    """List the example lines of a command's help."""
     lines = [line.strip() for line in (command.help or "").splitlines()]
     return [line for line in lines if line.startswith(("thgen ", "torchrun ", "eval "))]
 
@@ -38,14 +39,14 @@ def examples(command):
 @pytest.mark.parametrize(
     ("words", "command"), list(commands()), ids=lambda value: "-".join(value) if type(value) is tuple else ""
 )
-def test_help_begins_with_what_it_does_and_ends_with_examples(words, command):
+def test_help_begins_with_a_sentence_and_has_examples(words, command):
     first = (command.help or "").strip().split("\n\n")[0]
     assert re.match(r"[A-Z].*\.$", " ".join(first.split())), first
     assert examples(command)
 
 
-def test_examples_of_help_are_understood():
-    """As far as options, their values and arguments go: files they name are not there."""
+def test_help_examples_are_accepted_by_their_commands():
+    """Options, their values and arguments are parsed; the files that they name are not there."""
     lines = [line for _, command in [((), main), *commands()] for line in examples(command)]
     assert len(lines) > 30
     for line in lines:
@@ -60,7 +61,7 @@ def test_examples_of_help_are_understood():
 
 @pytest.fixture
 def complete():
-    """complete(words, incomplete): what is offered, by click."""
+    """complete(words, incomplete) returns what click offers."""
 
     def ask(words, incomplete):
         return ShellComplete(main, {}, "thgen", VARIABLE).get_completions(list(words), incomplete)
@@ -84,7 +85,7 @@ def complete():
         (["completion"], "", list(SHELLS)),
     ],
 )
-def test_completion(complete, words, incomplete, offered):
+def test_completion_offers_commands_options_and_values(complete, words, incomplete, offered):
     assert sorted(item.value for item in complete(words, incomplete)) == sorted(offered)
 
 
@@ -102,7 +103,7 @@ def test_completion_leaves_file_names_to_the_shell(complete, words, incomplete):
     assert [item.type for item in complete(words, incomplete)] == ["file"]
 
 
-def test_completing_a_command_imports_none():
+def test_completion_imports_no_command():
     check = (
         "import sys, os; os.environ.update(COMP_WORDS='thgen g', COMP_CWORD='1', _THGEN_COMPLETE='bash_complete');"
         "from thcli.commands.main import main\n"
@@ -114,17 +115,17 @@ def test_completing_a_command_imports_none():
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_completion_scripts(thgen, shell):
+def test_completion_prints_a_script_that_its_shell_accepts(thgen, shell):
     said = thgen("completion", shell)
     assert (said.code, said.err) == (0, "")
     assert "thgen" in said.out and f"{shell}_complete" in said.out
     binary = shutil.which(shell)
-    if binary is not None:  # the shell itself finds nothing wrong with it
+    if binary is not None:  # The shell itself parses it.
         subprocess.run([binary, "-n", "/dev/stdin"], input=said.out, text=True, check=True)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes(thgen, folder):
+def test_completion_script_completes_in_bash(thgen, folder):
     program = folder / "thgen"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m thcli "$@"\n')
     program.chmod(0o755)
@@ -146,19 +147,20 @@ def test_bash_completes(thgen, folder):
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
+    """Name the user's folder of weights, which does not exist yet."""
     folder = tmp_path / "cache" / "models"
     for module in (checkpoints, catalogue, adding):
         monkeypatch.setattr(module, "user_folder", lambda: folder)
     return folder
 
 
-def test_a_group_alone_shows_its_help(thgen):
+def test_weights_alone_shows_its_help(thgen):
     said = thgen("weights")
     assert (said.code, said.err, said.out) == (0, "", thgen("weights", "--help").out)
-    assert "..." not in said.out.split("Commands:")[1]  # no summary is cut off
+    assert "..." not in said.out.split("Commands:")[1]  # No summary is cut off.
 
 
-def test_weights_are_listed(thgen, user):
+def test_weights_list_shows_every_entry(thgen, user):
     said = thgen("weights", "list")
     assert (said.code, said.err) == (0, "")
     heading, *rows = said.out.splitlines()
@@ -167,7 +169,7 @@ def test_weights_are_listed(thgen, user):
     assert all("shipped: " in row and "research use" in row for row in rows[:9])
 
 
-def test_a_file_is_shown_with_its_card(thgen, user):
+def test_weights_show_prints_a_file_with_its_card(thgen, user):
     said = thgen("weights", "show", "head_motion")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("file       ") and 'stage      "head_motion"' in said.out and "dims " in said.out
@@ -177,7 +179,7 @@ def test_a_file_is_shown_with_its_card(thgen, user):
     assert thgen("weights", "show", "vgg").code == 2
 
 
-def test_weights_are_verified(thgen, user):
+def test_weights_verify_names_files_that_are_not_as_listed(thgen, user):
     said = thgen("weights", "verify")
     assert (said.code, said.err) == (0, "")
     assert all(line.endswith(": ok") for line in said.out.splitlines()) and len(said.out.splitlines()) == 9
@@ -188,7 +190,7 @@ def test_weights_are_verified(thgen, user):
     assert said.err == "thgen: error: 1 file is not as listed; get them again, or reinstall thgen\n"
 
 
-def test_weights_are_added_and_then_used(thgen, user):
+def test_weights_add_copies_a_file_that_is_then_used(thgen, user):
     phi = checkpoints.shipped_weights() / "head_motion.safetensors"
     said = thgen("weights", "add", phi)
     assert (said.code, said.out, said.err) == (0, "", f"{user / phi.name}: added\n")
@@ -198,11 +200,14 @@ def test_weights_are_added_and_then_used(thgen, user):
     assert said.code == 5 and said.err.count("\n") == 1
 
 
-def test_export(thgen, folder, monkeypatch):
+def test_export_prints_a_line_for_each_file(thgen, folder, monkeypatch):
     from thcli.export import run
 
-    one = run.Exported("a.onnx", "00", "Ψ", ("a.safetensors", "11"), False, {}, {}, 3e-7)
-    monkeypatch.setattr(run, "export_all", lambda *given: [one] if given == (Path("onnx"), None, False) else [])
+    def exported(target, models, overwrite):
+        assert (target, models.weights, models.device, overwrite) == (Path("onnx"), None, "cpu", False)
+        return [run.Exported("a.onnx", "00", "Ψ", ("a.safetensors", "11"), False, {}, {}, 3e-7)]
+
+    monkeypatch.setattr(run, "export_all", exported)
     said = thgen("export", "--onnx", "onnx")
     assert (said.code, said.out) == (0, "onnx/a.onnx: Ψ, converted; differs from PyTorch by 3e-07\n")
     assert thgen("export").err == "thgen: error: Missing option '--onnx'. See 'thgen export --help'.\n"

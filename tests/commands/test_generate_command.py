@@ -1,4 +1,4 @@
-"""``thgen generate`` from wrong input to exit code, one line, and no file left; and one video end to end."""
+"""``thgen generate`` refuses wrong input with an exit code, one line and no file left, and makes videos end to end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from thcli.generate import session as studio
+from thcli.pipeline.options import Quiet
 
 
 @pytest.fixture
 def speech(folder, speech_wav):
-    """One second of the demo's speech, and names for the wrong files beside it."""
+    """Write one second of the demo's speech."""
     import wave
 
     with wave.open(str(speech_wav), "rb") as whole, wave.open(str(folder / "speech.wav"), "wb") as part:
@@ -27,30 +27,31 @@ def photo(folder, portrait_png):
 
 
 def one_line(said, code, message):
+    """Check that a command ended with a code and one line, and wrote nothing."""
     assert (said.code, said.out, said.new) == (code, "", ())
     assert said.err == f"thgen: error: {message}\n"
 
 
 @pytest.mark.parametrize("wrong", ["--ref", "--audio"])
-def test_missing_file(thgen, speech, photo, wrong):
+def test_generate_refuses_a_missing_file(thgen, speech, photo, wrong):
     given = {"--ref": photo, "--audio": speech} | {wrong: "gone.mp4"}
     said = thgen("generate", *(part for pair in given.items() for part in pair), "-o", "out.mp4")
     one_line(said, 3, "gone.mp4: no such file; check the name and the folder")
 
 
-def test_folder_as_reference(thgen, folder, speech):
+def test_generate_refuses_a_folder_as_reference(thgen, folder, speech):
     (folder / "clips").mkdir()
     said = thgen("generate", "--ref", "clips", "--audio", speech)
     one_line(said, 3, "clips: a folder, expected a media file; name one of the files in it")
 
 
-def test_empty_file(thgen, folder, speech):
+def test_generate_refuses_an_empty_file(thgen, folder, speech):
     (folder / "empty.mp4").touch()
     said = thgen("generate", "--ref", "empty.mp4", "--audio", speech)
     one_line(said, 3, "empty.mp4: the file is empty; copy or record it again")
 
 
-def test_text_named_mp4(thgen, folder, speech):
+def test_generate_refuses_a_text_named_mp4(thgen, folder, speech):
     (folder / "text.mp4").write_text("this is no video")
     said = thgen("generate", "--ref", "text.mp4", "--audio", speech)
     one_line(
@@ -58,13 +59,13 @@ def test_text_named_mp4(thgen, folder, speech):
     )
 
 
-def test_sound_without_audio_stream(thgen, media, photo):
+def test_generate_refuses_sound_without_audio_stream(thgen, media, photo):
     mute = media("mute.mp4", "-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=1", "-pix_fmt", "yuv420p")
     said = thgen("generate", "--ref", photo, "--audio", mute)
     one_line(said, 3, "mute.mp4: no audio stream; give a sound file or a video with sound")
 
 
-def test_photo_without_face(thgen, folder, speech):
+def test_generate_refuses_a_photo_without_face(thgen, folder, speech):
     from PIL import Image
     from skimage.data import coffee
 
@@ -73,7 +74,7 @@ def test_photo_without_face(thgen, folder, speech):
     one_line(said, 4, "coffee.png: no face found; choose a picture with a face at least 64 pixels high")
 
 
-def test_clip_without_face(thgen, faceless_clip, speech):
+def test_generate_refuses_a_clip_without_face(thgen, faceless_clip, speech):
     said = thgen("generate", "--ref", faceless_clip, "--audio", speech)
     one_line(
         said,
@@ -83,7 +84,7 @@ def test_clip_without_face(thgen, faceless_clip, speech):
     )
 
 
-def test_face_that_is_not_there(thgen, photo, speech):
+def test_generate_refuses_a_face_that_is_not_there(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--face", "3")
     one_line(
         said,
@@ -103,12 +104,12 @@ def test_face_that_is_not_there(thgen, photo, speech):
         ("--blink", "0", "--blink 0: expected reference, none, or seconds above 0"),
     ],
 )
-def test_value_that_nobody_knows(thgen, photo, speech, option, value, message):
+def test_generate_refuses_an_unknown_value(thgen, photo, speech, option, value, message):
     one_line(thgen("generate", "--ref", photo, "--audio", speech, option, value), 2, message)
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_output_is_not_overwritten_unasked(thgen, folder, photo, speech, dry):
+def test_generate_keeps_an_existing_output_without_overwrite(thgen, folder, photo, speech, dry):
     (folder / "photo_speech.mp4").write_text("mine")
     said = thgen("generate", "--ref", photo, "--audio", speech, *dry)
     one_line(said, 2, "photo_speech.mp4: exists already; add --overwrite, or choose another name")
@@ -116,24 +117,24 @@ def test_output_is_not_overwritten_unasked(thgen, folder, photo, speech, dry):
 
 
 @pytest.mark.parametrize("name", ["speech.wav", "photo.png", "../here/photo.png"])
-def test_output_that_is_an_input(thgen, folder, photo, speech, name):
+def test_generate_refuses_an_output_that_is_an_input(thgen, folder, photo, speech, name):
     said = thgen("generate", "--ref", photo, "--audio", speech, "-o", name, "--overwrite")
     one_line(said, 2, f"{name}: is also an input; choose another output with -o")
 
 
-def test_output_in_no_folder(thgen, photo, speech):
+def test_generate_refuses_an_output_in_no_folder(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "-o", "no/out.mp4")
     one_line(said, 3, "no/out.mp4: no such folder no; make it first")
 
 
-def test_missing_weights(thgen, photo, speech):
+def test_generate_refuses_a_missing_folder_of_weights(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--weights", "gone")
     assert said.code == 5
     assert said.err.startswith("thgen: error: gone: no such folder of weights; give --weights a folder that holds ")
     assert (said.err.count("\n"), said.new) == (1, ())
 
 
-def test_damaged_weights(thgen, folder, photo, speech):
+def test_generate_refuses_damaged_weights(thgen, folder, photo, speech):
     (folder / "weights").mkdir()
     (folder / "weights/expression.safetensors").write_bytes(b"PK\x03\x04 not what it says")
     said = thgen("generate", "--ref", photo, "--audio", speech, "--weights", "weights")
@@ -144,33 +145,30 @@ def test_damaged_weights(thgen, folder, photo, speech):
     )
 
 
-def test_missing_weights_of_the_network(thgen, photo, speech, no_theta_shipped):
+def test_generate_refuses_the_network_renderer_without_its_weights(thgen, photo, speech, no_theta_shipped):
     given = ("generate", "--ref", photo, "--audio", speech, "--renderer", "network")
     for dry in ([], ["--dry-run"]):
         message = f"generator.safetensors: no such weights in {no_theta_shipped}; "
         one_line(thgen(*given, *dry), 5, message + "reinstall thgen or give --weights a folder that has them")
 
 
-def test_unknown_device(thgen, photo, speech):
+def test_generate_refuses_an_unknown_device(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cuda:99")
     one_line(said, 6, "--device cuda:99: no such device here; use --device cpu")
 
 
 @pytest.mark.parametrize("stage", ["track", "draw"])
-def test_interrupt_leaves_nothing_behind(thgen, photo, speech, monkeypatch, stage):
-    begin = studio._Clock.stage
-
-    def interrupted(self, name, total=None):
+def test_generate_leaves_nothing_when_interrupted_at_a_stage(thgen, photo, speech, monkeypatch, stage):
+    def begin(self, name, total):
         if name == stage:
             raise KeyboardInterrupt
-        return begin(self, name, total)
 
-    monkeypatch.setattr(studio._Clock, "stage", interrupted)
+    monkeypatch.setattr(Quiet, "stage", begin)
     said = thgen("generate", "--ref", photo, "--audio", speech)
     assert (said.code, said.err, said.new) == (130, "thgen: interrupted\n", ())
 
 
-def test_interrupt_in_the_middle_of_a_file(thgen, photo, speech, monkeypatch):
+def test_generate_leaves_nothing_when_interrupted_as_it_writes(thgen, photo, speech, monkeypatch):
     from thcli.clips.encode import VideoWriter
 
     write = VideoWriter.write
@@ -184,7 +182,7 @@ def test_interrupt_in_the_middle_of_a_file(thgen, photo, speech, monkeypatch):
     assert (said.code, said.err, said.new) == (130, "thgen: interrupted\n", ())
 
 
-def test_full_disk(thgen, photo, speech, monkeypatch):
+def test_generate_names_a_full_disk(thgen, photo, speech, monkeypatch):
     import errno
 
     from thcli.clips.encode import VideoWriter
@@ -197,7 +195,7 @@ def test_full_disk(thgen, photo, speech, monkeypatch):
     one_line(said, 3, "photo_speech.mp4: no space left on the disk; free some, or write elsewhere")
 
 
-def test_photo_becomes_a_video(thgen, folder, photo, speech):
+def test_generate_makes_a_video_of_a_photo(thgen, folder, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "--progress", "json")
     assert (said.code, said.out, said.new) == (0, "", ("photo_speech.mp4", "photo_speech.mp4.json"))
     *lines, last = said.err.splitlines()
@@ -207,7 +205,7 @@ def test_photo_becomes_a_video(thgen, folder, photo, speech):
     assert (made["frames"], made["size"], made["device"], made["options"]["seed"]) == (25, [256, 256], "cpu", 0)
 
 
-def test_a_larger_picture_than_the_clip_has(thgen, folder, photo, speech):
+def test_generate_warns_of_a_size_larger_than_the_clip_has(thgen, folder, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4", "--size", "512")
     assert (said.code, said.out, said.new) == (0, "", ("out.mp4", "out.mp4.json"))
     (noted,) = (line for line in said.err.splitlines() if "note" in line)
@@ -215,12 +213,12 @@ def test_a_larger_picture_than_the_clip_has(thgen, folder, photo, speech):
     assert json.loads((folder / "out.mp4.json").read_text())["size"] == [512, 512]
 
 
-def test_a_size_for_a_whole_frame(thgen, photo, speech):
+def test_generate_refuses_a_size_for_a_whole_frame(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--frame", "full", "--size", "512")
     one_line(said, 2, "--size 512: --frame full has the clip's own size; leave out one of the two")
 
 
-def test_report_beside_the_video(thgen, folder, photo, speech):
+def test_generate_writes_a_report(thgen, folder, photo, speech):
     given = ("--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4")
     said = thgen("generate", *given, "--report", "out.html", "--progress", "json")
     assert (said.code, said.out, said.new) == (0, "", ("out.html", "out.mp4", "out.mp4.json"))
@@ -230,13 +228,13 @@ def test_report_beside_the_video(thgen, folder, photo, speech):
     assert (folder / "out.html").read_text().startswith("<!doctype html>")
 
 
-def test_report_of_another_kind(thgen, photo, speech):
+def test_generate_refuses_a_report_of_another_kind(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--report", "report.pdf")
     expected = "expected a name that ends in .html (a page) or .json (the same as data)"
     one_line(said, 2, f"--report report.pdf: {expected}")
 
 
-def test_report_over_another_file(thgen, folder, photo, speech):
+def test_generate_refuses_a_report_over_another_file(thgen, folder, photo, speech):
     (folder / "report.html").write_text("mine")
     said = thgen("generate", "--ref", photo, "--audio", speech, "--report", "report.html")
     one_line(said, 2, "report.html: exists already; add --overwrite, or choose another name")
@@ -246,17 +244,17 @@ def test_report_over_another_file(thgen, folder, photo, speech):
     one_line(said, 3, "no/report.html: no such folder no; make it first")
 
 
-def test_report_of_a_video_that_is_not_kept(thgen, photo, speech):
+def test_generate_refuses_a_report_of_a_video_that_is_not_kept(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "-o", "-", "--report", "report.html")
     one_line(said, 2, "--report: is made from the finished video, and -o - keeps none; give -o a file")
 
 
-def test_sound_as_reference(thgen, speech):
+def test_generate_refuses_sound_as_reference(thgen, speech):
     said = thgen("generate", "--ref", speech, "--audio", speech)
     one_line(said, 3, "speech.wav: no picture in it; give a video or a photo")
 
 
-def test_dry_run_says_what_would_be_done(thgen, photo, speech):
+def test_generate_dry_run_says_what_would_be_done(thgen, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--dry-run")
     assert (said.code, said.err, said.new) == (0, "", ())
     assert said.out.splitlines()[:3] == [
@@ -268,7 +266,7 @@ def test_dry_run_says_what_would_be_done(thgen, photo, speech):
     assert said.out.splitlines()[-1].startswith(uses)
 
 
-def test_pipes(thgen, folder, photo, speech):
+def test_generate_reads_standard_input_and_refuses_what_is_not_sound(thgen, folder, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", "-", "--dry-run", "-o", "-", stdin=b"")
     assert (said.code, said.new) == (0, ())
     said = thgen("generate", "--ref", photo, "--audio", "-", stdin=b"no sound at all")

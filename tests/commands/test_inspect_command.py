@@ -1,11 +1,13 @@
-"""``thgen inspect``, with a tracker that finds a face everywhere."""
+"""``thgen inspect`` prints figures and writes a contact sheet; the tracker here finds a face everywhere."""
+
+from __future__ import annotations
 
 import pytest
 from PIL import Image
 
 
 @pytest.mark.usefixtures("nodding")
-def test_clip_gives_figures_and_a_sheet(thgen, faceless_clip, folder):
+def test_inspect_of_a_clip_prints_figures_and_writes_a_sheet(thgen, faceless_clip, folder):
     said = thgen("inspect", faceless_clip)
     assert (said.code, said.new, said.err) == (0, ("bars_inspect.png",), "bars_inspect.png: contact sheet and curves\n")
     lines = said.out.splitlines()
@@ -19,7 +21,7 @@ def test_clip_gives_figures_and_a_sheet(thgen, faceless_clip, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_photo_has_no_curves(thgen, portrait_png, folder):
+def test_inspect_of_a_photo_draws_no_curves(thgen, portrait_png, folder):
     said = thgen("inspect", portrait_png, "-o", "sheet.png")
     assert (said.code, said.new) == (0, ("sheet.png",))
     assert "picture    256x256, a photo" in said.out
@@ -28,7 +30,7 @@ def test_photo_has_no_curves(thgen, portrait_png, folder):
         assert sheet.height < 500
 
 
-def test_sheet_is_not_overwritten_unasked(thgen, faceless_clip, folder):
+def test_inspect_keeps_an_existing_sheet_without_overwrite(thgen, faceless_clip, folder):
     (folder / "bars_inspect.png").write_text("mine")
     said = thgen("inspect", faceless_clip)
     assert (said.code, said.new) == (2, ())
@@ -38,7 +40,7 @@ def test_sheet_is_not_overwritten_unasked(thgen, faceless_clip, folder):
     assert (folder / "bars_inspect.png").read_text() == "mine"
 
 
-def test_missing_clip_and_folder(thgen):
+def test_inspect_refuses_a_missing_clip_and_a_missing_folder(thgen):
     said = thgen("inspect", "gone.mp4")
     assert (said.code, said.new) == (3, ())
     assert said.err == "thgen: error: gone.mp4: no such file; check the name and the folder\n"

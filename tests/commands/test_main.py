@@ -1,4 +1,6 @@
-"""The group: help, lazy loading, and what becomes of errors."""
+"""The group ``thgen`` shows help without slow imports, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
 
 import errno
 import subprocess
@@ -8,29 +10,29 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from thcli import __version__
 from thcli.commands import main as group
 from thcli.commands import options
 from thcli.commands.failures import failure_of
 from thcli.errors import DeviceError, MediaError, NoFaceError, UsageError, WeightsError
+from thcli.version import __version__
 
 
-def test_help_lists_every_command(thgen):
+def test_thgen_help_lists_every_command(thgen):
     said = thgen("--help")
     assert (said.code, said.err) == (0, "")
     assert all(f"  {name} " in said.out for name in group.COMMANDS)
 
 
-def test_without_arguments_thgen_shows_its_help(thgen):
+def test_thgen_without_arguments_shows_its_help(thgen):
     assert thgen().out == thgen("--help").out
 
 
-def test_version(thgen):
+def test_thgen_version_is_that_of_the_package(thgen):
     assert thgen("--version").out == f"thgen {__version__}\n"
 
 
 @pytest.mark.parametrize("name", group.COMMANDS)
-def test_command_has_help_of_its_own(thgen, name):
+def test_command_help_shows_usage_and_summary(thgen, name):
     said = thgen(name, "--help")
     assert (said.code, said.err) == (0, "")
     assert " ".join(said.out.split()).startswith(f"Usage: thgen {name} ")
@@ -38,12 +40,12 @@ def test_command_has_help_of_its_own(thgen, name):
 
 
 @pytest.mark.parametrize("name", group.COMMANDS)
-def test_every_option_says_what_it_does(name):
+def test_command_options_have_help(name):
     command = group.main.get_command(click.Context(group.main), name)
     assert all(param.help for param in command.params if isinstance(param, click.Option))
 
 
-def test_help_imports_nothing_heavy():
+def test_thgen_help_imports_nothing_slow():
     check = (
         "import sys; from click.testing import CliRunner; from thcli.commands.main import main; "
         "CliRunner().invoke(main, ['--help']); "
@@ -53,7 +55,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
-def test_python_m_thcli_is_thgen():
+def test_python_m_thcli_runs_thgen():
     done = subprocess.run([sys.executable, "-m", "thcli", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"thgen {__version__}\n"
 
@@ -69,7 +71,7 @@ def test_python_m_thcli_is_thgen():
         (["train", "everything", "--data", "a", "--out", "b"], "'everything' is not one of 'face-model'"),
     ],
 )
-def test_wrong_use_is_one_line_and_code_2(thgen, arguments, message):
+def test_thgen_refuses_wrong_use_in_one_line_with_code_2(thgen, arguments, message):
     said = thgen(*arguments)
     assert (said.code, said.out, said.new) == (2, "", ())
     assert said.err.startswith("thgen: error: ")
@@ -104,14 +106,14 @@ def test_wrong_use_is_one_line_and_code_2(thgen, arguments, message):
         ),
     ],
 )
-def test_every_error_has_a_line_and_a_code(error, code, message):
+def test_failure_of_gives_every_error_a_line_and_a_code(error, code, message):
     failure = failure_of(error)
     assert (failure.exit_code, failure.message) == (code, message)
 
 
 @pytest.fixture
 def failing(monkeypatch):
-    """A command that raises whatever is put into the list."""
+    """Make every command raise the error that is put into the list."""
     errors = []
 
     @click.command()
@@ -123,7 +125,7 @@ def failing(monkeypatch):
     return errors
 
 
-def test_traceback_only_under_debug(failing):
+def test_thgen_prints_a_traceback_only_with_debug(failing):
     failing.append(ZeroDivisionError("why"))
     plain, debug = CliRunner().invoke(group.main, ["fail"]), CliRunner().invoke(group.main, ["fail", "--debug"])
     assert (plain.exit_code, debug.exit_code) == (1, 1)
@@ -131,13 +133,13 @@ def test_traceback_only_under_debug(failing):
     assert "Traceback" in debug.stderr and debug.stderr.endswith(plain.stderr)
 
 
-def test_interrupt_ends_with_130(failing):
+def test_thgen_ends_with_130_when_interrupted(failing):
     failing.append(KeyboardInterrupt())
     result = CliRunner().invoke(group.main, ["fail"])
     assert (result.exit_code, result.stderr) == (130, "thgen: interrupted\n")
 
 
-def test_closed_pipe_ends_quietly():
+def test_thgen_ends_quietly_when_its_reader_closes_the_pipe():
     script = "import sys; from thcli.commands.main import main; sys.argv = ['thgen', 'generate', '--help']; main()"
     reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
     reader.wait()

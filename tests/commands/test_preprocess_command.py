@@ -1,4 +1,6 @@
-"""``thgen preprocess`` from files to a store, with a tracker that finds a face everywhere."""
+"""``thgen preprocess`` makes a store of files, or writes parts of tracks; the tracker here finds a face everywhere."""
+
+from __future__ import annotations
 
 import json
 
@@ -8,11 +10,12 @@ import soundfile
 
 from thcli.clips.decode import read_clip
 from thcli.data.store import Store
+from thcli.preprocess import clips
 
 
 @pytest.fixture
 def videos(media, faceless_clip, folder):
-    """A folder of two subjects, three clips."""
+    """Make a folder with three clips of two subjects."""
     for place in ("train/ada/one.mp4", "train/ada/two.mp4", "val/bob/one.mp4"):
         target = folder / "videos" / place
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -21,7 +24,7 @@ def videos(media, faceless_clip, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_all_makes_a_store_that_training_reads(thgen, videos, folder):
+def test_preprocess_all_makes_a_store_that_training_reads(thgen, videos, folder):
     said = thgen("preprocess", "all", videos, "--out", "store")
     assert (said.code, said.err) == (0, "store: 3 of 3 clips\n")
     store = Store(folder / "store")
@@ -36,7 +39,7 @@ def test_all_makes_a_store_that_training_reads(thgen, videos, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_resume_leaves_alone_what_is_done(thgen, videos, folder):
+def test_preprocess_with_resume_keeps_what_is_done(thgen, videos, folder):
     thgen("preprocess", "all", videos, "--out", "store")
     stamp = (folder / "store/ada_one/track.npz").stat().st_mtime_ns
     (folder / "store/ada_two/meta.json").unlink()
@@ -56,7 +59,7 @@ def test_resume_leaves_alone_what_is_done(thgen, videos, folder):
         ("mesh", {"mesh": (50, 478, 3)}),
     ],
 )
-def test_parts_of_a_track(thgen, faceless_clip, folder, kind, shapes):
+def test_preprocess_writes_a_part_of_the_track(thgen, faceless_clip, folder, kind, shapes):
     said = thgen("preprocess", kind, faceless_clip, "--out", "tracks")
     assert (said.code, said.new) == (0, (f"tracks/bars.{kind}.npz",))
     with np.load(folder / said.new[0], allow_pickle=False) as arrays:
@@ -64,7 +67,7 @@ def test_parts_of_a_track(thgen, faceless_clip, folder, kind, shapes):
         assert (float(arrays["fps"]), tuple(arrays["size"]), str(arrays["tracker"])) == (25, (160, 120), "nodding 1")
 
 
-def test_audio_features_need_no_face(thgen, faceless_clip, folder):
+def test_preprocess_audio_needs_no_face(thgen, faceless_clip, folder):
     said = thgen("preprocess", "audio", faceless_clip, "--out", "sound")
     assert (said.code, said.new) == (0, ("sound/bars.audio.npz",))
     with np.load(folder / said.new[0], allow_pickle=False) as arrays:
@@ -72,7 +75,7 @@ def test_audio_features_need_no_face(thgen, faceless_clip, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_bad_clips_do_not_stop_the_others(thgen, videos, folder):
+def test_preprocess_goes_on_after_a_bad_clip_and_ends_with_code_7(thgen, videos, folder):
     (folder / "videos/val/bob/two.mp4").write_text("this is no video")
     said = thgen("preprocess", "all", videos, "--out", "store")
     assert said.code == 7
@@ -88,26 +91,25 @@ def test_bad_clips_do_not_stop_the_others(thgen, videos, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_a_run_that_is_cut_off_is_taken_up(thgen, videos, folder, monkeypatch):
-    from thcli.preprocess import clips as preprocess
+def test_preprocess_resumes_an_interrupted_run(thgen, videos, folder, monkeypatch):
+    save_track, cut_off = clips.save_track, iter([False, True])
 
-    stored, cut_off = preprocess._store_clip, iter([False, True])
-
-    def store(*arguments):
+    def save(*arguments):
         if next(cut_off, False):
             raise KeyboardInterrupt
-        stored(*arguments)
+        save_track(*arguments)
 
-    monkeypatch.setattr(preprocess, "_store_clip", store)
+    monkeypatch.setattr(clips, "save_track", save)
     assert thgen("preprocess", "all", videos, "--out", "store").code == 130
     assert [m.clip for m in Store(folder / "store").clips] == ["ada_one"]
+    assert sorted(path.name for path in (folder / "store").iterdir()) == ["ada_one", "index.jsonl"]
     stamp = (folder / "store/ada_one/track.npz").stat().st_mtime_ns
     assert thgen("preprocess", "all", videos, "--out", "store", "--resume").code == 0
     assert [m.clip for m in Store(folder / "store").clips] == ["ada_one", "ada_two", "bob_one"]
     assert (folder / "store/ada_one/track.npz").stat().st_mtime_ns == stamp
 
 
-def test_several_workers_and_a_bad_clip(thgen, videos, folder):
+def test_preprocess_with_workers_goes_on_after_a_bad_clip(thgen, videos, folder):
     (folder / "videos/val/bob/two.mp4").write_text("this is no video")
     said = thgen("preprocess", "audio", videos, "--out", "sound", "--workers", 2)
     assert said.code == 7
@@ -116,7 +118,7 @@ def test_several_workers_and_a_bad_clip(thgen, videos, folder):
 
 
 @pytest.mark.usefixtures("nodding")
-def test_clips_off_sync_are_named(thgen, videos, folder):
+def test_preprocess_all_names_clips_off_sync(thgen, videos, folder):
     lags = {"one": 6, "two": -4, "three": 3, "four": None}
     for place, clip in zip(sorted((folder / videos).rglob("*.mp4")), lags, strict=False):
         place.rename(folder / videos / f"{clip}.mp4")
@@ -126,12 +128,12 @@ def test_clips_off_sync_are_named(thgen, videos, folder):
     named = ["off sync: one: mouth trails sound by 6 frames", "off sync: two: mouth leads sound by 4 frames"]
     assert said.err.splitlines() == [*named, "store: 3 of 3 clips"]
     assert {m.clip: m.av_lag for m in Store(folder / "store").clips} == {"one": 6, "three": 3, "two": -4}
-    # a resumed run names them again
+    # A resumed run names them again.
     assert thgen("preprocess", "all", videos, "--out", "store", "--resume").err.splitlines()[:2] == named
 
 
 @pytest.mark.usefixtures("nodding")
-def test_a_data_set_by_its_layout(thgen, videos, folder):
+def test_preprocess_all_reads_a_data_set_by_its_layout(thgen, videos, folder):
     clip = (folder / "videos/val/bob/one.mp4").rename(folder / "1001_DFA_ANG_XX.mp4")
     said = thgen("preprocess", "all", clip.name, "--layout", "crema-d", "--out", "store")
     assert (said.code, said.err) == (0, "store: 1 of 1 clips\n")
@@ -144,14 +146,14 @@ def test_a_data_set_by_its_layout(thgen, videos, folder):
     ))  # fmt: skip
 
 
-def test_a_subject_in_both_splits_is_refused(thgen, videos, folder):
+def test_preprocess_all_refuses_a_subject_in_both_splits(thgen, videos, folder):
     (folder / "videos/val/bob/one.mp4").rename(folder / "videos/val/bob/three.mp4")
     (folder / "videos/val/bob").rename(folder / "videos/val/ada")
     said = thgen("preprocess", "all", videos, "--out", "store")
     assert (said.code, said.new) == (2, ()) and "both show 'ada'" in said.err
 
 
-def test_nothing_to_work_on(thgen, folder):
+def test_preprocess_refuses_folders_without_media(thgen, folder):
     (folder / "empty").mkdir()
     said = thgen("preprocess", "all", "empty", "--out", "store")
     assert (said.code, said.new) == (3, ())

@@ -1,4 +1,6 @@
-"""Progress: what each kind writes, and to where."""
+"""Each kind of ``--progress`` writes what it should to standard error."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -13,6 +15,7 @@ TYPES = {"string": str, "integer": int, "number": (int, float), "null": type(Non
 
 
 def work(kind):
+    """Pass two stages to a progress display of some kind."""
     with show_progress(kind) as display:
         display.stage("track", 3)
         display.advance()
@@ -21,7 +24,7 @@ def work(kind):
         display.advance(5)
 
 
-def test_json_lines_tell_each_stage_from_start_to_end(capsys):
+def test_json_progress_writes_each_stage_from_start_to_end(capsys):
     work("json")
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.err.splitlines()]
@@ -33,12 +36,12 @@ def test_json_lines_tell_each_stage_from_start_to_end(capsys):
 
 
 @pytest.mark.parametrize("kind", ["none", "auto"])
-def test_nothing_is_shown_where_nobody_looks(capsys, kind):
+def test_progress_shows_nothing_without_a_terminal(capsys, kind):
     work(kind)
     assert capsys.readouterr() == ("", "")
 
 
-def test_bar_names_stages_and_speed_on_standard_error(capsys, monkeypatch):
+def test_progress_bar_shows_stages_and_speed(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     work("bar")
     captured = capsys.readouterr()
@@ -47,7 +50,7 @@ def test_bar_names_stages_and_speed_on_standard_error(capsys, monkeypatch):
     assert "\x1b[3" not in captured.err
 
 
-def test_training_in_between_is_counted_in_steps(capsys, monkeypatch):
+def test_progress_bar_counts_fine_tuning_in_steps(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with show_progress("bar") as display:
         display.stage("adapt", 2)
@@ -57,7 +60,7 @@ def test_training_in_between_is_counted_in_steps(capsys, monkeypatch):
 
 
 def fits(line):
-    """Whether a line is what the schema says; of JSON Schema, as much as it uses."""
+    """Return whether a line fits the schema, by the part of JSON Schema that it uses."""
     assert set(SCHEMA) == {"$schema", "title", "description", "type", "required", "additionalProperties", "properties"}
     if not set(SCHEMA["required"]) <= set(line) <= set(SCHEMA["properties"]):
         return False
@@ -72,7 +75,7 @@ def fits(line):
     return True
 
 
-def test_every_json_line_is_as_the_schema_says(capsys, monkeypatch):
+def test_json_progress_fits_the_schema(capsys, monkeypatch):
     monkeypatch.setattr(progress, "INTERVAL", 0)
     work("json")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

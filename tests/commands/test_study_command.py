@@ -1,4 +1,4 @@
-"""``thgen study``: two folders to a page, answers to figures."""
+"""``thgen study make`` makes a page of videos, and ``thgen study score`` makes figures of the answers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 
 @pytest.fixture
 def films(media):
-    """Folders ours/ and theirs/ with the clips one and two."""
-    for method, picture in (("ours", "testsrc"), ("theirs", "smptebars")):
+    """Make folders ours/ and theirs/ with the clips one and two."""
+    for method, image in (("ours", "testsrc"), ("theirs", "smptebars")):
         for clip in ("one", "two"):
-            source = ("-f", "lavfi", "-i", f"{picture}=s=64x64:r=25:d=0.2", "-f", "lavfi", "-i", "sine=d=0.2")
+            source = ("-f", "lavfi", "-i", f"{image}=s=64x64:r=25:d=0.2", "-f", "lavfi", "-i", "sine=d=0.2")
             media(f"{method}/{clip}.mp4", *source, "-pix_fmt", "yuv420p")
     return ("ours=ours", "theirs=theirs")
 
 
 @pytest.fixture
 def answered(thgen, films, folder):
-    """A study in study.html, answered by seven viewers who like ours better; one of them left a question out."""
+    """Make a study, answered by seven viewers who like ours better; one of them left a question out."""
     assert thgen("study", "make", *films).code == 0
     key = json.loads((folder / "study.key.json").read_text())
     names = []
@@ -36,7 +36,7 @@ def answered(thgen, films, folder):
     return names
 
 
-def test_make_writes_the_page_and_its_key(thgen, films, folder):
+def test_study_make_writes_the_page_and_its_key(thgen, films, folder):
     said = thgen("study", "make", *films, "-o", "page.html", "--title", "Which is real?")
     assert (said.code, said.out, said.new) == (0, "", ("page.html", "page.key.json"))
     assert said.err == (
@@ -46,14 +46,14 @@ def test_make_writes_the_page_and_its_key(thgen, films, folder):
     assert "<h1>Which is real?</h1>" in (folder / "page.html").read_text()
 
 
-def test_make_tells_its_progress(thgen, films):
+def test_study_make_reports_progress(thgen, films):
     said = thgen("study", "make", *films, "--progress", "json")
     lines = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
     assert (lines[0]["stage"], lines[0]["total"]) == ("videos", 4)
     assert lines[-1]["done"] == 4
 
 
-def test_outputs_are_not_overwritten_unasked(thgen, films, folder):
+def test_study_make_keeps_existing_files_without_overwrite(thgen, films, folder):
     (folder / "study.key.json").write_text("mine")
     said = thgen("study", "make", *films)
     assert (said.code, said.new) == (2, ())
@@ -78,28 +78,28 @@ def test_outputs_are_not_overwritten_unasked(thgen, films, folder):
         ),
     ],
 )
-def test_what_cannot_be_made_is_said_in_one_line(thgen, films, folder, methods, code, message):
+def test_study_make_refuses_wrong_methods_in_one_line(thgen, films, folder, methods, code, message):
     (folder / "theirs" / "two.mp4").unlink()
     said = thgen("study", "make", *methods)
     assert (said.code, said.out, said.new) == (code, "", ())
     assert said.err == f"thgen: error: {message}\n"
 
 
-def test_score_prints_means_and_tests(thgen, answered):
+def test_study_score_prints_means_and_tests(thgen, answered):
     said = thgen("study", "score", "study.key.json", *answered)
     assert (said.code, said.new) == (0, ())
     assert said.err == "thgen: note: v6: answered 7 of 8 questions; what is there counts\n"
     lines = [line.split() for line in said.out.splitlines()]
-    # v0..v6 take 0, 1, 2, 0, 1, 2, 0 off: 8 - 6/7
+    # Viewers v0 to v6 take 0, 1, 2, 0, 1, 2, 0 off, so that the mean is 8 - 6/7.
     assert lines[1][:4] == ["realism", "ours", "7.14", "0.71"] and lines[1][-2:] == ["7", "14"]
     assert lines[2][:4] == ["realism", "theirs", "1.14", "0.11"]
     assert lines[3][-2:] == ["7", "13"]
-    # All seven agree: 2 / 2^7, the only test that is possible.
+    # All seven agree, which has the probability 2 / 2^7; no other test is possible.
     assert ["realism", "ours", "−", "theirs", "+6.00", "0.016", "0.016", "7"] in lines
     assert "sync, ours and theirs: no test: it takes 6 viewers who rate them differently, found 0" in said.out
 
 
-def test_score_writes_files_as_their_names_say(thgen, answered, folder):
+def test_study_score_writes_files_in_the_format_of_their_suffix(thgen, answered, folder):
     said = thgen("study", "score", "study.key.json", *answered, "--format", "json", "-o", "scores.csv")
     assert (said.code, said.new) == (0, ("scores.csv",))
     assert said.err.endswith("scores.csv: written\n")
@@ -115,7 +115,7 @@ def test_score_writes_files_as_their_names_say(thgen, answered, folder):
     )  # fmt: skip
 
 
-def test_answers_that_do_not_fit(thgen, answered, folder):
+def test_study_score_refuses_answers_that_do_not_fit(thgen, answered, folder):
     said = thgen("study", "score", "study.key.json", "answers_0.json", "answers_0.json")
     assert (said.code, said.err) == (2, (
         "thgen: error: answers_0.json and answers_0.json: both are by the viewer 'v0'; give one of them, "

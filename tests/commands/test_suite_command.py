@@ -1,4 +1,4 @@
-"""`thgen evaluate --suite`: what it says, how it ends, and what it leaves behind."""
+"""``thgen evaluate --suite`` renders and measures the rows of its tables, resumes, and refuses wrong use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from thcli.commands.main import COMMANDS, main
 
 @pytest.fixture
 def store(thgen, media, nodding) -> Path:
-    """A store of one clip of four seconds in which the nodding tracker finds its face."""
-    picture, tone = "testsrc2=size=128x128:rate=25:duration=4", "sine=frequency=200:duration=4"
-    media("videos/val/bars.mp4", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p")
+    """Make a store of one clip of four seconds in which the nodding tracker finds its face."""
+    image, tone = "testsrc2=size=128x128:rate=25:duration=4", "sine=frequency=200:duration=4"
+    media("videos/val/bars.mp4", "-f", "lavfi", "-i", image, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p")
     assert thgen("preprocess", "all", "videos", "--out", "store").code == 0
     return Path("store")
 
 
-def test_a_suite_is_drawn_measured_and_taken_up_again(thgen, store):
+def test_suite_renders_measures_and_resumes(thgen, store):
     call = ("evaluate", "--suite", store, "--drive", "landmarks", "--references", "1", "--seconds", "1",
             "--metrics", "lmd,jitter", "--out", "tables", "--format", "csv", "--ablate", "warping",
             "--renderer", "warp")  # fmt: skip
@@ -30,15 +30,15 @@ def test_a_suite_is_drawn_measured_and_taken_up_again(thgen, store):
     lines = said.out.splitlines()
     assert lines[0] == "clip,method,lmd,jitter"
     names = {line.split(",")[1] for line in lines[1:]}
-    assert names == {"real", "first frame", "nearest frame", "shuffled audio (K=1)", "warp (K=1)",
-                     "geometric (K=1)", "thgen (K=1)", "w/o warping (K=1)"}  # fmt: skip
-    assert "tables/table.md: 8 videos" in said.err
+    assert names == {"real", "first frame", "nearest frame", "shuffled audio (K=1)", "frontal texture (K=1)",
+                     "warp (K=1)", "geometric (K=1)", "thgen (K=1)", "w/o warping (K=1)"}  # fmt: skip
+    assert "tables/table.md: 9 videos" in said.err
     table = Path("tables/table.md").read_text()
     assert "thgen evaluate" in table and "--ablate warping" in table and "VoxCeleb2" in table
     assert json.loads(Path("tables/results.json").read_text())["options"]["ablate"] == ["warping"]
     again = thgen(*call)
     assert (again.code, again.out, again.new) == (0, said.out, ())
-    assert "8 of them from an earlier run" in again.err
+    assert "9 of them from an earlier run" in again.err
 
 
 SUITE = ("--suite", "store", "--drive", "landmarks", "--out", "tables")
@@ -69,11 +69,11 @@ SUITE = ("--suite", "store", "--drive", "landmarks", "--out", "tables")
         (("made.mp4", "real.mp4", "--ablate", "all"), 2, "--ablate is for --suite DATA"),
         (("made.mp4", "real.mp4", "--ablation-weights", "six"), 2, "--ablation-weights is for --suite DATA"),
         (("made.mp4", "real.mp4", "--renderer", "network"), 2, "--renderer is for --suite DATA"),
-        # the tone of the clip does not go with its picture
+        # The tone of the clip does not fit its frames.
         (("--suite", "store", "--drive", "audio", "--out", "tables"), 3, "av_lag is null"),
     ],
 )
-def test_what_is_refused_is_said_in_a_line(thgen, kept_store, arguments, code, words):
+def test_suite_refuses_wrong_use_in_one_line(thgen, kept_store, arguments, code, words):
     said = thgen("evaluate", *arguments)
     assert (said.code, said.new) == (code, ())
     assert words in said.err and said.err.count("\n") == 1
@@ -81,14 +81,14 @@ def test_what_is_refused_is_said_in_a_line(thgen, kept_store, arguments, code, w
 
 @pytest.fixture
 def kept_store(folder) -> Path:
-    """The index of a store with one clip whose sound is not known to fit."""
+    """Make the index of a store with one clip whose sound is not known to fit."""
     (folder / "store").mkdir()
     meta = {"clip": "bars", "subject": "bars", "split": "val", "frames": 100, "av_lag": None}
     (folder / "store" / "index.jsonl").write_text(json.dumps(meta) + "\n")
     return Path("store")
 
 
-def test_the_help_names_every_ablation():
+def test_evaluate_help_names_every_ablation():
     from click.testing import CliRunner
 
     from thcli.evaluation.suite.options import ABLATIONS, DRIVES

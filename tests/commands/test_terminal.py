@@ -1,4 +1,4 @@
-"""Escape codes go to terminals alone, and not to those that know none or whose user wants no colours."""
+"""Commands write escape codes only to terminals that know them and whose users want colours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(table(Sheet(("a", "b"), (("x", "1"),), ("remark",))))
 
 
 def on_a_terminal(kind: str, **environment: str) -> str:
-    """What a terminal gets, on both streams."""
+    """Run the program on a terminal, and return what it wrote to both streams."""
     ours, theirs = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "FORCE_COLOR")}
     got = bytearray()
@@ -34,7 +34,7 @@ def on_a_terminal(kind: str, **environment: str) -> str:
         try:
             while block := os.read(ours, 4096):
                 got.extend(block)
-        except OSError:  # the other end is closed
+        except OSError:  # The other end is closed.
             pass
 
     reader = threading.Thread(target=read)
@@ -47,13 +47,13 @@ def on_a_terminal(kind: str, **environment: str) -> str:
     return got.decode()
 
 
-def test_a_terminal_gets_a_bar_with_colours():
+def test_terminal_gets_a_bar_with_colours():
     said = on_a_terminal("auto", TERM="xterm-256color")
     assert "\x1b[" in said and "m" in said and "3/3" in said
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": "dumb"}])
-def test_no_escape_codes_where_they_are_not_wanted(environment):
+def test_terminal_gets_no_escape_codes_where_they_are_not_wanted(environment):
     said = on_a_terminal("auto", **environment)
     assert "\x1b" not in said
     lines = said.splitlines()
@@ -61,12 +61,12 @@ def test_no_escape_codes_where_they_are_not_wanted(environment):
     assert "remark" in said
 
 
-def test_an_empty_variable_is_none():
+def test_terminal_gets_escape_codes_where_no_color_is_empty():
     assert "\x1b[" in on_a_terminal("auto", TERM="xterm", NO_COLOR="")
 
 
 @pytest.mark.parametrize("kind", ["auto", "bar", "json", "none"])
-def test_what_is_no_terminal_gets_no_escape_codes(kind):
+def test_pipe_gets_no_escape_codes(kind):
     kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kind], env={**kept, "TERM": "xterm-256color"}, capture_output=True, check=True

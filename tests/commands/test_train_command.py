@@ -1,4 +1,6 @@
-"""``thgen train``: its errors, and what it reports of a run."""
+"""``thgen train`` refuses wrong use, plans a run, and reports one."""
+
+from __future__ import annotations
 
 import json
 import re
@@ -15,7 +17,7 @@ from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 
 @pytest.mark.parametrize("stage", ["expression", "motion", "face-model"])
-def test_missing_store(thgen, stage):
+def test_train_refuses_a_missing_store(thgen, stage):
     said = thgen("train", stage, "--data", "gone", "--out", "run.safetensors", "--device", "cpu")
     assert (said.code, said.new) == (3, ())
     assert said.err == (
@@ -31,26 +33,26 @@ def test_missing_store(thgen, stage):
         (["--set", "expression.train.steps=many"], "'expression.train.steps' is 'many', expected int"),
     ],
 )
-def test_wrong_configuration(thgen, options, message):
+def test_train_refuses_a_wrong_configuration(thgen, options, message):
     said = thgen("train", "expression", "--data", "gone", "--out", "run", *options)
     assert (said.code, said.new) == (2, ())
     assert message in said.err
 
 
-def test_command_offers_every_stage():
+def test_train_offers_every_stage():
     from thcli.commands.train import STAGES
 
     assert set(STAGES) == set(stages.STAGES)
 
 
 @pytest.mark.parametrize(("stage", "name"), [("face-model", "face_model"), ("mouth-interior", "mouth_interior")])
-def test_stage_without_steps_writes_a_file(thgen, stage, name):
+def test_train_of_a_stage_without_steps_refuses_a_folder(thgen, stage, name):
     said = thgen("train", stage, "--data", "gone", "--out", "run")
     assert (said.code, said.new) == (2, ())
     assert said.err == f"thgen: error: run: expected a file, such as weights/{name}.safetensors\n"
 
 
-def test_face_model_of_few_subjects_is_refused(thgen, folder):
+def test_train_refuses_a_face_model_of_few_subjects(thgen, folder):
     (folder / "store").mkdir()
     (folder / "store/index.jsonl").write_text('{"clip": "a", "subject": "a", "split": "train", "frames": 9}')
     said = thgen("train", "face-model", "--data", "store", "--out", "face_model.safetensors")
@@ -58,14 +60,14 @@ def test_face_model_of_few_subjects_is_refused(thgen, folder):
     assert said.err == ("thgen: error: store: training clips of 1 subjects, expected at least 5; preprocess more\n")
 
 
-def test_unknown_device(thgen):
+def test_train_refuses_an_unknown_device(thgen):
     said = thgen("train", "expression", "--data", "gone", "--out", "run", "--device", "cuda:99")
     assert (said.code, said.new) == (6, ())
     assert said.err == "thgen: error: --device cuda:99: no such device here; use --device cpu\n"
 
 
 def store(folder, name="store", clips=(("a", 0), ("b", None), ("c", 2))):
-    """An index, and the files it speaks of, empty."""
+    """Make the index of a store, and the files that it lists, empty."""
     lines = [{"clip": c, "subject": c, "split": "train", "frames": 300, "av_lag": lag} for c, lag in clips]
     for clip, _ in clips:
         (folder / name / clip).mkdir(parents=True)
@@ -85,7 +87,7 @@ NETWORKS = {
 @pytest.mark.parametrize(("stage", "clips", "steps"), [
     ("expression", 2, 800), ("motion", 2, 2500), ("detection", 3, 2500), ("unprojection", 3, 5500),
 ])  # fmt: skip
-def test_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
+def test_train_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
     store(folder)
     said = thgen("train", stage, "--data", "store", "--out", "run", "--device", "cpu", "--dry-run")
     assert (said.code, said.err, said.new) == (0, "", ())
@@ -97,13 +99,13 @@ def test_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
     kind, dims = NETWORKS[stage]
     own = sum(p.numel() for p in kind(dims()).parameters())
     found = int(lines["network"].split()[0])
-    assert found == own if stage != "motion" else own < found < 2 * own  # and its discriminator
+    assert found == own if stage != "motion" else own < found < 2 * own  # Its discriminator counts too.
     total, *parts = map(int, re.findall(r"(\d+) MB", lines["memory"]))
     assert total == pytest.approx(sum(parts), abs=2) and parts[0] > 0 and parts[1] > 10
 
 
-def takes(folder, name="takes", splits=("train", "train", "val")):
-    """An index of takes, and the files it speaks of, of half a megabyte each."""
+def episodes(folder, name="episodes", splits=("train", "train", "val")):
+    """Make an index of episodes, and the files that it lists, of half a megabyte each."""
     (folder / name).mkdir()
     lines = []
     for number, split in enumerate(splits):
@@ -114,17 +116,18 @@ def takes(folder, name="takes", splits=("train", "train", "val")):
 
 
 def planned(thgen, *options):
-    said = thgen("train", "generator", "--data", "takes", "--out", "run", "--device", "cpu", "--dry-run", *options)
+    """Return the lines of a dry run, the weights of its network, and MB of weights, of a step and of data."""
+    said = thgen("train", "generator", "--data", "episodes", "--out", "run", "--device", "cpu", "--dry-run", *options)
     assert (said.code, said.err, said.new) == (0, "", ())
     lines = dict(line.split(maxsplit=1) for line in said.out.splitlines())
     _, weights, step, data = map(int, re.findall(r"(\d+) MB", lines["memory"]))
     return lines, int(lines["network"].split()[0]), weights, step, data
 
 
-def test_dry_run_of_theta_says_what_would_be_done(thgen, folder):
-    takes(folder)
+def test_train_dry_run_of_theta_says_what_would_be_done(thgen, folder):
+    episodes(folder)
     lines, network, weights, step, data = planned(thgen)
-    assert lines["data"] == "2 takes of 2 subjects, 32 frames" and "1 MB takes" in lines["memory"]
+    assert lines["data"] == "2 episodes of 2 subjects, 32 frames" and "1 MB episodes" in lines["memory"]
     assert network == sum(p.numel() for p in Generator(GeneratorDims()).parameters())
     assert data == 1 and weights == pytest.approx(20 * network / (1 << 20), abs=1)
     judged = planned(thgen, "--set", "generator.adversarial=0.1")
@@ -138,33 +141,37 @@ def test_dry_run_of_theta_says_what_would_be_done(thgen, folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--data", "gone"], 3, "gone: no takes.jsonl there, expected takes; make them with 'thgen preprocess takes'"),
-        (["--data", "store"], 3, "store: clips, expected takes; make takes of them with 'thgen preprocess takes store"),
-        (["--data", "held"], 3, "held: no takes of split train there"),
+        (["--data", "gone"], 3, "no takes.jsonl there, expected episodes; make them with 'thgen preprocess episodes'"),
+        (["--data", "store"], 3, "store: clips, expected episodes; make some with 'thgen preprocess episodes store"),
+        (["--data", "held"], 3, "held: no episodes of split train there"),
         (["--data", "lost"], 3, "lost/1.0.safetensors: no such file, though the index lists it"),
-        (["--data", "takes", "--set", "generator.network.width=3"], 2, "unknown key 'width'"),
-        (["--data", "takes", "--set", "generator.train.accumulate=3"], 2, "batch_size 8: cannot be cut into 3 parts"),
-        (["--data", "takes", "--perceptual-weights", "gone"], 5, "gone: no such file; expected VGG19"),
-        (["--data", "takes", "--perceptual-weights", "takes/takes.jsonl"], 5, "neither safetensors nor ONNX"),
+        (["--data", "episodes", "--set", "generator.network.width=3"], 2, "unknown key 'width'"),
+        (
+            ["--data", "episodes", "--set", "generator.train.accumulate=3"],
+            2,
+            "batch_size 8: cannot be cut into 3 parts",
+        ),
+        (["--data", "episodes", "--perceptual-weights", "gone"], 5, "gone: no such file; expected VGG19"),
+        (["--data", "episodes", "--perceptual-weights", "episodes/takes.jsonl"], 5, "neither safetensors nor ONNX"),
     ],
 )
-def test_dry_run_of_theta_finds_mistakes(thgen, folder, arguments, code, message):
+def test_train_dry_run_of_theta_finds_mistakes(thgen, folder, arguments, code, message):
     store(folder)
-    takes(folder)
-    takes(folder, "held", ("val",))
-    takes(folder, "lost")
+    episodes(folder)
+    episodes(folder, "held", ("val",))
+    episodes(folder, "lost")
     (folder / "lost/1.0.safetensors").unlink()
     said = thgen("train", "generator", *arguments, "--out", "run", "--dry-run")
     assert (said.code, said.out, said.new) == (code, "", ())
     assert message in said.err and said.err.count("\n") == 1
 
 
-def test_perceptual_weights_are_for_theta(thgen, folder):
+def test_train_takes_perceptual_weights_for_theta_only(thgen, folder):
     said = thgen("train", "motion", "--data", "store", "--out", "run", "--perceptual-weights", "vgg.safetensors")
     assert said.code == 2 and "--perceptual-weights is for 'train generator'." in said.err
 
 
-def test_memory_of_a_step_goes_with_the_batch(thgen, folder):
+def test_train_dry_run_estimates_memory_by_the_batch(thgen, folder):
     store(folder)
     sizes = []
     for batch in (24, 48):
@@ -187,7 +194,7 @@ def test_memory_of_a_step_goes_with_the_batch(thgen, folder):
         (["motion", "--data", "store", "--init", "gone"], 5, "gone: no such checkpoint"),
     ],
 )
-def test_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
+def test_train_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
     store(folder)
     store(folder, "deaf", [("a", None), ("b", None)])
     store(folder, "one", [("a", 0)])
@@ -196,7 +203,7 @@ def test_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
     assert message in said.err and said.err.count("\n") == 1
 
 
-def test_dry_run_finds_lost_files(thgen, folder):
+def test_train_dry_run_finds_lost_files(thgen, folder):
     store(folder)
     (folder / "store/c/speech.flac").unlink()
     said = thgen("train", "motion", "--data", "store", "--out", "run", "--dry-run")
@@ -204,7 +211,7 @@ def test_dry_run_finds_lost_files(thgen, folder):
 
 
 @pytest.mark.parametrize(("installed", "told"), [(True, 0), (False, 1)])
-def test_missing_tensorboard_is_said_once(thgen, monkeypatch, installed, told):
+def test_train_says_once_that_tensorboard_is_missing(thgen, monkeypatch, installed, told):
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
@@ -214,7 +221,7 @@ def test_missing_tensorboard_is_said_once(thgen, monkeypatch, installed, told):
     assert "without TensorBoard" not in thgen("train", "face-model", "--data", "d", "--out", "r.safetensors").err
 
 
-def test_run_is_reported(thgen, folder, monkeypatch):
+def test_train_reports_progress_and_the_checkpoint(thgen, folder, monkeypatch):
     def run(stage, data, out, *, progress, **options):
         assert (stage, str(data), options["resume"], options["overrides"]) == ("motion", "d", True, ("a=1", "b=2"))
         assert str(options["init"]) == "i"
@@ -223,23 +230,8 @@ def test_run_is_reported(thgen, folder, monkeypatch):
         return TrainResult(out / "head_motion.safetensors", 2, {"score": 0.25})
 
     monkeypatch.setattr(stages, "run", run)
-    said = thgen(
-        "train",
-        "motion",
-        "--data",
-        "d",
-        "--out",
-        "r",
-        "--resume",
-        "--init",
-        "i",
-        "--set",
-        "a=1",
-        "--set",
-        "b=2",
-        "--progress",
-        "json",
-    )
+    said = thgen("train", "motion", "--data", "d", "--out", "r", "--resume", "--init", "i", "--set", "a=1",
+                 "--set", "b=2", "--progress", "json")  # fmt: skip
     assert said.code == 0
     assert '"stage": "motion", "done": 2, "total": 2' in said.err
     assert said.err.endswith("r/head_motion.safetensors: step 2, score 0.25\n")

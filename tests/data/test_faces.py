@@ -1,3 +1,5 @@
+"""Frames and meshes of faces from a store, for the training of the detector and the mesh network."""
+
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ def write(root: Path, name: str, frames: int, brightness: int, side: int = 256) 
                 video.write(np.full((side, side, 3), brightness, np.uint8))
 
 
-def test_frames_come_with_their_meshes_but_not_those_that_were_interpolated(tmp_path: Path) -> None:
+def test_load_faces_gives_frames_with_their_meshes_and_leaves_out_interpolated_ones(tmp_path: Path) -> None:
     write(tmp_path, "a", 5, 60)
     write(tmp_path, "b", 1, 180)
     write_index(tmp_path)
@@ -33,7 +35,7 @@ def test_frames_come_with_their_meshes_but_not_those_that_were_interpolated(tmp_
     assert samples.chances.sum() == pytest.approx(1) and samples.chances[2] == pytest.approx(PHOTOS)
 
 
-def test_what_does_not_serve_is_named(tmp_path: Path) -> None:
+def test_load_faces_names_clips_of_another_size_and_a_split_without_frames(tmp_path: Path) -> None:
     write(tmp_path, "small", 1, 60, side=128)
     write_index(tmp_path)
     with pytest.raises(MediaError, match="'small' is tracked at 128x128, expected 256x256"):
@@ -42,14 +44,14 @@ def test_what_does_not_serve_is_named(tmp_path: Path) -> None:
         load_faces(Store(tmp_path), "val", 1)
 
 
-def test_a_subject_with_many_frames_is_drawn_more_often_but_not_as_much() -> None:
+def test_draw_chances_grow_with_a_subjects_frames_but_less_than_in_proportion() -> None:
     owners = [ClipMeta("a", "a", "train", 100)] * 100 + [ClipMeta("b", "b", "train", 10)] * 10
     chances = draw_chances(owners)
     ratio = chances[:100].sum() / chances[100:].sum()
     assert chances.sum() == pytest.approx(1) and ratio == pytest.approx(10**0.3)
 
 
-def test_subjects_are_held_out_whole() -> None:
+def test_split_faces_holds_out_whole_subjects() -> None:
     subjects = np.repeat([f"s{i}" for i in range(10)], 3)
     zeros = np.zeros((30, 1, 1, 3), np.uint8)
     samples = FaceSamples(zeros, zeros[:, 0].astype(np.float32), subjects, np.full(30, 1 / 30))

@@ -18,7 +18,7 @@ def known(root, layout):
     return {s.meta.clip: (s.meta.subject, s.meta.split) for s in found.clips}
 
 
-def test_voxceleb2(tmp_path):
+def test_voxceleb2_gives_names_subjects_and_splits(tmp_path):
     touch(
         tmp_path,
         "dev/mp4/id00012/21Uxsk56VDQ/00001.mp4",
@@ -44,7 +44,7 @@ def test_voxceleb2_without_its_sets_is_split_by_subject(tmp_path):
     assert len(splits) == 60 and set(splits.values()) == {"train", "val"}
 
 
-def test_lrs3(tmp_path):
+def test_lrs3_gives_names_talks_and_splits(tmp_path):
     touch(
         tmp_path,
         "pretrain/0Fi83BHQsMA/00001.mp4",
@@ -63,7 +63,7 @@ def test_lrs3(tmp_path):
     assert "names talks, not people" in note
 
 
-def test_lrw_keeps_its_sets_and_says_that_it_knows_no_subjects(tmp_path):
+def test_lrw_keeps_its_sets_and_notes_that_it_knows_no_subjects(tmp_path):
     sets = ("train", "val", "test")
     touch(tmp_path, *(f"lipread_mp4/{word}/{s}/{word}_00001.mp4" for word in ("ABOUT", "ABSOLUTELY") for s in sets))
     touch(tmp_path, "lipread_mp4/ABOUT/train/ABOUT_00001.txt")
@@ -78,7 +78,7 @@ def test_lrw_keeps_its_sets_and_says_that_it_knows_no_subjects(tmp_path):
     assert "does not say who speaks" in note
 
 
-def test_grid(tmp_path):
+def test_grid_gives_names_and_subjects_of_all_its_forms(tmp_path):
     touch(
         tmp_path,
         "s1/bbaf2n.mpg",
@@ -101,7 +101,7 @@ def test_grid_in_two_qualities_is_refused(tmp_path):
         find_sources([tmp_path], VIDEOS, "grid")
 
 
-def test_crema_d(tmp_path):
+def test_crema_d_gives_its_videos_and_splits_them_by_actor(tmp_path):
     touch(
         tmp_path,
         *(f"VideoFlash/{actor}_{said}.flv" for actor in range(1001, 1092) for said in ("DFA_ANG_XX", "IEO_SAD_LO")),
@@ -116,26 +116,26 @@ def test_crema_d(tmp_path):
 
 
 @pytest.mark.parametrize("inside", ["", "dev", "dev/mp4", "dev/mp4/id00012", "dev/mp4/id00012/21Uxsk56VDQ"])
-def test_any_folder_of_a_data_set_may_be_named(tmp_path, inside):
+def test_find_sources_takes_any_folder_of_a_data_set(tmp_path, inside):
     touch(tmp_path, "dev/mp4/id00012/21Uxsk56VDQ/00001.mp4")
     assert known(tmp_path / inside, "voxceleb2") == {"id00012_21Uxsk56VDQ_00001": ("id00012", "train")}
 
 
 @pytest.mark.parametrize("layout", ["voxceleb2", "lrs3", "lrw", "grid", "crema-d"])
-def test_another_tree_is_no_data_set(tmp_path, layout):
+def test_find_sources_refuses_a_tree_that_is_not_the_data_set(tmp_path, layout):
     touch(tmp_path, "train/ada/a.mp4")
     with pytest.raises(MediaError, match=rf"no file named as in {layout}, expected such as .*, found train/ada/a.mp4"):
         find_sources([tmp_path], VIDEOS, layout)
 
 
-def test_strange_files_in_a_data_set_are_left_out_and_said(tmp_path):
+def test_find_sources_leaves_out_files_with_other_names_and_says_so(tmp_path):
     touch(tmp_path, "s3/bbaf2n.mpg", "s3/preview.mp4", "s35/bbaf2n.mpg")
     found = find_sources([tmp_path], VIDEOS, "grid")
     assert [source.meta.clip for source in found.clips] == ["s3_bbaf2n"]
     assert found.notes == (f"{tmp_path}: 2 files are not named as in grid and left out, such as s3/preview.mp4",)
 
 
-def test_who_does_not_name_the_layout_gets_a_hint(tmp_path):
+def test_find_sources_hints_at_the_layout_of_a_known_data_set(tmp_path):
     touch(tmp_path, *(f"dev/mp4/id{n:05}/21Uxsk56VDQ/00001.mp4" for n in range(30)))
     (note,) = find_sources([tmp_path], VIDEOS).notes
     assert "'--layout voxceleb2'" in note

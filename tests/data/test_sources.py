@@ -19,7 +19,7 @@ def known(root, paths=None):
     return [(s.path.relative_to(root).as_posix(), s.meta.clip, s.meta.subject, s.meta.split) for s in found]
 
 
-def test_folders_say_split_and_subject(tmp_path):
+def test_find_sources_reads_split_and_subject_from_folders(tmp_path):
     touch(tmp_path, "train/ada/a.mp4", "val/b.MOV", "val/notes.txt", "train/ada/kitchen/c.mkv")
     assert known(tmp_path) == [
         ("train/ada/a.mp4", "ada_a", "ada", "train"),
@@ -28,7 +28,7 @@ def test_folders_say_split_and_subject(tmp_path):
     ]
 
 
-def test_drawn_splits_are_stable_and_hold_out_about_a_tenth(tmp_path):
+def test_find_sources_draws_stable_splits_that_hold_out_about_a_tenth(tmp_path):
     touch(tmp_path, *(f"s{number:03}/clip.mp4" for number in range(300)))
     splits = {subject: split for _, _, subject, split in known(tmp_path)}
     assert 15 <= sum(split == "val" for split in splits.values()) <= 50
@@ -36,7 +36,7 @@ def test_drawn_splits_are_stable_and_hold_out_about_a_tenth(tmp_path):
     assert {s: split for _, _, s, split in known(tmp_path) if s != "another"} == splits
 
 
-def test_index_says_what_is_known(tmp_path):
+def test_find_sources_reads_records_of_an_index(tmp_path):
     touch(tmp_path, "val/one.mp4", "two.mp4", "unlisted.mp4")
     lines = [
         {"clip": "one", "subject": "s1", "split": "val", "frames": 7, "av_lag": -2, "license": "CC0", "face_px": 9},
@@ -58,13 +58,13 @@ def test_index_says_what_is_known(tmp_path):
         ([], "line 1 is no record of a clip"),
     ],
 )
-def test_index_that_cannot_be_true(tmp_path, record, message):
+def test_find_sources_refuses_an_index_that_cannot_be_true(tmp_path, record, message):
     (tmp_path / "index.jsonl").write_text(json.dumps(record))
     with pytest.raises(MediaError, match=message):
         find_sources([tmp_path], VIDEOS)
 
 
-def test_two_clips_of_one_name_are_refused(tmp_path):
+def test_find_sources_refuses_two_clips_of_one_name(tmp_path):
     touch(tmp_path, "a/clip.mp4", "b/clip.mp4")
     paths = [tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4"]
     with pytest.raises(UsageError, match="would both become 'clip'; rename one of them, or name one"):
@@ -72,13 +72,13 @@ def test_two_clips_of_one_name_are_refused(tmp_path):
     assert len(find_sources([paths[0], paths[0]], VIDEOS).clips) == 1
 
 
-def test_results_and_hidden_files_are_no_sources(tmp_path):
+def test_find_sources_leaves_out_results_and_hidden_files(tmp_path):
     touch(tmp_path, "ada/a.mp4", "ada/._a.mp4", ".cache/b.mp4", "store/ada_a/crop.mp4")
     found = find_sources([tmp_path], VIDEOS, leave_out=tmp_path / "store")
     assert [source.meta.clip for source in found.clips] == ["ada_a"]
 
 
-def test_a_subject_is_in_one_split(tmp_path):
+def test_check_splits_refuses_a_subject_in_two_splits(tmp_path):
     touch(tmp_path, "train/ada/a.mp4", "train/bob/a.mp4", "val/ada/b.mp4")
     clips = find_sources([tmp_path], VIDEOS).clips
     check_splits(clips[:2])
@@ -86,7 +86,7 @@ def test_a_subject_is_in_one_split(tmp_path):
         check_splits(clips)
 
 
-def test_many_listed_clips_take_no_longer_each(tmp_path, monkeypatch):
+def test_find_sources_reads_an_index_with_few_listings_of_folders(tmp_path, monkeypatch):
     """An index is read with a few listings of folders, however many clips it names."""
     touch(tmp_path, *(f"train/c{number}.mp4" for number in range(50)))
     records = [{"clip": f"c{number}", "subject": "s", "split": "train"} for number in range(50)]

@@ -1,3 +1,5 @@
+"""Stores of clips and face tracks on disk: what was written comes back, whole or not at all."""
+
 import dataclasses
 import json
 import os
@@ -33,7 +35,7 @@ def write(root: Path, meta: ClipMeta) -> None:
         save_track(folder / TRACK, track())
 
 
-def test_track_round_trip_without_pickle(tmp_path: Path) -> None:
+def test_load_track_returns_what_was_saved_without_pickle(tmp_path: Path) -> None:
     saved, path = track(), tmp_path / "x.track.npz"
     save_track(path, saved)
     back = load_track(path)
@@ -44,7 +46,7 @@ def test_track_round_trip_without_pickle(tmp_path: Path) -> None:
         assert {"fps", "box", "landmarks", "mesh", "pose", "confidence", "tracker"} <= set(file.files)
 
 
-def test_store_round_trip(tmp_path: Path) -> None:
+def test_store_returns_the_clips_that_were_written(tmp_path: Path) -> None:
     other = dataclasses.replace(META, clip="b_00", subject="b", split="val", av_lag=None)
     write(tmp_path, other)
     write(tmp_path, META)
@@ -56,7 +58,7 @@ def test_store_round_trip(tmp_path: Path) -> None:
     assert len(store.track("b_00")) == 5
 
 
-def test_a_clip_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_store_writer_leaves_a_clip_whole_or_not_at_all(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path)
     with pytest.raises(RuntimeError), writer.clip(META) as folder:
         (folder / CROP).write_bytes(b"half")
@@ -66,7 +68,7 @@ def test_a_clip_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert writer.has("a_00")
 
 
-def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+def test_sweep_removes_unfinished_clips_of_killed_processes_alone(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     for clip, process in (("a_00", ended.pid), ("b_00", os.getpid())):
@@ -76,7 +78,7 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a_00", f".b_00.{os.getpid()}.partial"}
 
 
-def test_a_clip_written_again_replaces_the_old_one(tmp_path: Path) -> None:
+def test_store_writer_replaces_a_clip_that_is_written_again(tmp_path: Path) -> None:
     write(tmp_path, META)
     with StoreWriter(tmp_path).clip(dataclasses.replace(META, frames=6)) as folder:
         save_track(folder / TRACK, track(6))
@@ -85,20 +87,20 @@ def test_a_clip_written_again_replaces_the_old_one(tmp_path: Path) -> None:
     assert not Store(tmp_path).crop("a_00").exists()
 
 
-def test_keys_of_later_versions_are_ignored(tmp_path: Path) -> None:
+def test_store_ignores_keys_of_later_versions(tmp_path: Path) -> None:
     record = {**dataclasses.asdict(META), "brightness": 3}
     (tmp_path / "index.jsonl").write_text(json.dumps(record) + "\n\n")
     assert Store(tmp_path).clips == [META]
 
 
 @pytest.mark.parametrize("index", ["{}\n", "[1]\n", "not json\n"])
-def test_damaged_index_is_named(tmp_path: Path, index: str) -> None:
+def test_store_names_a_damaged_index(tmp_path: Path, index: str) -> None:
     (tmp_path / "index.jsonl").write_text(index)
     with pytest.raises(MediaError, match=r"index.jsonl: not a record"):
         Store(tmp_path)
 
 
-def test_missing_store_and_foreign_tracks(tmp_path: Path) -> None:
+def test_store_and_load_track_refuse_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="thgen preprocess all"):
         Store(tmp_path)
     with pytest.raises(MediaError, match="no such face track"):

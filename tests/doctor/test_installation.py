@@ -1,4 +1,4 @@
-"""Every fault of a machine or an installation is found, told, and comes with what to do; none stops the others."""
+"""``installation`` finds the faults of a machine or an installation and says what to do; none stops other checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from thcli import checkpoints
 from thcli.clips import ffmpeg
-from thcli.doctor import installation as looked_at
+from thcli.doctor import installation as module
 from thcli.doctor.check import Check
 from thcli.weights import catalogue
 from thcli.weights.catalogue import ENTRIES
@@ -18,17 +18,18 @@ from thcli.weights.catalogue import ENTRIES
 
 @pytest.fixture(autouse=True)
 def nothing_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have networks of their own."""
+    """Hide networks that whoever runs the tests has added."""
     monkeypatch.setattr(catalogue, "user_folder", lambda: tmp_path / "nowhere")
 
 
 def checks(device: str = "cpu", weights: Path | None = None) -> dict[str, Check]:
-    found = list(looked_at.installation(device, weights))
+    """Return the checks by name; those with a fault, and no others, say what to do."""
+    found = list(module.installation(device, weights))
     assert all(check.found and check.ok == (not check.fix) for check in found)
     return {check.name: check for check in found}
 
 
-def test_all_is_well_here() -> None:
+def test_installation_finds_no_fault_in_this_environment() -> None:
     found = checks()
     assert [name for name, check in found.items() if not check.ok] == []
     assert list(found)[:5] == ["python", "torch", "onnxruntime", "device", "ffmpeg"]
@@ -40,41 +41,41 @@ def test_all_is_well_here() -> None:
     assert "does without it" in found["syncnet.onnx"].found
 
 
-def test_python_that_is_too_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_a_python_that_is_too_new(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     assert checks()["python"].fix == "install thgen with Python 3.10 to 3.12"
 
 
-def test_broken_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_a_library_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> object:
         raise OSError(f"{name}.so: undefined symbol")
 
-    monkeypatch.setattr(looked_at, "import_module", broken)
+    monkeypatch.setattr(module, "import_module", broken)
     found = checks()
     assert found["torch"].found == "cannot be imported (torch.so: undefined symbol)"
     assert found["torch"].fix == "install it again: pip install --force torch"
-    assert found["device"].ok  # the others are looked at all the same
+    assert found["device"].ok  # The other checks run all the same.
 
 
-def test_device_that_is_not_there() -> None:
+def test_installation_finds_a_missing_device() -> None:
     check = checks("cuda:99")["device"]
     assert (check.found, check.fix) == ("--device cuda:99: no such device here", "use --device cpu")
 
 
-def test_no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_a_missing_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg, "candidates", lambda: ())
     check = checks()["ffmpeg"]
     assert not check.ok and "install one of them" in check.fix
 
 
-def test_something_else_called_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_another_program_named_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     from thcli.clips import capabilities
 
     monkeypatch.setattr(capabilities, "executable", lambda: shutil.which("true"))
     assert "does not answer as ffmpeg does" in checks()["ffmpeg"].found
 
 
-def test_an_ffmpeg_without_aac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_an_ffmpeg_without_aac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thcli.clips import capabilities
 
     poor = tmp_path / "ffmpeg"
@@ -86,7 +87,7 @@ def test_an_ffmpeg_without_aac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (check.found, check.fix) == (f"{poor}: has no encoder for AAC", "install another ffmpeg, or imageio-ffmpeg")
 
 
-def test_damaged_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_damaged_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in checkpoints.shipped_weights().iterdir():
         if path.name != "detection.onnx":
             (tmp_path / path.name).symlink_to(path)
@@ -99,19 +100,19 @@ def test_damaged_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "SHA-256 differs from SHA256SUMS" in found["head_motion.safetensors"].found
 
 
-def test_little_space_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_finds_too_little_space_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(".")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
-    monkeypatch.setattr(looked_at, "free_memory", lambda: 1 << 29)
+    monkeypatch.setattr(module, "free_memory", lambda: 1 << 29)
     found = checks()
     assert found["space"].fix.startswith("free some: 0.25 GiB") and found["memory"].found == "0.5 GiB free"
-    monkeypatch.setattr(looked_at, "free_memory", lambda: None)
+    monkeypatch.setattr(module, "free_memory", lambda: None)
     assert checks()["memory"].ok
 
 
-def test_a_look_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installation_reports_a_check_that_raises_as_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> int:
         raise ZeroDivisionError("by zero\nand more")
 
-    monkeypatch.setattr(looked_at, "free_memory", fail)
+    monkeypatch.setattr(module, "free_memory", fail)
     assert checks()["memory"].found == "ZeroDivisionError: by zero"

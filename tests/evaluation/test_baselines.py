@@ -1,4 +1,4 @@
-"""The rows beside what is measured."""
+"""``baselines``: the rows of a table that stand beside what is measured."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def rows(recording):
     return pair, dict(baselines(pair))
 
 
-def test_all_stand_beside_the_same_reference(rows):
+def test_baselines_stand_beside_the_same_reference(rows):
     pair, found = rows
     assert list(found) == [REAL, FIRST, NEAREST, SHUFFLED]
     for row in found.values():
@@ -28,12 +28,12 @@ def test_all_stand_beside_the_same_reference(rows):
         assert len(row.predicted) == len(row.predicted.track) == 120
 
 
-def test_real_is_the_reference(rows):
+def test_real_baseline_is_the_reference(rows):
     pair, found = rows
     assert found[REAL].predicted is pair.reference
 
 
-def test_first_frame_is_held(rows):
+def test_first_frame_baseline_holds_the_first_frame(rows):
     pair, found = rows
     held = found[FIRST].predicted
     assert (held.frames == pair.reference.frames[0]).all()
@@ -41,7 +41,7 @@ def test_first_frame_is_held(rows):
     assert held.speech is pair.reference.speech
 
 
-def test_nearest_frame_is_one_of_the_first_quarter_and_no_neighbour(rows):
+def test_nearest_frame_baseline_shows_frames_of_the_first_quarter_that_are_no_neighbours(rows):
     pair, found = rows
     true, row = pair.reference, found[NEAREST].predicted
     past = min(PAST, 30)
@@ -52,7 +52,7 @@ def test_nearest_frame_is_one_of_the_first_quarter_and_no_neighbour(rows):
         assert (row.frames[t] == true.frames[same[0]]).all()
 
 
-def test_shuffled_is_the_predicted_video_out_of_step(rows):
+def test_shuffled_baseline_is_the_predicted_video_out_of_step(rows):
     pair, found = rows
     shuffled = found[SHUFFLED].predicted
     np.testing.assert_array_equal(shuffled.frames[60:], pair.predicted.frames[:60])
@@ -60,7 +60,7 @@ def test_shuffled_is_the_predicted_video_out_of_step(rows):
     assert shuffled.speech is pair.predicted.speech
 
 
-def test_videos_without_a_face_and_of_one_frame(recording, pair):
+def test_baselines_leave_out_the_nearest_frame_without_a_face_and_take_a_single_frame(recording, pair):
     bare = replace(recording(4), track=None)
     assert [name for name, _ in baselines(pair(bare, bare))] == [REAL, FIRST, SHUFFLED]
     single = dict(baselines(pair(recording(1))))
@@ -74,7 +74,7 @@ def test_nearest_finds_the_frame_itself_in_a_longer_past(recording):
 
 @pytest.mark.parametrize(("turn", "open_", "expected"), [(0.5, 0.3, 0), (0.01, 3.0, 1)])
 def test_nearest_weighs_the_head_against_the_lips(recording, turn, open_, expected):
-    # of two past frames the first has the wanted head and other lips, the second the wanted lips and another head
+    # The first of two past frames has the wanted head and other lips, the second the wanted lips and another head.
     pose, shape = np.zeros((3, 6), np.float32), np.zeros((3, N_EXPRESSION), np.float32)
     shape[0, 0], pose[1, 1] = open_, turn
     track = recording(3, pose=pose, expression=shape).track

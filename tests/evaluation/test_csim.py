@@ -1,5 +1,7 @@
-"""Identity: where faces are cut out, what is compared, and how often the network runs."""
+"""CSIM: where faces are cut out, what is compared, and how often the identity network runs."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +9,15 @@ import pytest
 from skimage.transform import SimilarityTransform
 
 from thcli.evaluation import embed
-from thcli.evaluation.embed import ARCFACE, aligned_faces, alignment, five_points, identities
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.embed import (
+    ARCFACE,
+    aligned_faces,
+    alignment,
+    five_points,
+    identities,
+    inception_features,
+)
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.metrics.csim import measure
 from thcli.evaluation.metrics.identity_fd import features
 
@@ -17,11 +26,11 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.fixture
 def models(network):
-    return Models(identity=network())
+    return MetricModels(identity=network())
 
 
 def umeyama(source, target):
-    """The least-squares similarity (Umeyama 1991) by singular values: scale, rotation, shift."""
+    """Scale, rotation and shift of the least-squares similarity, by singular values (Umeyama 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(b.T @ a)
     sign = np.array([1, np.sign(np.linalg.det(u @ vt))])
@@ -30,7 +39,7 @@ def umeyama(source, target):
     return scale, rotation, target.mean(0) - scale * rotation @ source.mean(0)
 
 
-def test_five_points_of_a_similar_face_land_on_arcfaces():
+def test_alignment_lays_five_points_of_a_similar_face_on_arcface_s():
     for _ in range(20):
         move = SimilarityTransform(
             scale=RANDOM.uniform(0.3, 3), rotation=RANDOM.uniform(-3, 3), translation=RANDOM.uniform(-90, 90, 2)
@@ -46,7 +55,7 @@ def test_alignment_is_the_least_squares_similarity(recording):
         np.testing.assert_allclose(alignment(points).to_crop(points.astype(float)), expected, atol=1e-4)
 
 
-def test_points_are_where_they_should_be(recording, face_model):
+def test_five_points_are_eyes_nose_and_corners_of_the_mouth(recording, face_model):
     right, left, nose, right_corner, left_corner = five_points(recording(1, pose=np.zeros((1, 6))).track)[0]
     assert right[0] < nose[0] < left[0]
     assert right_corner[0] < nose[0] < left_corner[0]
@@ -56,7 +65,7 @@ def test_points_are_where_they_should_be(recording, face_model):
     assert np.abs(found - ARCFACE - 0.5).max() < 8, "a face is like ArcFace's, whoever it is"
 
 
-def test_a_face_that_moves_looks_the_same_when_aligned(recording):
+def test_aligned_faces_look_the_same_wherever_the_face_is(recording):
     pose = np.zeros((2, 6), np.float32)
     pose[1, 3:5] = -12 / 59, 8 / 59
     one = recording(2, pose=pose, expression=np.zeros((2, 20), np.float32))
@@ -66,14 +75,14 @@ def test_a_face_that_moves_looks_the_same_when_aligned(recording):
     assert np.abs(one.frames[0] / 255 - one.frames[1] / 255).mean() > 0.05
 
 
-def test_equal_videos_have_one(pair, recording, models):
+def test_csim_of_equal_videos_is_one(pair, recording, models):
     figure = measure(pair(recording(6)), models)
     assert figure.value == pytest.approx(1, abs=1e-6)
     assert figure.count == 6
     assert figure.model == models.find("identity").name
 
 
-def test_it_is_the_mean_cosine_of_frames_of_one_time(pair, recording, models, network):
+def test_csim_is_the_mean_cosine_of_frames_at_the_same_time(pair, recording, models, network):
     true = recording(6)
     made = replace(true, frames=true.frames[::-1].copy() ^ 255)
     pictures = [np.stack(list(aligned_faces(one, one.track))) * 2 - 1 for one in (made, true)]
@@ -82,7 +91,7 @@ def test_it_is_the_mean_cosine_of_frames_of_one_time(pair, recording, models, ne
     assert measure(pair(made, true), models).value == pytest.approx(cosine.mean(), abs=1e-4)
 
 
-def test_frames_without_a_face_do_not_count(pair, recording, models):
+def test_csim_leaves_out_frames_without_a_face(pair, recording, models):
     true = recording(6)
     spoilt = true.frames.copy()
     spoilt[2] ^= 255
@@ -94,7 +103,7 @@ def test_frames_without_a_face_do_not_count(pair, recording, models):
     assert measure(pair(nowhere, true), models).value is None
 
 
-def test_a_recording_is_embedded_once(pair, recording, models, monkeypatch):
+def test_csim_and_identity_distance_embed_a_recording_once(pair, recording, models, monkeypatch):
     calls = []
     original = embed.run
     monkeypatch.setattr(embed, "run", lambda model, pictures: calls.append(1) or original(model, pictures))
@@ -103,20 +112,28 @@ def test_a_recording_is_embedded_once(pair, recording, models, monkeypatch):
     features(pair(made, true), models)
     measure(pair(true, true), models)
     assert len(calls) == 2
-    before = len(embed._cache)
-    del made
-    assert len(embed._cache) < before, "what was found goes with its recording"
 
 
-def test_embeddings_have_unit_length(recording, models):
+def test_inception_features_are_released_with_their_recording(recording, network):
+    model = MetricModels(inception=network("inception.onnx", ((3, 299, 299),), 8)).find("inception")
+    one = recording(2)
+    kept = weakref.ref(inception_features(one, model))
+    gc.collect()
+    assert kept() is inception_features(one, model), "the second call finds what the first has computed"
+    del one
+    gc.collect()
+    assert kept() is None
+
+
+def test_identities_have_unit_length(recording, models):
     one = recording(3)
     found = identities(one, one.track, models.find("identity"))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
-def test_without_a_network_or_a_face_there_is_no_number(pair, recording, models, tmp_path, monkeypatch):
+def test_csim_says_what_is_missing_without_a_network_or_a_face(pair, recording, models, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
-    figure = measure(pair(recording(2)), Models())
+    figure = measure(pair(recording(2)), MetricModels())
     assert figure.value is None
     assert "--identity FILE.onnx" in figure.why
     figure = measure(pair(recording(2, track=None, name="bars.mp4"), recording(2)), models)

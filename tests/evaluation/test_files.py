@@ -1,4 +1,4 @@
-"""From files to rows: pairing, keeping going, and what is kept of a pair."""
+"""``files``: pairs are found, measured one after the other, and summed up."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ from thcli.evaluation.metric import Figure, Metric, Pooled
 
 
 def levels(pair, models):
-    """One feature a frame: its mean."""
+    """Each frame has one feature, its mean."""
     return tuple(one.frames.mean((1, 2, 3), dtype=np.float64)[:, None] for one in (pair.predicted, pair.reference))
 
 
@@ -29,7 +29,7 @@ COUNT = Metric("count", "count", "", "", "", "lower", lambda pair, models: Figur
 
 @pytest.fixture
 def pairs(recording, pair, monkeypatch):
-    """Two pairs that are not read but made: of 10 and of 30 frames, the predicted ones darker by 20 and by 60."""
+    """Two pairs, of 10 and of 30 frames; the predicted videos are darker by 20 and by 60. They are made, not read."""
     made = {}
     for name, frames, darker in (("a", 10, 20), ("b", 30, 60)):
         true = recording(frames)
@@ -51,11 +51,11 @@ def folders(tmp_path):
     return make
 
 
-def test_two_files_are_a_pair_even_where_they_are_not_there():
+def test_find_pairs_takes_two_files_for_a_pair_even_where_they_do_not_exist():
     assert find_pairs(Path("x/a.mp4"), Path("b.mp4")) == ([Files("a", Path("x/a.mp4"), Path("b.mp4"))], "")
 
 
-def test_folders_are_paired_by_name_in_order(folders):
+def test_find_pairs_pairs_the_videos_of_folders_by_name(folders):
     made, real = folders(made=["b.mp4", "a.mov", "x.mp4"], real=["a.mp4", "b.mp4"])
     pairs, note = find_pairs(made, real)
     assert pairs == [Files("a", made / "a.mov", real / "a.mp4"), Files("b", made / "b.mp4", real / "b.mp4")]
@@ -63,7 +63,7 @@ def test_folders_are_paired_by_name_in_order(folders):
     assert find_pairs(real, real)[1] == ""
 
 
-def test_nothing_to_pair(folders):
+def test_find_pairs_refuses_folders_without_a_pair_and_a_folder_with_a_file(folders):
     made, real = folders(made=["a.mp4"], real=["b.mp4"])
     with pytest.raises(MediaError, match="no video of one has the name of a video of the other"):
         find_pairs(made, real)
@@ -71,7 +71,7 @@ def test_nothing_to_pair(folders):
         find_pairs(made, real / "b.mp4")
 
 
-def test_every_pair_comes_to_the_same_rows(pairs):
+def test_evaluate_gives_every_pair_the_same_rows(pairs):
     told = []
     outcomes = list(evaluate(pairs, [COUNT], EvaluateOptions(), lambda: told.append(1)))
     assert [outcome.files.clip for outcome in outcomes] == ["a", "b"]
@@ -82,7 +82,7 @@ def test_every_pair_comes_to_the_same_rows(pairs):
     assert len(told) == 2 * ROWS
 
 
-def test_pooled_metrics_are_pooled_over_the_frames_of_all_pairs(pairs):
+def test_summary_pools_metrics_over_the_frames_of_all_pairs(pairs):
     outcomes = list(evaluate(pairs, [LEVEL, COUNT], EvaluateOptions()))
     assert [outcome.rows[0].figures["level"].value for outcome in outcomes] == [-20, -60]
     mean = {row.method: row for row in summary(outcomes, [LEVEL, COUNT])}
@@ -91,7 +91,7 @@ def test_pooled_metrics_are_pooled_over_the_frames_of_all_pairs(pairs):
     assert mean[PREDICTED].figures["count"].value == 20
 
 
-def test_what_is_wrong_with_one_pair_stops_no_other_where_asked(pairs):
+def test_evaluate_goes_on_after_a_pair_that_fails_where_it_is_asked_to(pairs):
     def measure(pair, models):
         if len(pair) == 10:
             raise ZeroDivisionError("division by zero")
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_one_pair_stops_no_other_where_asked(pairs):
         list(evaluate(pairs, [odd], EvaluateOptions()))
 
 
-def test_what_is_wrong_with_all_pairs_stops_all(pairs):
+def test_evaluate_stops_at_an_error_of_all_pairs(pairs):
     def measure(pair, models):
         raise WeightsError("net.onnx: broken")
 
@@ -114,7 +114,7 @@ def test_what_is_wrong_with_all_pairs_stops_all(pairs):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_frames_of_a_pair_are_let_go(recording, pair, monkeypatch, fails):
+def test_evaluate_releases_the_frames_of_a_pair(recording, pair, monkeypatch, fails):
     kept = []
 
     def read_pair(*_):

@@ -1,4 +1,4 @@
-"""Head motion, blinks, and the beat of the head, of movements that are known."""
+"""Metrics of head motion, blinks and the beats of the head, for movements that are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from thcli.evaluation import curves
 from thcli.evaluation.metric import Figure
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.metrics import beat_alignment, blink_rate, jitter, motion_diversity
 from thcli.evaluation.recording import Pair, Recording
 from thcli.rotations import placement
@@ -24,17 +24,17 @@ BY_NAME = {
 
 
 def measured(name: str, recording: Recording) -> Figure:
-    return BY_NAME[name].measure(Pair(recording, recording), Models())
+    return BY_NAME[name].measure(Pair(recording, recording), MetricModels())
 
 
 def turned(degrees: np.ndarray) -> np.ndarray:
-    """Poses [T, 6] of a head turned by rotation vectors [T, 3] in degrees, in the middle of the picture."""
+    """Poses [T, 6] of a head turned by rotation vectors [T, 3] in degrees, in the middle of the image."""
     return placement(np.concatenate([np.radians(degrees), np.zeros_like(degrees)], axis=1)).astype(np.float32)
 
 
 @pytest.fixture
 def turning(recording: Callable[..., Recording]) -> Callable[..., Recording]:
-    """turning(degrees, **changes): a video of one frame's picture whose head turns by rotation vectors [T, 3]."""
+    """turning(degrees, **changes): a video of one held image whose track turns by rotation vectors [T, 3]."""
 
     def make(degrees: np.ndarray, **changes: object) -> Recording:
         template = recording(1)
@@ -49,35 +49,35 @@ def turning(recording: Callable[..., Recording]) -> Callable[..., Recording]:
 
 
 def waves(frames: int, size: list[float], period: float) -> np.ndarray:
-    """[T, 3]: sine waves."""
+    """Sine waves [T, 3] of these sizes and of a period in frames."""
     return np.sin(2 * np.pi * np.arange(frames)[:, None] / period) * np.array(size)
 
 
-def test_deviation_of_sine_waves(turning):
-    # a sine of size a deviates by a / √2; the smoothing takes 1 - exp(-ω² / 2) = 0.2 % of it
+def test_motion_diversity_of_sine_waves_is_their_deviation(turning):
+    # A sine of size a deviates by a / √2; the smoothing takes 1 - exp(-ω² / 2) = 0.2 % of it.
     figure = measured("motion_diversity", turning(waves(200, [3.0, 6.0, 0.0], 100)))
     assert figure.value == pytest.approx((3 + 6) / np.sqrt(2) / 3, rel=0.01)
     assert figure.count == 200
 
 
-def test_noise_is_jitter_but_hardly_diversity(turning):
+def test_noise_adds_to_jitter_and_hardly_to_motion_diversity(turning):
     calm = waves(400, [4.0, 4.0, 4.0], 100)
     noise = np.random.default_rng(0).normal(0, 1, calm.shape)
     diversity = [measured("motion_diversity", turning(x)).value for x in (calm, calm + noise)]
-    assert diversity[1] == pytest.approx(diversity[0], rel=0.03)  # 6 % with the noise
-    # third differences of white noise deviate by √20, whose mean size is √(2 / π) of that
+    assert diversity[1] == pytest.approx(diversity[0], rel=0.03)  # The noise alone would add 6 %.
+    # Third differences of white noise deviate by √20, and their mean size is √(2 / π) of that.
     expected = np.sqrt(20 * 2 / np.pi)
     assert measured("jitter", turning(calm + noise)).value == pytest.approx(expected, rel=0.1)
 
 
-def test_third_differences_of_a_sine_wave(turning):
-    # every difference of a sine is a sine, 2 sin(ω / 2) times as large; the mean size of a sine is 2 / π
+def test_jitter_of_a_sine_wave_is_its_mean_third_difference(turning):
+    # Every difference of a sine is a sine, 2 sin(ω / 2) times as large; the mean size of a sine is 2 / π.
     figure = measured("jitter", turning(waves(500, [0.0, 9.0, 0.0], 10.37)))
     assert figure.value == pytest.approx(9 * (2 * np.sin(np.pi / 10.37)) ** 3 * 2 / np.pi / 3, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["motion_diversity", "jitter", "blink_rate"])
-def test_a_held_frame_does_nothing(name, recording):
+def test_motion_metrics_of_a_held_frame_are_zero(name, recording):
     held = recording(40).select(np.zeros(40, np.intp))
     assert measured(name, held).value == pytest.approx(0, abs=1e-6)
 
@@ -91,8 +91,10 @@ def test_turning_speed_is_the_angle_between_frames(turning):
     np.testing.assert_allclose(speed[4:-4], 2.0, atol=1e-3)
 
 
-def test_axes_are_those_of_the_pose_conventions(turning):
-    down = turning(np.tile([-20.0, 0, 0], (5, 1))).track.pose  # rx > 0: the face looks down; placements are negated
+def test_head_turn_has_the_axes_of_the_pose_conventions(turning):
+    down = turning(
+        np.tile([-20.0, 0, 0], (5, 1))
+    ).track.pose  # With rx > 0 the face looks down; placements are negated.
     assert np.all(down[:, 0] > 0)
     np.testing.assert_allclose(
         curves.head_turn(turning(np.tile([-20.0, 5, 1], (5, 1))).track)[2], [-20, 5, 1], atol=1e-3
@@ -100,7 +102,7 @@ def test_axes_are_those_of_the_pose_conventions(turning):
 
 
 def nods(frames: int, moments: np.ndarray) -> np.ndarray:
-    """[T, 3]: the head turns to and fro, fastest at the given moments (frames from the beginning of frame 0)."""
+    """Rotations [T, 3] of a head that turns to and fro, fastest at the moments, frames from the start of frame 0."""
     time = np.arange(frames)[:, None] + 0.5
     steps = np.tanh((time - moments) / 2) * np.where(np.arange(len(moments)) % 2, -1, 1)
     return np.outer(steps.sum(axis=1), [3.0, 1.0, 0.0])
@@ -115,25 +117,25 @@ def bursts(frames: int, moments: np.ndarray) -> np.ndarray:
 MOMENTS = np.arange(12.0, 240, 24)
 
 
-def test_beats_are_found_where_they_are(turning):
+def test_head_beats_and_speech_onsets_are_found_where_they_are(turning):
     video = turning(nods(250, MOMENTS), loudness=bursts(250, MOMENTS))
     np.testing.assert_allclose(beat_alignment.head_beats(video.track), MOMENTS, atol=0.6)
     np.testing.assert_allclose(beat_alignment.speech_onsets(video.speech), MOMENTS, atol=1.1)
 
 
-def test_a_head_in_step_beats_one_out_of_step(turning):
+def test_beat_alignment_is_high_in_step_and_low_out_of_step(turning):
     sound = bursts(250, MOMENTS)
-    # the beats of the second lie half way between the onsets, at σ = 3 as good as none: exp(-12² / 18)
+    # The beats of the second lie half way between the onsets, which at σ = 3 is as good as none: exp(-12² / 18).
     inside, outside = (turning(nods(250, moments), loudness=sound) for moments in (MOMENTS, MOMENTS + 12))
     scores = [measured("beat_alignment", video).value for video in (inside, outside)]
     assert scores[0] > 0.9
     assert scores[1] < 0.05
-    # over any 24 frames the kernel's mean is 3 √(2 π) / 24
+    # Over any 24 frames the kernel's mean is 3 √(2 π) / 24.
     chance = measured("beat_chance", inside).value
     assert chance == pytest.approx(3 * np.sqrt(2 * np.pi) / 24, abs=0.04)
 
 
-def test_chance_is_what_shuffled_motion_comes_to(turning):
+def test_beat_chance_is_the_beat_alignment_of_shuffled_motion(turning):
     random = np.random.default_rng(0)
     sound = bursts(500, np.sort(random.uniform(5, 495, 40)))
     scores = []
@@ -150,7 +152,7 @@ def test_alignment_is_the_kernel_of_the_nearest_onset():
     np.testing.assert_allclose(scores, np.exp([0, -0.5, -2]))
 
 
-def test_no_beats_no_onsets_no_sound(turning):
+def test_beat_alignment_says_what_is_missing_without_beats_onsets_or_sound(turning):
     still = turning(np.zeros((60, 3)), name="still.mp4", loudness=bursts(60, np.array([20.0, 40.0])))
     assert measured("beat_alignment", still).why == "the head of still.mp4 has no beats"
     for name in ("beat_alignment", "beat_chance"):
@@ -160,7 +162,7 @@ def test_no_beats_no_onsets_no_sound(turning):
         assert measured(name, silent).why == "the sound of still.mp4 has no onsets"
 
 
-def test_blinks_a_minute(recording):
+def test_blink_rate_counts_blinks_a_minute(recording):
     blink = np.zeros(300, np.float32)
     for middle in (40, 110, 190, 260):
         blink[middle - 2 : middle + 3] = [0.5, 0.9, 1.0, 0.8, 0.4]
@@ -168,12 +170,12 @@ def test_blinks_a_minute(recording):
     assert figure.value == pytest.approx(4 / (300 / 25 / 60))
 
 
-def test_too_short(recording):
+def test_motion_metrics_of_very_short_videos_are_not_computed(recording):
     assert measured("blink_rate", recording(10, name="a.mp4")).why == "a.mp4 has 10 frames; blinks take 25"
     assert measured("jitter", recording(3, name="a.mp4")).why == "a.mp4 has 3 frames; jitter takes 4"
     assert measured("beat_alignment", recording(2, name="a.mp4")).value is None
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name != "beat_chance"])
-def test_no_face(name, recording):
+def test_motion_metrics_are_not_computed_without_a_face(name, recording):
     assert measured(name, recording(track=None, name="bars.mp4")).why == "no face found in bars.mp4"

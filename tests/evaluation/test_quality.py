@@ -1,4 +1,4 @@
-"""What a report makes of figures, references and sounds: by construction."""
+"""Advice on clips and recordings, and the figures of a report, for input that is known."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 import pytest
 
 from thcli.evaluation.metric import Figure, not_computed
-from thcli.evaluation.report.job import SILENT, listen_to
+from thcli.evaluation.report.measured import PIECE, pieces, pooled
 from thcli.evaluation.report.normal import HEAD_RATIO, NORMAL, Normal
 from thcli.evaluation.report.quality import KINDS, Quality, correlation, head_motion, normal_of, outside_range
-from thcli.evaluation.report.seen import PIECE, pieces, pooled
-from thcli.inspection.advice import Look, on_reference, on_sound
-from thcli.motion.head import scale_head_motion
+from thcli.inspection.advice import ClipStats, on_reference, on_speech
+from thcli.inspection.measure import SILENT, measure_speech
 from thcli.records import FPS, SAMPLE_RATE, Speech
 
 TIME = np.arange(100) / FPS
 
 
 @pytest.fixture
-def look() -> Look:
-    """A reference that nothing is to be said against."""
+def clip_stats() -> ClipStats:
+    """Figures of a clip that is good as a reference."""
     rotation = np.stack([4 * np.sin(TIME), 6 * np.cos(2 * TIME), 2 * np.sin(3 * TIME)], axis=1)
     mouth, eyes = 0.1 + 0.1 * np.sin(7 * TIME), np.full(100, 0.3)
-    return Look(4.0, 1.0, 140.0, 0.0, rotation.astype(np.float32), mouth.astype(np.float32), eyes.astype(np.float32))
+    return ClipStats(
+        4.0, 1.0, 140.0, 0.0, rotation.astype(np.float32), mouth.astype(np.float32), eyes.astype(np.float32)
+    )
 
 
 def keys(advice) -> list[str]:
@@ -33,8 +34,8 @@ def keys(advice) -> list[str]:
     return [found.key for found in advice]
 
 
-def test_a_good_reference_gets_no_advice(look):
-    assert keys(on_reference(look)) == []
+def test_on_reference_says_nothing_of_a_good_clip(clip_stats):
+    assert keys(on_reference(clip_stats)) == []
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,12 @@ def test_a_good_reference_gets_no_advice(look):
         ("eyes_closed", {"eyes": np.full(100, 0.05, np.float32)}),
     ],
 )
-def test_what_a_reference_lacks(look, key, change):
-    assert keys(on_reference(replace(look, **change))) == [key]
+def test_on_reference_says_what_a_clip_lacks(clip_stats, key, change):
+    assert keys(on_reference(replace(clip_stats, **change))) == [key]
 
 
-def test_a_photo_is_not_blamed_for_being_short_and_still(look):
-    photo = Look(0.0, 1.0, 140.0, 0.0, look.rotation[:1], look.mouth[:1], look.eyes[:1])
+def test_on_reference_does_not_blame_a_photo_for_being_short_and_still(clip_stats):
+    photo = ClipStats(0.0, 1.0, 140.0, 0.0, clip_stats.rotation[:1], clip_stats.mouth[:1], clip_stats.eyes[:1])
     assert keys(on_reference(photo)) == []
     assert keys(on_reference(replace(photo, mouth=np.zeros(1, np.float32)))) == ["mouth_closed"]
 
@@ -69,34 +70,34 @@ def voice(seconds: float = 4.0, level: float = 0.2, noise: float = 0.0005) -> Sp
     return Speech((level * buzz * gate / 1.9 + noise * random).astype(np.float32), Path("voice.wav"))
 
 
-def test_a_clear_voice_gets_no_advice():
-    sound = listen_to(voice(), clipped=0.0)
-    assert keys(on_sound(sound)) == []
+def test_on_speech_says_nothing_of_a_clear_voice():
+    sound = measure_speech(voice(), clipped=0.0)
+    assert keys(on_speech(sound)) == []
     assert -30 < sound.level < 0 and sound.noise < -50
     assert len(sound.loudness) == len(sound.activity) == 100
 
 
-def test_what_a_sound_lacks():
+def test_on_speech_says_what_a_recording_lacks():
     clear = voice()
-    assert keys(on_sound(listen_to(clear, clipped=0.01))) == ["clipped"]
-    assert keys(on_sound(listen_to(voice(level=0.004, noise=1e-5), clipped=0.0))) == ["quiet"]
-    heard = listen_to(clear, clipped=0.0)
-    assert keys(on_sound(replace(heard, noise=heard.level - 8))) == ["noisy"]
+    assert keys(on_speech(measure_speech(clear, clipped=0.01))) == ["clipped"]
+    assert keys(on_speech(measure_speech(voice(level=0.004, noise=1e-5), clipped=0.0))) == ["quiet"]
+    stats = measure_speech(clear, clipped=0.0)
+    assert keys(on_speech(replace(stats, noise=stats.level - 8))) == ["noisy"]
     silence = replace(clear, samples=np.zeros_like(clear.samples))
-    assert keys(on_sound(listen_to(silence, clipped=0.0))) == ["no_speech"]
-    assert (listen_to(silence, 0.0).loudness == SILENT).all()
+    assert keys(on_speech(measure_speech(silence, clipped=0.0))) == ["no_speech"]
+    assert (measure_speech(silence, 0.0).loudness == SILENT).all()
 
 
-def test_a_long_pause_is_found_where_it_is():
+def test_on_speech_finds_a_long_pause_where_it_is():
     speech = voice(12.0)
     speech.samples[3 * SAMPLE_RATE : 10 * SAMPLE_RATE] *= 0.001
-    found = on_sound(listen_to(speech, clipped=0.0))
+    found = on_speech(measure_speech(speech, clipped=0.0))
     assert keys(found) == ["long_pause"]
-    begin, end = listen_to(speech, clipped=0.0).pause
+    begin, end = measure_speech(speech, clipped=0.0).pause
     assert (begin, end) == pytest.approx((3.0, 10.0), abs=0.5)
 
 
-def test_correlation_with_what_was_asked():
+def test_correlation_is_pearson_s_over_the_frames_that_were_seen():
     asked = (0.1 + 0.1 * np.sin(TIME * 9)).astype(np.float32)
     seen = asked * 0.5 + 0.01
     assert correlation(seen, asked).value == pytest.approx(1, abs=1e-6)
@@ -114,29 +115,29 @@ def poses(degrees: float, frames: int = 200) -> np.ndarray:
     return pose
 
 
-def test_head_motion_in_degrees():
+def test_head_motion_is_the_deviation_in_degrees():
     nod, turn, tilt = (figure.value for figure in head_motion(poses(10)))
     assert turn == pytest.approx(10 / np.sqrt(2), rel=0.05)
     assert abs(nod) < 1e-6 and abs(tilt) < 1e-6
     assert head_motion(np.full((30, 6), np.nan, np.float32))[0].value is None
 
 
-def test_motion_of_the_reference_s_own_size_is_in_range_and_three_times_as_much_is_not():
+def test_outside_range_counts_motion_of_three_times_the_reference_s_size():
     past = poses(10, 100)
     assert outside_range(past, poses(10)).value == 0
-    assert outside_range(past, scale_head_motion(past, poses(10), 3.0)).value > 0.3
-    # a photo supports a few degrees, not many
+    assert outside_range(past, poses(3 * 10)).value > 0.3
+    # A photo supports a few degrees, not many.
     assert outside_range(past[:1], poses(5)).value == 0
     assert outside_range(past[:1], poses(25)).value > 0.5
 
 
-def test_normal_lies_around_the_person_s_own_motion():
+def test_normal_of_lies_around_the_person_s_own_motion():
     assert normal_of("head_nod", None) == NORMAL["head_nod"]
     own = normal_of("head_nod", 2.0)
     assert (own.low, own.high) == (2 * HEAD_RATIO[0], 2 * HEAD_RATIO[1])
 
 
-def test_verdicts():
+def test_verdict_is_a_note_outside_the_range_and_none_without_a_value():
     def verdict(value, low, high):
         return Quality(
             KINDS[0], Figure(value) if value is not None else not_computed("why"), Normal(low, high, "")
@@ -147,7 +148,7 @@ def test_verdicts():
     assert [verdict(v, 1, None) for v in (0, 9)] == ["note", "ok"]
 
 
-def test_every_kind_has_a_range_and_every_range_a_kind():
+def test_normal_has_a_range_for_every_kind():
     assert {kind.name for kind in KINDS} == set(NORMAL)
     for normal in NORMAL.values():
         assert normal.source and (normal.low, normal.high) != (None, None)
@@ -161,7 +162,7 @@ def test_pieces_cover_every_frame_once(frames):
     assert max(lengths) <= PIECE and max(lengths) - min(lengths) <= 1
 
 
-def test_figures_of_pieces_count_as_many_times_as_what_went_into_them():
+def test_pooled_weights_figures_by_their_counts():
     parts = [{"a": Figure(1.0, 10)}, {"a": not_computed("no face found")}, {"a": Figure(4.0, 20)}]
     assert pooled(parts)["a"] == Figure(3.0, 30)
     assert pooled([{"a": not_computed("no face found")}])["a"].why == "no face found"

@@ -1,4 +1,4 @@
-"""Pairs of videos as metrics see them; the face is a red disc, which a tracker made for it finds exactly."""
+"""Pairs of videos as metrics get them. The face is a red disc, which a tracker made for these tests finds exactly."""
 
 import subprocess
 from dataclasses import replace
@@ -11,11 +11,11 @@ from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import executable
 from thcli.errors import MediaError, NoFaceError, UsageError
-from thcli.evaluation import recording as module
+from thcli.evaluation import recording as recordings
 from thcli.evaluation.recording import Recording, align, read_pair, videos_in
-from thcli.faces import backends
 from thcli.faces.protocol import Detection
 from thcli.faces.track import face_boxes
+from thcli.pipeline.models import Models
 from thcli.records import FPS, SAMPLES_PER_FRAME
 
 UNIT = 1.4
@@ -23,7 +23,7 @@ UNIT = 1.4
 
 
 class DiscTracker:
-    """A face of the disc's size at the disc's place; none in frames without a disc."""
+    """It finds a face of the disc's size where the disc is, and none in frames without a disc."""
 
     name = "disc 1"
 
@@ -48,8 +48,9 @@ class DiscTracker:
 
 
 @pytest.fixture(autouse=True)
-def discs(monkeypatch, face_model):
-    monkeypatch.setattr(backends, "cached_tracker", lambda name, weights: DiscTracker(face_model))
+def discs(monkeypatch):
+    """Faces are tracked by ``DiscTracker``."""
+    monkeypatch.setattr(Models, "tracker", property(lambda models: DiscTracker(models.face_model)))
 
 
 def picture(size, centre, radius, shade=0):
@@ -64,7 +65,7 @@ def picture(size, centre, radius, shade=0):
 
 @pytest.fixture
 def video(tmp_path, speech_wav):
-    """video(name, frames, sound=the demo's speech): an MP4."""
+    """video(name, frames, sound=the demo's speech) writes an MP4."""
 
     def make(name, frames, sound=speech_wav):
         height, width = frames[0].shape[:2]
@@ -78,7 +79,7 @@ def video(tmp_path, speech_wav):
 
 @pytest.fixture
 def square(video):
-    """A head crop of 256², one second, the shade telling the frame."""
+    """A head crop of 256² of one second, whose shade of blue tells the frame."""
     return video("square.mp4", [picture((256, 256), (128, 130), 50, 8 * t) for t in range(25)])
 
 
@@ -90,7 +91,7 @@ def difference(pair):
     return np.abs(pair.predicted.frames.astype(float) - pair.reference.frames).mean()
 
 
-def test_a_head_crop_is_measured_as_it_is(square):
+def test_read_pair_leaves_a_head_crop_as_it_is(square):
     pair = read_pair(square, square)
     assert pair.notes == ()
     assert (len(pair), len(pair.predicted), len(pair.reference)) == (25, 25, 25)
@@ -101,7 +102,7 @@ def test_a_head_crop_is_measured_as_it_is(square):
     assert len(pair.predicted.speech.samples) == 25 * SAMPLES_PER_FRAME
 
 
-def test_reference_begins_where_it_is_told_with_its_sound(video, speech_wav):
+def test_read_pair_starts_reference_and_sound_at_reference_start(video, speech_wav):
     frames = [picture((256, 256), (128, 130), 50, 5 * t) for t in range(50)]
     whole, later = video("whole.mp4", frames), video("later.mp4", frames[20:45])
     pair = read_pair(later, whole, reference_start=20 / FPS)
@@ -112,14 +113,14 @@ def test_reference_begins_where_it_is_told_with_its_sound(video, speech_wav):
     np.testing.assert_array_equal(pair.reference.speech.samples, read_speech(whole, 0.8, 1.0).samples)
 
 
-def test_only_what_is_asked_for_is_compared(square):
+def test_read_pair_reads_only_the_seconds_asked_for(square):
     pair = read_pair(square, square, reference_start=0.4, seconds=0.2)
     assert (len(pair), pair.notes) == (5, ())
     np.testing.assert_array_equal(pair.reference.frames, read_clip(square).frames[10:15])
     np.testing.assert_array_equal(pair.predicted.frames, read_clip(square).frames[:5])
 
 
-def test_frames_of_another_size_are_resized_and_that_is_said(square, video):
+def test_read_pair_resizes_frames_of_another_size_and_says_so(square, video):
     small = video("small.mp4", [picture((128, 128), (64, 65), 25, 8 * t) for t in range(25)])
     pair = read_pair(small, square)
     assert pair.notes == ("sizes differ (128x128 and 256x256): both are resized to 256x256",)
@@ -127,14 +128,14 @@ def test_frames_of_another_size_are_resized_and_that_is_said(square, video):
     np.testing.assert_allclose(pair.predicted.track.landmarks, pair.reference.track.landmarks, atol=1)
 
 
-def test_the_crop_of_larger_frames_is_as_much_larger(video):
+def test_read_pair_crops_larger_frames_by_a_larger_square(video):
     small, large = (video(f"{k}.mp4", [picture((160 * k, 120 * k), (100 * k, 55 * k), 14 * k)] * 3) for k in (2, 3))
     pair = read_pair(large, small)
     assert pair.notes == ("sizes differ (480x360 and 320x240): both are resized to 256x256",)
     np.testing.assert_allclose(pair.predicted.track.landmarks, pair.reference.track.landmarks, atol=1.5)
 
 
-def test_wide_frames_are_cropped_around_the_reference_face(video):
+def test_read_pair_crops_wide_frames_around_the_reference_s_face(video):
     wide = video("wide.mp4", [picture((320, 240), (200, 110), 25)] * 5)
     moved = video("moved.mp4", [picture((320, 240), (204, 110), 25)] * 5)
     pair = read_pair(moved, wide)
@@ -142,13 +143,13 @@ def test_wide_frames_are_cropped_around_the_reference_face(video):
     assert note.startswith("measured on the head: ") and note.endswith(" of 320x240")
     side = int(note.split(": ")[1].split("x")[0])
     made, true = (one.track.landmarks[..., :2].mean((0, 1)) for one in (pair.predicted, pair.reference))
-    # the same square of both: what stands elsewhere is not moved into place
+    # Both are cut to the same square: a face that is elsewhere is not moved into place.
     np.testing.assert_allclose(made - true, [4 * 256 / side, 0], atol=1)
     assert abs(true[0] - 128) < 20
 
 
 @pytest.mark.parametrize("whole", [(480, 360), (400, 400)])
-def test_a_crop_is_laid_on_a_whole_frame_by_the_face(square, video, whole):
+def test_read_pair_lays_a_crop_on_a_whole_frame_by_the_face(square, video, whole):
     frames = [picture(whole, (210, 170), 30, 8 * t) for t in range(25)]
     pair = read_pair(square, video("whole.mp4", frames))
     (note,) = pair.notes
@@ -158,17 +159,17 @@ def test_a_crop_is_laid_on_a_whole_frame_by_the_face(square, video, whole):
     np.testing.assert_allclose(pair.predicted.track.landmarks, pair.reference.track.landmarks, atol=1.5)
 
 
-def test_a_whole_frame_is_laid_on_a_cropped_reference_too(square, video):
+def test_read_pair_lays_a_whole_frame_on_a_cropped_reference(square, video):
     frames = [picture((480, 360), (210, 170), 30, 8 * t) for t in range(25)]
     pair = read_pair(video("whole.mp4", frames), square)
     assert difference(pair) < 8
     np.testing.assert_array_equal(pair.reference.frames, read_clip(square).frames)
 
 
-def test_large_frames_are_followed_small_and_cut_out_large(video, monkeypatch):
+def test_read_pair_tracks_large_frames_reduced_and_cuts_them_out_at_full_size(video, monkeypatch):
     wide = video("wide.mp4", [picture((640, 480), (300, 230), 50)] * 3)
     full = read_pair(wide, wide)
-    monkeypatch.setattr(module, "LONGEST_SIDE", 320)
+    monkeypatch.setattr(recordings, "LONGEST_SIDE", 320)
     reduced = read_pair(wide, wide)
     difference = np.abs(full.predicted.frames.astype(float) - reduced.predicted.frames)
     assert difference.mean() < 4, "cut out of the reduced frames the pattern would be soft"
@@ -177,7 +178,7 @@ def test_large_frames_are_followed_small_and_cut_out_large(video, monkeypatch):
     np.testing.assert_allclose(crop.predicted.track.landmarks, crop.reference.track.landmarks, atol=1.5)
 
 
-def test_a_face_is_not_needed_in_the_predicted_video(square, video):
+def test_read_pair_needs_no_face_in_the_predicted_video(square, video):
     empty = video("empty.mp4", [np.full((256, 256, 3), 90, np.uint8)] * 25)
     pair = read_pair(empty, square)
     assert pair.predicted.track is None
@@ -192,7 +193,7 @@ def test_a_face_is_not_needed_in_the_predicted_video(square, video):
     )
 
 
-def test_a_face_is_needed_in_the_reference(square, video):
+def test_read_pair_refuses_a_reference_without_a_face(square, video):
     empty = video("empty.mp4", [np.full((256, 256, 3), 90, np.uint8)] * 25)
     with pytest.raises(NoFaceError) as error:
         read_pair(square, empty)
@@ -202,14 +203,14 @@ def test_a_face_is_needed_in_the_reference(square, video):
     )
 
 
-def test_frames_a_second_are_matched_by_time(square, video, tmp_path):
+def test_read_pair_matches_other_frame_rates_by_time(square, video, tmp_path):
     ffmpeg("-i", square, "-vf", "fps=50", "-c:v", "libx264", "-qp", 0, tmp_path / "fast.mp4")
     pair = read_pair(tmp_path / "fast.mp4", square)
     assert pair.notes == (f"{tmp_path / 'fast.mp4'}: 50 frames a second, read at 25",)
     assert difference(pair) < 1
 
 
-def test_sound_that_is_missing_or_short(square, video, tmp_path):
+def test_read_pair_pads_short_sound_and_goes_on_without_any(square, video, tmp_path):
     ffmpeg("-i", square, "-an", "-c", "copy", tmp_path / "silent.mp4")
     ffmpeg("-i", square, "-af", "atrim=end=0.5", "-c:v", "copy", tmp_path / "short.mp4")
     pair = read_pair(tmp_path / "silent.mp4", tmp_path / "short.mp4")
@@ -223,18 +224,18 @@ def test_sound_that_is_missing_or_short(square, video, tmp_path):
     assert later.notes[-1].endswith("measured as if it had no sound")
 
 
-def test_of_a_long_video_the_beginning_is_measured(square, monkeypatch):
-    monkeypatch.setattr(module, "MAX_SECONDS", 0.48)
+def test_read_pair_reads_the_beginning_of_a_long_video(square, monkeypatch):
+    monkeypatch.setattr(recordings, "MAX_SECONDS", 0.48)
     pair = read_pair(square, square)
     assert len(pair) == 12
     assert pair.notes == ("only the first 0 s are compared, which is what is held in memory at a time",)
-    monkeypatch.setattr(module, "MAX_BYTES", 5 * 256 * 256 * 3)
+    monkeypatch.setattr(recordings, "MAX_BYTES", 5 * 256 * 256 * 3)
     pair = read_pair(square, square)
     assert len(pair) == 5
     assert len(pair.notes) == 3
 
 
-def test_what_cannot_be_compared_is_said_in_a_line(square, portrait_png, speech_wav, tmp_path):
+def test_read_pair_refuses_what_cannot_be_compared_in_one_line(square, portrait_png, speech_wav, tmp_path):
     for arguments, kind, message in (
         ((square, portrait_png), MediaError, f"{portrait_png}: a photo, expected a video to measure"),
         ((speech_wav, square), MediaError, f"{speech_wav}: only sound, expected a video to measure"),
@@ -247,12 +248,12 @@ def test_what_cannot_be_compared_is_said_in_a_line(square, portrait_png, speech_
         assert str(error.value).endswith(message)
 
 
-def test_a_recording_without_sound_or_face_can_be_cut():
+def test_cut_takes_a_recording_without_sound_or_face():
     bare = Recording("a", np.zeros((5, 256, 256, 3), np.uint8), None, None).cut(2)
     assert (len(bare), bare.track, bare.speech) == (2, None, None)
 
 
-def test_recordings_are_cut_with_their_sound_and_selected_beside_it(recording):
+def test_cut_shortens_the_sound_and_select_keeps_it(recording):
     made = recording(10)
     cut = made.cut(4)
     assert (len(cut), len(cut.track), len(cut.speech.samples)) == (4, 4, 4 * SAMPLES_PER_FRAME)
@@ -270,7 +271,7 @@ def test_align_cuts_to_the_common_length(recording):
     assert align(recording(8), recording(8)).notes == ()
 
 
-def test_videos_of_a_folder_in_order_without_what_is_hidden(tmp_path):
+def test_videos_in_gives_visible_videos_in_order(tmp_path):
     for name in ("b.MP4", "a.mov", ".thgen-1.mp4", "a.mp4.json", "c.wav"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "d.mp4").mkdir()

@@ -1,4 +1,4 @@
-"""Reports: the page and its data say the same, the page needs nothing else, and hostile names stay text."""
+"""Reports of finished videos: what is measured, and what page and data say of it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from thcli.clips.encode import VideoWriter
 from thcli.errors import UsageError
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report import check_suffix
-from thcli.evaluation.report.job import Job, listen_to, look_at
+from thcli.evaluation.report.data import FORMAT, Report
+from thcli.evaluation.report.job import FinishedVideo
 from thcli.evaluation.report.page import LARGEST_VIDEO, render
 from thcli.evaluation.report.plots import Line, Panel, draw
 from thcli.evaluation.report.quality import KINDS
-from thcli.evaluation.report.report import FORMAT, Report, make_report, write_report
+from thcli.evaluation.report.report import make_report, write_report
 from thcli.face_model import mouth_opening
-from thcli.faces.backends import cached_tracker, load_face_model
-from thcli.faces.crop import WHOLE_CROP, CropBox
 from thcli.faces.track import track_clip
-from thcli.records import Clip
+from thcli.inspection.measure import measure_clip, measure_speech
+from thcli.pipeline.models import load_models
+from thcli.records import WHOLE_CROP, Clip, CropBox
 
 FRAMES = 50
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.mp4"
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory, portrait_png, speech_wav) -> Job:
+def job(tmp_path_factory, portrait_png, speech_wav) -> FinishedVideo:
     """Two seconds of a portrait that grows a little darker, as a finished job."""
     folder = tmp_path_factory.mktemp("job")
     portrait = np.asarray(Image.open(portrait_png))
@@ -47,20 +48,20 @@ def job(tmp_path_factory, portrait_png, speech_wav) -> Job:
     with VideoWriter(video, (256, 256), speech_wav, FRAMES) as writer:
         for t in range(FRAMES):
             writer.write((portrait * (1 - t / 500)).astype(np.uint8))
-    model = load_face_model()
+    models = load_models()
     reference = portrait[None].repeat(3, 0)
-    track = track_clip(Clip(reference, Path("portrait.png")), cached_tracker("builtin"), model)
+    track = track_clip(Clip(reference, Path("portrait.png")), models.tracker, models.face_model)
     speech = read_speech(speech_wav, seconds=FRAMES / 25)
     record = {"inputs": {"ref": {"path": "/a/portrait.png"}, "audio": {"path": "speech.wav"}}, "size": [256, 256]}
-    return Job(
+    return FinishedVideo(
         video=video,
         box=CropBox(0, 0, 256),
-        model=model,
+        model=models.face_model,
         track=track,
-        look=look_at(track, WHOLE_CROP, (256, 256)),
+        clip_stats=measure_clip(track, WHOLE_CROP, (256, 256)),
         references=Recording("reference", reference, track, None),
         speech=speech,
-        sound=listen_to(speech, 0.0),
+        sound=measure_speech(speech, 0.0),
         asked=mouth_opening(track.mesh[:1]).repeat(FRAMES).astype(np.float32),
         record={**record, "options": {"seed": 3, "frame": "crop"}, "weights": {"face_model": "abc123"}},
     )
@@ -87,18 +88,18 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_what_came_out_is_seen(report):
-    seen = report.seen
-    assert seen.found.all() and seen.pose.shape == (FRAMES, 6)
-    assert np.isfinite(seen.pose).all() and np.isfinite(seen.mouth).all() and np.isfinite(seen.eyes).all()
-    assert np.degrees(np.abs(seen.pose[:, :3] - report.job.track.pose[0, :3])).max() < 4
-    times = [time for time, _ in seen.pictures]
+def test_make_report_measures_the_finished_video(report):
+    measured = report.measured
+    assert measured.found.all() and measured.pose.shape == (FRAMES, 6)
+    assert np.isfinite(measured.pose).all() and np.isfinite(measured.mouth).all() and np.isfinite(measured.eyes).all()
+    assert np.degrees(np.abs(measured.pose[:, :3] - report.job.track.pose[0, :3])).max() < 4
+    times = [time for time, _ in measured.pictures]
     assert len(times) == 12 and times[0] == 0 and times[-1] == pytest.approx((FRAMES - 1) / 25)
-    # the pictures are those moments: it grows darker
-    assert (np.diff([picture.mean() for _, picture in seen.pictures]) < 0).all()
+    # The pictures show those moments, because the video grows darker.
+    assert (np.diff([picture.mean() for _, picture in measured.pictures]) < 0).all()
 
 
-def test_data_are_finite_and_complete(report):
+def test_report_data_are_finite_and_complete(report):
     data = json.loads(json.dumps(report.data(), allow_nan=False))
     assert (data["format"], data["synthetic"], data["video"], data["fps"]) == (FORMAT, True, "made.mp4", 25)
     assert list(data["figures"]) == [kind.name for kind in KINDS]
@@ -111,7 +112,7 @@ def test_data_are_finite_and_complete(report):
     assert data["made"]["options"]["seed"] == 3
 
 
-def test_page_and_data_say_the_same(report, tmp_path):
+def test_write_report_writes_the_same_figures_into_page_and_data(report, tmp_path):
     write_report(tmp_path / "r.html", report)
     write_report(tmp_path / "r.json", report)
     assert {path.name for path in tmp_path.iterdir()} == {"r.html", "r.json"}
@@ -132,7 +133,7 @@ def test_page_and_data_say_the_same(report, tmp_path):
         assert warning["text"][1:] in unescape(page)
 
 
-def test_page_needs_nothing_else(report):
+def test_render_makes_a_page_that_needs_nothing_else(report):
     page = render(report)
     tags = Page(page).tags
     policy = next(found["content"] for tag, found in tags if found.get("http-equiv") == "Content-Security-Policy")
@@ -151,20 +152,20 @@ def test_page_needs_nothing_else(report):
 
 @pytest.mark.browser
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_the_script_runs_under_the_page_s_own_policy(report, tmp_path):
+def test_page_script_runs_under_the_page_s_own_policy(report, tmp_path):
     (tmp_path / "r.html").write_text(render(report))
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--enable-logging=stderr"]
     command = ["chromium", *flags, f"--user-data-dir={tmp_path}/profile", "--dump-dom", (tmp_path / "r.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
-    # what the script writes: the values at the cursor
+    # The script writes the values at the cursor.
     first = {key: curve[0] for key, curve in report.curves().items()}
     written = dict(re.findall(r'<output data-curve="(\w+)"[^>]*>([−\d.]+)</output>', done.stdout))
     assert set(written) == set(first)
     assert all(float(text.replace("−", "-")) == pytest.approx(first[key], abs=0.06) for key, text in written.items())
 
 
-def test_hostile_names_stay_text(report):
+def test_render_keeps_hostile_names_as_text(report):
     harmless = Page(render(report)).tags
     named = report.job.video.with_name(HOSTILE)
     named.write_bytes(report.job.video.read_bytes())
@@ -177,7 +178,7 @@ def test_hostile_names_stay_text(report):
     assert HOSTILE in "".join(page.text) and "$title ${sheet} <b>" in "".join(page.text)
 
 
-def test_a_very_large_video_is_named_and_not_embedded(report, tmp_path):
+def test_render_names_a_very_large_video_and_does_not_embed_it(report, tmp_path):
     large = tmp_path / "large.mp4"
     with open(large, "wb") as file:
         file.truncate(LARGEST_VIDEO + 1)
@@ -185,7 +186,7 @@ def test_a_very_large_video_is_named_and_not_embedded(report, tmp_path):
     assert "<video" not in page and "too large for this page: large.mp4" in page
 
 
-def test_video_without_a_face_is_reported_as_such(job, tmp_path):
+def test_make_report_says_that_no_face_was_found(job, tmp_path):
     video, few = tmp_path / "noise.mp4", 15
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
     with VideoWriter(video, (256, 256), None, few) as writer:
@@ -199,7 +200,7 @@ def test_video_without_a_face_is_reported_as_such(job, tmp_path):
     assert "not computed" in render(report)
 
 
-def test_other_names_are_refused():
+def test_check_suffix_refuses_other_names_than_html_and_json():
     for good in ("r.html", "r.JSON"):
         check_suffix(Path(good))
     for bad in ("r.pdf", "r", "html"):
@@ -207,7 +208,7 @@ def test_other_names_are_refused():
             check_suffix(Path(bad))
 
 
-def test_clipping_is_counted_in_the_file_itself(tmp_path):
+def test_clipped_share_counts_clipping_in_the_file_itself(tmp_path):
     import soundfile
 
     time = np.arange(44_100) / 44_100
@@ -220,7 +221,7 @@ def test_clipping_is_counted_in_the_file_itself(tmp_path):
     assert clipped_share(tmp_path / "one.wav") == pytest.approx(beyond / 2, abs=0.01)
 
 
-def test_curves_break_where_there_is_no_value_and_keep_peaks_when_thinned():
+def test_draw_breaks_curves_without_a_value_and_keeps_peaks_when_thinning():
     panel = Panel("Eyes", "share", [Line("e", "eyes", "a")], 2, 0.1)
     svg = draw(panel, {"e": [0.1, 0.2, None, 0.3, 0.2]}, last=True)
     path = re.search(r'class="curve a" d="([^"]*)"', svg)[1]

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"),
 ]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""By which WebDriver marks an element in JSON."""
+"""Key by which WebDriver marks an element in JSON."""
 
 
 class Browser:
@@ -76,14 +76,14 @@ class Browser:
         return self._send("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
 
     def click(self, css: str) -> None:
-        """As with the mouse: fails where the element is hidden or covered."""
+        """Click as with the mouse, which fails where the element is hidden or covered."""
         self._send("POST", f"/element/{self.find(css)}/click")
 
     def type(self, css: str, text: str) -> None:
         self._send("POST", f"/element/{self.find(css)}/value", {"text": text})
 
     def press(self, key: str) -> None:
-        """A key on whatever has the focus."""
+        """Press a key on whatever has the focus."""
         actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
         self._send("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
@@ -100,7 +100,7 @@ class Browser:
         self._send("POST", "/frame", {"id": {ELEMENT: self.find("iframe")}})
 
     def messages(self) -> list[str]:
-        """What the console said, such as breaches of the Content-Security-Policy."""
+        """Return what the console said, such as breaches of the Content-Security-Policy."""
         return [entry["message"] for entry in self._send("POST", "/se/log", {"type": "browser"})]
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Browser:
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-    """The condition's value as soon as it is true."""
+    """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -123,7 +123,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods, two clips of 0.6 s; study.key.json lies beside it."""
+    """The page of a study of two methods with two clips of 0.6 s; study.key.json lies beside it."""
     folder = tmp_path_factory.mktemp("study")
     for method, picture in (("ours", "testsrc"), ("theirs", "smptebars")):
         (folder / method).mkdir()
@@ -144,7 +144,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 def begin(browser: Browser, viewer: str) -> list[str]:
-    """Enter a name and start; the order of the videos."""
+    """Enter a name, start, and return the order of the videos."""
     browser.type("#viewer", viewer)
     browser.click("#begin button")
     return browser.run("return state.order")
@@ -162,12 +162,12 @@ def rate(browser: Browser, realism: int, sync: int) -> None:
 
 
 def downloaded(path: Path) -> Any:
-    """What a saved file says; the browser makes the file before it fills it."""
+    """Read a saved file, which the browser makes before it fills it."""
     until(lambda: path.is_file() and path.stat().st_size > 0, "the download")
     return json.loads(path.read_text("utf-8"))
 
 
-def test_viewer_watches_rates_reloads_and_saves(browser, page):
+def test_page_lets_a_viewer_watch_rate_reload_and_save(browser, page):
     browser.open(page)
     order = begin(browser, "Zoë <b>&")
     given = {}
@@ -203,7 +203,7 @@ def test_viewer_watches_rates_reloads_and_saves(browser, page):
     assert browser.messages() == []
 
 
-def test_back_shows_what_was_answered_and_lets_it_be_changed(browser, page):
+def test_page_shows_earlier_answers_and_lets_them_be_changed(browser, page):
     browser.open(page)
     first = begin(browser, "Bo")[0]
     assert not browser.enabled("#back")
@@ -224,7 +224,7 @@ def test_back_shows_what_was_answered_and_lets_it_be_changed(browser, page):
     assert browser.run("return [state, localStorage.length, document.querySelector('#viewer').value]") == [None, 0, ""]
 
 
-def test_keyboard_alone_is_enough(browser, page):
+def test_page_can_be_used_by_keyboard_alone(browser, page):
     enter, tab, space, right = "\ue007", "\ue004", " ", "\ue014"
     browser.open(page)
     browser.type("#viewer", "Kim" + enter)
@@ -240,7 +240,7 @@ def test_keyboard_alone_is_enough(browser, page):
     assert browser.text("#count") == "Video 2 of 4"
 
 
-def test_order_is_the_viewers_own(browser, page):
+def test_page_gives_each_viewer_an_order_of_its_own(browser, page):
     browser.open(page)
     orders = {name: browser.run("return orderFor(arguments[0])", name) for name in ("Ann", "Ben", "Cy", "Di", "Ed")}
     assert all(sorted(order) == sorted(orders["Ann"]) for order in orders.values())
@@ -255,7 +255,7 @@ def test_order_is_the_viewers_own(browser, page):
     assert all(65 < count < 135 for row in places for count in row)
 
 
-def test_without_storage_it_works_and_says_so(browser, page):
+def test_page_works_without_storage_and_says_so(browser, page):
     outer = page.with_name("outer.html")
     outer.write_text('<iframe sandbox="allow-scripts allow-forms" src="study.html" width="1100" height="700"></iframe>')
     browser.open(outer)
@@ -267,7 +267,7 @@ def test_without_storage_it_works_and_says_so(browser, page):
     assert json.loads(browser.run("return document.querySelector('#text').value"))["viewer"] == "Lou"
 
 
-def test_video_that_cannot_be_played_is_passed_over(browser, page):
+def test_page_passes_over_a_video_that_cannot_be_played(browser, page):
     broken = page.with_name("broken.html")
     broken.write_text(re.sub(r'(id="video-\w+">)[^<]+', r"\1AAAA", page.read_text()))
     browser.open(broken)

@@ -1,4 +1,4 @@
-"""The page of a study and its key; answers that were saved in it are read back."""
+"""The page of a study and its key, and answers that were saved from the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = "</script><script>alert('ö\"&')"
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two methods with the same two clips of 0.2 s, of telling names."""
+    """Folders of two methods with the same two clips of 0.2 s, whose names tell the method."""
     root = tmp_path_factory.mktemp("films")
     for method, picture in (("ours", "testsrc"), ("theirs", "smptebars")):
         (root / method).mkdir()
@@ -70,7 +70,7 @@ class Scripts(HTMLParser):
             self.texts[self._open] = self.texts.get(self._open, "") + data
 
 
-def test_page_and_key_hold_the_same_videos(study, films):
+def test_make_study_puts_the_same_videos_into_page_and_key(study, films):
     page, key = Scripts(study.page.read_text("utf-8")), read_key(study.key)
     facts = json.loads(page.texts["study"])
     assert facts["study"] == key.study
@@ -85,7 +85,7 @@ def test_page_and_key_hold_the_same_videos(study, films):
     assert (study.methods, study.clips, study.notes) == (2, 2, ())
 
 
-def test_nothing_in_the_page_tells_a_method_or_a_file(study, films):
+def test_make_study_writes_no_method_or_file_name_into_the_page(study, films):
     text = study.page.read_bytes()
     videos = [base64.b64decode(t) for name, t in Scripts(text.decode()).texts.items() if name.startswith("video-")]
     source = (films["ours-method"] / "speaker-a.mp4").read_bytes()
@@ -98,22 +98,21 @@ def test_nothing_in_the_page_tells_a_method_or_a_file(study, films):
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ffmpeg: a video's copy is its path."""
-    info = MediaInfo(64, 64, 25.0, 1.0, video=True, audio=True, image=False, format="mp4")
+    """Makes studies without ffmpeg: the copy of a video is its path."""
+    info = MediaInfo(Path("a.mp4"), 64, 64, 25.0, 1.0, video=True, audio=True, image=False, format="mp4")
     monkeypatch.setattr(make, "probe", lambda path: info)
     monkeypatch.setattr(make, "anonymous_mp4", lambda path: "/".join(path.parts[-2:]).encode())
 
 
 @pytest.mark.usefixtures("quick")
-def test_order_in_the_page_tells_nothing(films, tmp_path):
-    """The first video in the page is by either method about equally often."""
+def test_make_study_puts_either_method_first_about_equally_often(films, tmp_path):
     keys = [read_key(make_study(films, tmp_path / f"{seed}.html", "", seed=seed).key) for seed in range(40)]
     ours = sum(key.videos[min(key.videos)].method == "ours-method" for key in keys)
     assert 10 < ours < 30
 
 
 @pytest.mark.usefixtures("quick")
-def test_seed_fixes_the_page_and_none_draws_anew(films, tmp_path):
+def test_make_study_repeats_a_page_for_a_seed_and_draws_anew_without(films, tmp_path):
     def made(name: str, seed: int | None, folders: dict[str, Path] = films) -> bytes:
         return make_study(folders, tmp_path / f"{name}.html", "", seed=seed).page.read_bytes()
 
@@ -125,7 +124,7 @@ def test_seed_fixes_the_page_and_none_draws_anew(films, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_page_too_large_for_browsers_is_refused(films, tmp_path, monkeypatch):
+def test_make_study_refuses_a_page_too_large_for_browsers(films, tmp_path, monkeypatch):
     monkeypatch.setattr(make, "LARGEST", 50)
     with pytest.raises(MediaError, match=r"s\.html: more than 0 MB of video; use fewer, shorter or smaller clips"):
         make_study(films, tmp_path / "s.html", "")
@@ -143,7 +142,7 @@ def test_page_asks_nothing_of_the_network(study):
     assert "fetch(" not in page.texts["code"] and "XMLHttp" not in page.texts["code"]
 
 
-def test_hostile_title_is_text(study):
+def test_render_keeps_a_hostile_title_as_text(study):
     text = study.page.read_text("utf-8")
     assert "<title>A &amp; B &lt;b&gt;</title>" in text
     page = Scripts(render("0", HOSTILE, {"a1": b"x"}, 1.0, 1).decode())
@@ -151,7 +150,7 @@ def test_hostile_title_is_text(study):
     assert "alert" not in "".join(page.texts.values())
 
 
-def test_what_tells_methods_apart_is_said(films, tmp_path):
+def test_make_study_notes_what_tells_methods_apart(films, tmp_path):
     folders = {method: tmp_path / method for method in ("a", "b")}
     for folder, size, seconds in zip(folders.values(), ("64x64", "96x64"), (0.2, 0.8), strict=True):
         folder.mkdir()
@@ -162,7 +161,7 @@ def test_what_tells_methods_apart_is_said(films, tmp_path):
     )
 
 
-def test_unfit_folders_are_refused_and_nothing_is_written(films, tmp_path):
+def test_make_study_refuses_unfit_folders_and_writes_nothing(films, tmp_path):
     page = tmp_path / "s.html"
     ours = films["ours-method"]
 
@@ -181,7 +180,7 @@ def test_unfit_folders_are_refused_and_nothing_is_written(films, tmp_path):
     refused(r"speaker-a\.mp4: the same clip as speaker-a\.mov", a=ours, b=empty)
 
 
-def test_saved_answers_give_the_known_means(study, tmp_path):
+def test_score_gives_the_means_of_saved_answers(study, tmp_path):
     key = read_key(study.key)
     given = {"ours-method": (9, 8), "theirs-method": (4, 1)}
     paths = []

@@ -1,4 +1,4 @@
-"""Answers to a study: which are refused, and what figures and tests the others come to."""
+"""Answers to a study: which are refused, and the figures and tests of the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_key(methods: tuple[str, ...] = ("a", "b"), clips: int = 2) -> Key:
 
 
 def rated(key: Key, viewer: str, rating: Callable[[str, str, str], int | None]) -> Answers:
-    """A viewer who answers rating(question, method, clip)."""
+    """The answers of a viewer who rates by rating(question, method, clip)."""
     asked = {(name, q.name): rating(q.name, v.method, v.clip) for name, v in key.videos.items() for q in QUESTIONS}
     return Answers(
         viewer, Path(f"{viewer}.json"), {place: value for place, value in asked.items() if value is not None}
@@ -50,7 +50,7 @@ def random_result(
 
 
 @pytest.mark.parametrize("viewers", [8, 20])
-def test_figures_are_scipys(viewers):
+def test_score_gives_scipy_s_figures(viewers):
     result, grid = random_result(viewers)
     flat = iter(result.scores)
     for question in grid:
@@ -69,7 +69,7 @@ def test_figures_are_scipys(viewers):
             assert one.difference == pytest.approx(per_viewer.mean())
 
 
-def test_holm_is_the_closed_form():
+def test_score_corrects_by_the_closed_form_of_holm():
     result, _ = random_result(9)
     raw = np.array([one.p for one in result.comparisons])
     by_hand = [max(min(1.0, p * (raw >= p).sum()) for p in raw[raw <= own]) for own in raw]
@@ -77,8 +77,7 @@ def test_holm_is_the_closed_form():
     assert any(one.holm > one.p for one in result.comparisons)
 
 
-def test_more_clips_of_the_same_opinion_are_no_more_evidence():
-    """A viewer who repeats an opinion over ten clips counts once."""
+def test_score_counts_a_viewer_once_however_many_clips_there_are():
     opinions = [3, 2, -1, 4, 1, 2, -2]
 
     def p(clips: int) -> float | None:
@@ -90,7 +89,7 @@ def test_more_clips_of_the_same_opinion_are_no_more_evidence():
 
 
 @pytest.mark.parametrize("viewers", [1, 2, 5])
-def test_too_few_viewers_give_no_p(viewers):
+def test_score_gives_no_p_for_too_few_viewers(viewers):
     key = make_key()
     answers = [rated(key, f"v{i}", lambda q, m, c: 9 if m == "a" else 2) for i in range(viewers)]
     result = score(key, answers)
@@ -100,15 +99,15 @@ def test_too_few_viewers_give_no_p(viewers):
     assert (result.scores[0].low is None) == (viewers == 1)
 
 
-def test_equal_methods_give_no_p():
+def test_score_gives_no_p_for_equal_methods():
     key = make_key()
     result = score(key, [rated(key, f"v{i}", lambda q, m, c: 5) for i in range(20)])
     assert {(one.p, one.difference) for one in result.comparisons} == {(None, 0.0)}
     assert result.comparisons[0].why == "no test: it takes 6 viewers who rate them differently, found 0"
 
 
-def test_gaps_are_left_out_in_pairs():
-    """Whoever rated a clip for one method alone says nothing about the difference there."""
+def test_score_leaves_out_a_clip_that_was_rated_for_one_method_alone():
+    # Whoever rated a clip for one method alone says nothing about the difference there.
     key = make_key()
     full = rated(key, "full", lambda q, m, c: 6 if m == "a" else 4)
     part = rated(key, "part", lambda q, m, c: None if (m, c) == ("b", "clip1") else (8 if c == "clip0" else 0))
@@ -124,7 +123,7 @@ def test_gaps_are_left_out_in_pairs():
     )
 
 
-def test_nobody_answered_anything():
+def test_score_and_reports_hold_no_nan_without_any_answer():
     key = make_key()
     result = score(key, [rated(key, "v", lambda q, m, c: None)])
     assert {(one.mean, one.deviation, one.low, one.ratings) for one in result.scores} == {(None, None, None, 0)}
@@ -133,7 +132,7 @@ def test_nobody_answered_anything():
         assert "nan" not in write(result).lower()
 
 
-def test_one_method_has_means_and_no_tests():
+def test_score_of_one_method_has_means_and_no_tests():
     key = make_key(("only",))
     result = score(key, [rated(key, "v", lambda q, m, c: 7)])
     assert [one.mean for one in result.scores] == [7.0, 7.0] and result.comparisons == ()
@@ -164,7 +163,7 @@ GOOD = {"format": 1, "study": "f00d", "viewer": "Ann", "answers": {"000000000000
         ({"answers": {"000000000000": {"sync": "7"}}}, "with '7'"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused(tmp_path, change, message):
+def test_read_answers_refuses_answers_that_do_not_fit(tmp_path, change, message):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(GOOD))
     assert read_answers([path], make_key())[0].ratings == {("000000000000", "realism"): 3, ("000000000000", "sync"): 10}
@@ -174,7 +173,7 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_object_is_refused(tmp_path, content):
+def test_read_answers_and_read_key_refuse_what_is_no_json_object(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     for read in (lambda: read_answers([path], make_key()), lambda: read_key(path)):
@@ -182,7 +181,7 @@ def test_what_is_no_json_object_is_refused(tmp_path, content):
             read()
 
 
-def test_one_viewer_twice_is_refused(tmp_path):
+def test_read_answers_refuses_the_same_viewer_twice(tmp_path):
     first, second = tmp_path / "1.json", tmp_path / "2.json"
     first.write_text(json.dumps(GOOD))
     second.write_text(json.dumps(GOOD | {"viewer": "ann "}))
@@ -190,7 +189,7 @@ def test_one_viewer_twice_is_refused(tmp_path):
         read_answers([first, second], make_key())
 
 
-def test_key_that_is_none_is_refused(tmp_path):
+def test_read_key_refuses_what_is_no_key(tmp_path):
     path = tmp_path / "key.json"
     for content in (GOOD, {"format": 1}, {"format": 1, "videos": {"a": {"method": "x"}}}, {"format": 1, "videos": 3}):
         path.write_text(json.dumps(content))
@@ -201,7 +200,7 @@ def test_key_that_is_none_is_refused(tmp_path):
         read_key(path)
 
 
-def test_formats_hold_the_same_figures():
+def test_reports_hold_the_same_figures_in_all_formats():
     result, _ = random_result(8)
     data = json.loads(report.to_json(result))
     rows = list(csv.DictReader(io.StringIO(report.to_csv(result))))
@@ -213,7 +212,7 @@ def test_formats_hold_the_same_figures():
     assert f"| realism | a − b | {result.comparisons[0].difference:+.2f} |" in text
 
 
-def test_hostile_method_does_not_break_the_table():
+def test_markdown_escapes_a_hostile_method():
     key = make_key(("a|<b>", "c"))
     text = report.markdown(score(key, [rated(key, "v", lambda q, m, c: 7)]))
     assert "a\\|\\<b>" in text and "<b>" not in text.replace("\\<b>", "")

@@ -1,4 +1,4 @@
-"""Sound and mouth in step: with a network whose answers are known, and without one."""
+"""Metrics of how well sound and mouth are in step, with a network whose output is known, and without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from thcli.evaluation.metric import Figure
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.metrics import loudness_sync, sync
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.syncnet import face_crops, mean_distances, mfcc
@@ -20,8 +20,8 @@ from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME
 BY_NAME = {metric.name: metric for module in (sync, loudness_sync) for metric in module.METRICS}
 
 
-def measured(name: str, recording: Recording, models: Models | None = None) -> Figure:
-    return BY_NAME[name].measure(Pair(recording, recording), models or Models())
+def measured(name: str, recording: Recording, models: MetricModels | None = None) -> Figure:
+    return BY_NAME[name].measure(Pair(recording, recording), models or MetricModels())
 
 
 def wander(frames: int, seed: int) -> np.ndarray:
@@ -37,15 +37,15 @@ def brightness(level: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A SyncNet that compares how bright the picture is with how much energy the sound has, both as ``level`` in 0..1.
+def syncnet(tmp_path_factory: pytest.TempPathFactory) -> MetricModels:
+    """A SyncNet that compares the brightness of the image with the energy of the audio, both as ``level`` in 0..1.
 
     Amplitudes of exp(2 level) have energies of 4 level + c in nepers.
     """
     video = helper.make_tensor_value_info("video", TensorProto.FLOAT, ["B", 3, 5, 224, 224])
     audio = helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["B", 1, 13, 20])
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 1]) for name in ("picture", "sound")]
-    # white noise of amplitude a, 16 bit, with preemphasis: a window of 400 has half its power, spread over 512 bins
+    # White noise of amplitude a in 16 bit, with preemphasis: a window of 400 has half its power, over 512 bins.
     quiet = np.log(400 / 2 * (1 + 0.97**2) * (0.01 * 32768) ** 2)
     numbers = {"black": 40.0, "white": 180.0, "quiet": quiet, "loud": 4.0, "middle": 0.5}
     fixed = [helper.make_tensor(name, TensorProto.FLOAT, [1], [number]) for name, number in numbers.items()]
@@ -68,7 +68,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Models:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     path = tmp_path_factory.mktemp("syncnet") / "sync.onnx"
     onnx.save(model, path)
-    return Models(syncnet=path)
+    return MetricModels(syncnet=path)
 
 
 @pytest.fixture
@@ -87,27 +87,27 @@ def video(recording: Callable[..., Recording]) -> Callable[..., Recording]:
 
 
 @pytest.mark.parametrize("shift", [-7, 0, 4])
-def test_a_shifted_video_has_its_offset(shift, video, network):
+def test_sync_offset_of_a_shifted_video_is_its_shift(shift, video, syncnet):
     level = wander(100, 0)
-    made = video(level[20 - shift : 80 - shift], level[20:80])  # the picture trails the sound by ``shift``
-    offset, confidence = (measured(name, made, network) for name in ("sync_offset", "sync_confidence"))
+    made = video(level[20 - shift : 80 - shift], level[20:80])  # The image trails the sound by ``shift``.
+    offset, confidence = (measured(name, made, syncnet) for name in ("sync_offset", "sync_confidence"))
     assert offset.value == shift
     assert offset.count == 55
     assert offset.model.startswith("sync (sha256 ")
     assert confidence.value > 0.08
 
 
-def test_confidence_tells_a_fit_from_none(video, network):
+def test_sync_confidence_and_distance_tell_a_fit_from_none(video, syncnet):
     names = ("sync_confidence", "sync_distance")
     fitting, foreign = (
-        [measured(name, made, network).value for name in names]
+        [measured(name, made, syncnet).value for name in names]
         for made in (video(wander(60, seed), wander(60, 0)) for seed in (0, 1))
     )
     assert foreign[0] < 0.5 * fitting[0]
     assert foreign[1] > 2 * fitting[1]
 
 
-def test_distances_by_hand():
+def test_mean_distances_are_those_computed_by_hand():
     random = np.random.default_rng(0)
     pictures, sounds = random.standard_normal((2, 40, 3)).astype(np.float32)
     distance = mean_distances(pictures, sounds)
@@ -117,8 +117,8 @@ def test_distances_by_hand():
     assert distance[15 + 3] == pytest.approx(np.mean(leading_by_3), rel=1e-5)
 
 
-def test_mfcc_is_that_of_python_speech_features():
-    """Against version 0.6 of that package, which SyncNet was trained with, on a chirp of 16 bit samples."""
+def test_mfcc_equals_that_of_python_speech_features():
+    # The values are those of version 0.6, which SyncNet was trained with, on a chirp of 16 bit samples.
     time = np.arange(4000) / SAMPLE_RATE
     features = mfcc((0.5 * np.sin(2 * np.pi * (200 + 3000 * time) * time)).astype(np.float32))
     assert features.shape == (24, 13)
@@ -132,13 +132,13 @@ def test_mfcc_is_that_of_python_speech_features():
 
 
 @pytest.mark.parametrize(("samples", "steps"), [(300, 1), (400, 1), (401, 2), (16000, 99)])
-def test_mfcc_of_silence_and_of_any_length(samples, steps):
+def test_mfcc_takes_silence_of_any_length(samples, steps):
     features = mfcc(np.zeros(samples, np.float32))
     assert features.shape == (steps, 13)
     assert np.isfinite(features).all()
 
 
-def test_faces_are_cut_out_where_they_are(recording):
+def test_face_crops_show_the_face(recording):
     made = recording(30)
     faces = face_crops(made.frames, made.track)
     assert faces.shape == (30, 224, 224, 3)
@@ -151,19 +151,19 @@ def test_faces_are_cut_out_where_they_are(recording):
     np.testing.assert_allclose(there[::-1], here, atol=15)
 
 
-def test_without_the_network(recording, monkeypatch, tmp_path):
+def test_sync_metrics_are_not_computed_without_the_network(recording, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for metric in sync.METRICS:
-        figure = metric.measure(Pair(recording(), recording()), Models())
+        figure = metric.measure(Pair(recording(), recording()), MetricModels())
         assert figure.value is None
         assert "no syncnet network; give --syncnet FILE.onnx" in figure.why
 
 
-def test_too_short_mute_or_without_face(video, network):
+def test_sync_offset_is_not_computed_for_short_mute_or_faceless_videos(video, syncnet):
     short = video(wander(34, 0), wander(34, 0))
-    assert measured("sync_offset", short, network).why == "grey.mp4 has 34 frames with sound; SyncNet takes 35"
-    assert measured("sync_offset", replace(short, speech=None), network).why == "grey.mp4 has no sound"
-    assert measured("sync_offset", replace(short, track=None), network).why == "no face found in grey.mp4"
+    assert measured("sync_offset", short, syncnet).why == "grey.mp4 has 34 frames with sound; SyncNet takes 35"
+    assert measured("sync_offset", replace(short, speech=None), syncnet).why == "grey.mp4 has no sound"
+    assert measured("sync_offset", replace(short, track=None), syncnet).why == "no face found in grey.mp4"
 
 
 def talk(recording: Callable[..., Recording], opening: np.ndarray, loudness: np.ndarray) -> Recording:
@@ -173,15 +173,15 @@ def talk(recording: Callable[..., Recording], opening: np.ndarray, loudness: np.
 
 
 @pytest.mark.parametrize("lag", [-6, 0, 3, 9])
-def test_a_mouth_that_trails_its_sound(lag, recording):
-    # in step a mouth opens two frames before it is heard
+def test_loudness_lag_finds_how_far_a_mouth_trails_its_sound(lag, recording):
+    # In step, a mouth opens two frames before it is heard.
     level = wander(160, 2)
     made = talk(recording, level[20 + 2 - lag : 140 + 2 - lag], level[20:140])
     assert measured("loudness_lag", made).value == lag
     assert measured("loudness_correlation", made).value > 0.8
 
 
-def test_another_sound(recording):
+def test_loudness_metrics_find_no_lag_for_another_sound(recording):
     made = talk(recording, wander(200, 3), wander(200, 4))
     fit = measured("loudness_correlation", made).value
     assert fit < 0.25
@@ -191,7 +191,7 @@ def test_another_sound(recording):
 
 
 @pytest.mark.parametrize("name", ["loudness_lag", "loudness_correlation"])
-def test_nothing_to_compare(name, recording):
+def test_loudness_metrics_say_what_is_missing(name, recording):
     made = recording(60, name="a.mp4")
     silence = replace(made.speech, samples=np.zeros_like(made.speech.samples))
     reasons = {

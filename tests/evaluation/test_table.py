@@ -1,4 +1,4 @@
-"""Rows as means, tables, Markdown, CSV and JSON Lines; read back where they are for programs."""
+"""Rows as means, tables, Markdown, CSV and JSON Lines; those for programs are read back."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def row(method, clip, sharp=None, lag=None, why="no face found in a.mp4", **more
     return Row(method, clip, {n: not_computed(why) if v is None else Figure(v, 10) for n, v in figures.items()}, **more)
 
 
-def test_means_and_their_spread_are_those_of_statistics():
+def test_mean_rows_have_the_mean_and_deviation_of_statistics():
     values = {"predicted": [0.2, 0.5, 0.6], "real": [1.0, 1.0, 1.0]}
     rows = [row(method, f"c{i}", values[method][i], lag=i) for i in range(3) for method in values]
     means = mean_rows(rows, [SHARP, LAG])
@@ -35,7 +35,7 @@ def test_means_and_their_spread_are_those_of_statistics():
     assert means[1].spread["sharp"] == 0
 
 
-def test_clips_without_a_figure_stay_out_of_the_mean_and_are_told():
+def test_mean_rows_leave_out_clips_without_a_figure_and_say_so():
     means = mean_rows([row("predicted", "a", 0.2, 1), row("predicted", "b", None, 3)], [SHARP, LAG])
     assert means[0].figures["sharp"].value == 0.2
     assert "sharp" not in means[0].spread, "one clip has no spread"
@@ -44,14 +44,14 @@ def test_clips_without_a_figure_stay_out_of_the_mean_and_are_told():
     assert "predicted: SHARP of 1 of 2 clips" in sheet(means, [SHARP, LAG]).remarks
 
 
-def test_mean_of_nothing_says_why_but_not_endlessly():
+def test_mean_rows_of_nothing_give_three_reasons_at_most():
     rows = [row("predicted", str(i), why=f"reason {i % 5}") for i in range(10)]
     figure = mean_rows(rows, [SHARP])[0].figures["sharp"]
     assert figure.value is None
     assert figure.why == "reason 0; reason 1; reason 2; and 2 more"
 
 
-def test_pooled_metrics_are_never_averaged():
+def test_mean_rows_never_average_pooled_metrics():
     rows = [Row("predicted", clip, {"pooled": Figure(value, 5)}) for clip, value in (("a", 1.0), ("b", 2.0))]
     given = mean_rows(rows, [POOLED], {"predicted": {"pooled": Figure(9.0, 10, "net")}})[0]
     assert given.figures["pooled"] == Figure(9.0, 10, "net")
@@ -60,7 +60,7 @@ def test_pooled_metrics_are_never_averaged():
     assert mean_rows(rows[:1], [POOLED])[0].figures["pooled"].value == 1.0
 
 
-def test_sheet_has_a_column_a_metric_and_arrows():
+def test_sheet_has_a_column_with_an_arrow_for_each_metric():
     made = sheet([row("predicted", "a", 0.81234, -3), row("real", "a", 1.0, 12)], [SHARP, LAG])
     assert made.headings == ("a", "SHARP ↑", "LAG ≈")
     assert made.cells == (("predicted", "0.812", "-3.00"), ("real", "1.000", "12.00"))
@@ -77,12 +77,12 @@ def test_sheet_has_a_column_a_metric_and_arrows():
         ((25.314, 9.9), ("25.31", "9.90")),
     ],
 )
-def test_all_cells_of_a_column_have_the_decimals_that_the_largest_needs(values, texts):
+def test_sheet_gives_a_column_the_decimals_that_its_largest_value_needs(values, texts):
     made = sheet([row(str(i), "a", value) for i, value in enumerate(values)], [SHARP])
     assert tuple(cells[1] for cells in made.cells) == texts
 
 
-def test_what_is_missing_is_a_remark_told_once_a_reason():
+def test_sheet_remarks_what_is_missing_once_for_each_reason():
     rows = [row("predicted", "a", None, 1), row("real", "a", None, None, why="no sound")]
     made = sheet(rows, [SHARP, LAG])
     assert made.headings == ("a", "LAG ≈"), "no column of dashes"
@@ -96,11 +96,11 @@ def test_what_is_missing_is_a_remark_told_once_a_reason():
     assert both.cells == (("predicted",),)
 
 
-def test_a_metric_that_no_row_knows_of_was_not_measured():
+def test_sheet_remarks_a_metric_that_was_not_measured():
     assert sheet([row("predicted", "a", 1.0)], [SHARP, POOLED]).remarks[0] == "not computed: POOLED: was not measured"
 
 
-def test_rows_of_several_clips_are_told_apart_and_a_heading_can_be_given():
+def test_sheet_tells_rows_of_several_clips_apart_and_takes_a_heading():
     rows = [row("predicted", "a", 0.5), row("predicted", "b", 0.6)]
     assert sheet(rows, [SHARP]).headings[0] == "clip, method"
     assert [cells[0] for cells in sheet(rows, [SHARP]).cells] == ["a, predicted", "b, predicted"]
@@ -122,7 +122,7 @@ def test_markdown_is_a_table_of_equally_many_cells():
     assert text.endswith(f"- {LEGEND}\n")
 
 
-def test_csv_reads_back_with_empty_cells_for_what_is_missing():
+def test_to_csv_reads_back_with_empty_cells_for_what_is_missing():
     rows = [row("predicted", "a, b", 1 / 3), row("real", 'c"d', 1.0, -2)]
     back = list(csv.DictReader(io.StringIO(to_csv(rows, [SHARP, LAG]))))
     assert [(r["clip"], r["method"]) for r in back] == [("a, b", "predicted"), ('c"d', "real")]
@@ -131,7 +131,7 @@ def test_csv_reads_back_with_empty_cells_for_what_is_missing():
     assert float(back[1]["lag"]) == -2
 
 
-def test_json_lines_read_back_with_reasons_models_and_spread():
+def test_to_json_lines_reads_back_with_reasons_models_and_spread():
     figures = {"sharp": Figure(0.5, 7, "net (sha256 abc)"), "lag": not_computed("né")}
     text = to_json_lines([Row("predicted", "a", figures, ("sizes differ",), {"sharp": 0.1})], [SHARP, LAG, POOLED])
     assert "né" in text
@@ -148,6 +148,6 @@ def test_json_lines_read_back_with_reasons_models_and_spread():
     }
 
 
-def test_json_holds_no_nan():
+def test_to_json_lines_refuses_nan():
     with pytest.raises(ValueError, match="JSON"):
         to_json_lines([Row("predicted", "a", {"sharp": Figure(float("nan"))})], [SHARP])

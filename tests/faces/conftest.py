@@ -1,3 +1,5 @@
+"""The face model that tracks are fitted with."""
+
 from pathlib import Path
 
 import pytest

@@ -1,10 +1,12 @@
+"""The built-in tracker on photographs: which faces it finds, and where their meshes lie."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 
-from thcli.checkpoints import shipped_weights
+from thcli.checkpoints import DETECTION, UNPROJECTION, shipped_weights
 from thcli.errors import NoFaceError, WeightsError
 from thcli.face_model import OUTER_EYE_CORNERS, FaceModel
 from thcli.faces.builtin import BuiltinTracker
@@ -12,12 +14,12 @@ from thcli.faces.track import face_boxes, track_clip
 from thcli.records import Clip, Float, Image
 
 FACE = np.array([178, 67, 272, 174], np.float32)
-"""Where the astronaut's face is, in pixels of the picture of 512 x 512."""
+"""Box of the astronaut's face, px of the photo of 512 x 512."""
 
 
 @pytest.fixture(scope="module")
 def tracker() -> BuiltinTracker:
-    return BuiltinTracker(threads=1)
+    return BuiltinTracker(shipped_weights() / DETECTION, shipped_weights() / UNPROJECTION, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def off(mesh: Float, truth: Float) -> float:
     return float(np.linalg.norm((mesh - truth)[:, :2], axis=-1).mean() / apart)
 
 
-def test_the_only_face_is_found_and_nothing_else(tracker: BuiltinTracker, astronaut: Image) -> None:
+def test_detect_finds_the_only_face_and_nothing_else(tracker: BuiltinTracker, astronaut: Image) -> None:
     (face,) = tracker.detect(astronaut)
     np.testing.assert_allclose((face.box[:2] + face.box[2:]) / 2, [225, 120], atol=12)
     np.testing.assert_allclose(face.box, FACE, atol=12)
@@ -45,7 +47,7 @@ def test_the_only_face_is_found_and_nothing_else(tracker: BuiltinTracker, astron
 
 
 @pytest.mark.parametrize("size", [(160, 160), (720, 1280), (1280, 720), (1500, 1500)])
-def test_a_face_is_found_in_frames_of_any_size(
+def test_detect_finds_a_face_in_frames_of_any_size(
     tracker: BuiltinTracker, astronaut: Image, size: tuple[int, int]
 ) -> None:
     frame = np.full((*size, 3), 128, np.uint8)
@@ -56,7 +58,7 @@ def test_a_face_is_found_in_frames_of_any_size(
     np.testing.assert_allclose(face.box, FACE + [x - 140, y, x - 140, y], atol=14)
 
 
-def test_two_faces_are_two(tracker: BuiltinTracker, astronaut: Image) -> None:
+def test_detect_finds_two_faces(tracker: BuiltinTracker, astronaut: Image) -> None:
     pair = np.concatenate([astronaut[:256, 96:352], astronaut[:256, 96:352][:, ::-1]], axis=1)
     left, right = sorted(tracker.detect(pair), key=lambda d: d.box[0])
     assert left.box[2] < 256 < right.box[0]
@@ -64,25 +66,24 @@ def test_two_faces_are_two(tracker: BuiltinTracker, astronaut: Image) -> None:
 
 
 @pytest.mark.parametrize("name", ["brick", "coffee", "rocket", "grass"])
-def test_there_are_no_faces_in_other_things(tracker: BuiltinTracker, name: str) -> None:
-    picture = getattr(skimage.data, name)()
-    picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, -1)
-    assert tracker.detect(picture) == []
+def test_detect_finds_no_faces_in_other_things(tracker: BuiltinTracker, name: str) -> None:
+    image = getattr(skimage.data, name)()
+    assert tracker.detect(image if image.ndim == 3 else np.repeat(image[..., None], 3, -1)) == []
 
 
 @pytest.mark.parametrize("value", [0, 127, 255])
-def test_there_are_no_faces_in_nothing(tracker: BuiltinTracker, value: int) -> None:
+def test_detect_finds_no_faces_in_an_even_colour(tracker: BuiltinTracker, value: int) -> None:
     assert tracker.detect(np.full((240, 320, 3), value, np.uint8)) == []
 
 
-def test_the_mesh_is_sure_and_sits_on_the_face(tracker: BuiltinTracker, astronaut: Image, mesh: Float) -> None:
+def test_mesh_is_confident_and_lies_on_the_face(tracker: BuiltinTracker, astronaut: Image, mesh: Float) -> None:
     found, confidence = tracker.mesh(astronaut, mesh)
     assert found.shape == (478, 3) and found.dtype == np.float32 and confidence > 0.9
     np.testing.assert_allclose(face_boxes(found), FACE, atol=6)
-    # her mouth is open in a smile: between the lips it is bright, the lips themselves are red
+    # Her mouth is open in a smile: between the lips it is bright, and the lips themselves are red.
     x, y = found[[13, 14], :2].mean(0).round().astype(int)
     assert astronaut[y, x].min() > 150
-    # the irises are darker than the whites beside them
+    # The irises are darker than the whites beside them.
     for iris, inner, outer in ((468, 133, 33), (473, 362, 263)):
         row = astronaut.mean(-1)[found[iris, 1].round().astype(int)]
         left, right = sorted(found[[inner, outer], 0].round().astype(int))
@@ -90,7 +91,7 @@ def test_the_mesh_is_sure_and_sits_on_the_face(tracker: BuiltinTracker, astronau
 
 
 @pytest.mark.parametrize(("shift", "zoom"), [((9, 0), 1.0), ((-9, 9), 1.0), ((0, 0), 0.85), ((0, 0), 1.2)])
-def test_a_prior_that_is_off_leads_to_the_same_mesh(
+def test_mesh_is_the_same_from_a_prior_that_is_off(
     tracker: BuiltinTracker, astronaut: Image, mesh: Float, shift: tuple[int, int], zoom: float
 ) -> None:
     prior = mesh.copy()
@@ -100,7 +101,7 @@ def test_a_prior_that_is_off_leads_to_the_same_mesh(
     assert off(prior, mesh) < 0.02
 
 
-def test_a_clip_is_followed_as_the_face_moves(tracker: BuiltinTracker, astronaut: Image) -> None:
+def test_track_clip_follows_a_face_that_moves(tracker: BuiltinTracker, astronaut: Image) -> None:
     frames = np.stack([np.roll(astronaut, 2 * t, axis=1)[:256, 96:400] for t in range(12)])
     model = FaceModel.load(shipped_weights() / "face_model.safetensors")
     track = track_clip(Clip(frames, Path("clip.mp4"), 0.0), tracker, model)
@@ -109,7 +110,7 @@ def test_a_clip_is_followed_as_the_face_moves(tracker: BuiltinTracker, astronaut
     assert (track.confidence > 0.5).all()
 
 
-def test_another_scene_is_noticed(tracker: BuiltinTracker, astronaut: Image) -> None:
+def test_track_clip_notices_another_scene(tracker: BuiltinTracker, astronaut: Image) -> None:
     model = FaceModel.load(shipped_weights() / "face_model.safetensors")
     other = skimage.data.coffee()[:256, 100:356]
     frames = np.stack([astronaut[:256, 96:352]] * 4 + [other] * 16)
@@ -117,7 +118,7 @@ def test_another_scene_is_noticed(tracker: BuiltinTracker, astronaut: Image) -> 
         track_clip(Clip(frames, Path("clip.mp4"), 0.0), tracker, model)
 
 
-def test_what_is_no_network_is_named(tmp_path: Path) -> None:
-    (tmp_path / "detection.onnx").write_bytes(b"nothing")
+def test_builtin_tracker_names_a_file_that_is_no_network(tmp_path: Path) -> None:
+    (tmp_path / DETECTION).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"detection\.onnx: not a network of this tracker"):
-        BuiltinTracker(tmp_path)
+        BuiltinTracker(tmp_path / DETECTION, shipped_weights() / UNPROJECTION)

@@ -22,7 +22,7 @@ def posed(face_model):
     return apply_pose(shape + face_model.displacement(expression), pose) * np.float32(75) + np.float32([128, 128, 0])
 
 
-def test_mesh_from_its_own_landmarks(face_model, posed):
+def test_fit_mesh_finds_a_mesh_from_its_own_landmarks(face_model, posed):
     for mesh in posed:
         fitted = fit_mesh(mesh[list(LANDMARKS_68)], face_model)
         error = np.linalg.norm(fitted - mesh, axis=-1) / 75
@@ -31,7 +31,7 @@ def test_mesh_from_its_own_landmarks(face_model, posed):
         assert error[list(INNER_LIPS)].mean() < 0.02
 
 
-def test_without_the_package_the_error_says_what_to_install(monkeypatch, face_model):
+def test_face_alignment_tracker_says_what_to_install_without_the_package(monkeypatch, face_model):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(UsageError, match=r"face-alignment.*pip install.*--tracker builtin"):
         FaceAlignmentTracker(face_model)
@@ -52,7 +52,7 @@ def package(monkeypatch):
 
 
 @pytest.mark.usefixtures("package")
-def test_missing_weights_are_named_and_not_fetched(monkeypatch, tmp_path, face_model):
+def test_face_alignment_tracker_names_missing_weights_and_fetches_none(monkeypatch, tmp_path, face_model):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "s3fd.pth").touch()

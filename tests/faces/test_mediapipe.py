@@ -25,13 +25,13 @@ def tracker():
     return MediaPipeTracker()
 
 
-def test_without_the_package_the_error_says_what_to_install(monkeypatch):
+def test_mediapipe_tracker_says_what_to_install_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(UsageError, match=r"mediapipe.*pip install.*--tracker builtin"):
         MediaPipeTracker()
 
 
-def test_face_of_a_photo(tracker, portrait):
+def test_mediapipe_tracker_finds_the_face_of_a_photo(tracker, portrait):
     (found,) = tracker.detect(portrait)
     mesh, confidence = tracker.mesh(portrait, found.box)
     assert confidence == 1
@@ -41,13 +41,13 @@ def test_face_of_a_photo(tracker, portrait):
     assert mesh[10, 1] < mesh[LIP_GAP[0], 1] < mesh[152, 1]
 
 
-def test_nothing_in_an_empty_picture(tracker):
+def test_mediapipe_tracker_finds_nothing_in_an_empty_image(tracker):
     blank = np.full((200, 200, 3), 128, np.uint8)
     assert tracker.detect(blank) == []
     assert tracker.mesh(blank, np.array([50, 50, 150, 150], np.float32))[1] == 0
 
 
-def test_moving_picture_is_followed(tracker, portrait, face_model):
+def test_mediapipe_tracker_follows_a_moving_face(tracker, portrait, face_model):
     frames = np.stack([np.roll(portrait, 2 * t, axis=1) for t in range(12)])
     track = track_clip(Clip(frames, Path("clip.mp4")), tracker, face_model)
     shift = np.diff(track.box[:, 0])

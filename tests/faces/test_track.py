@@ -39,9 +39,9 @@ class KnownTracker:
 
 
 def clip_of(frames):
-    pictures = np.zeros((frames, 240, 320, 3), np.uint8)
-    pictures[:, 0, 0, 0], pictures[:, 0, 0, 1] = np.divmod(np.arange(frames), 256)
-    return Clip(pictures, Path("clip.mp4"), start=2.0)
+    images = np.zeros((frames, 240, 320, 3), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.divmod(np.arange(frames), 256)
+    return Clip(images, Path("clip.mp4"), start=2.0)
 
 
 def moving(face_model, frames, x, speed=0.5, unit=UNIT):
@@ -51,7 +51,7 @@ def moving(face_model, frames, x, speed=0.5, unit=UNIT):
     return meshes
 
 
-def test_track_holds_what_the_record_promises(face_model):
+def test_track_clip_returns_what_its_record_promises(face_model):
     truth = moving(face_model, 60, 100)
     tracker = KnownTracker(truth[None])
     track = track_clip(clip_of(60), tracker, face_model)
@@ -64,18 +64,18 @@ def test_track_holds_what_the_record_promises(face_model):
     assert tracker.detections == 1
 
 
-def test_photo(face_model):
+def test_track_clip_tracks_a_photo(face_model):
     assert len(track_clip(clip_of(1), KnownTracker(moving(face_model, 1, 100)[None]), face_model)) == 1
 
 
-def test_short_gap_is_interpolated_with_confidence_0(face_model):
+def test_track_clip_interpolates_a_short_gap_with_confidence_0(face_model):
     truth = moving(face_model, 60, 100)
     track = track_clip(clip_of(60), KnownTracker(truth[None], range(20, 20 + MAX_GAP)), face_model)
     np.testing.assert_array_equal(np.flatnonzero(track.confidence == 0), np.arange(20, 20 + MAX_GAP))
     np.testing.assert_allclose(track.mesh, truth, atol=0.05)
 
 
-def test_gap_at_either_end_is_held(face_model):
+def test_track_clip_holds_the_face_in_gaps_at_either_end(face_model):
     truth = moving(face_model, 40, 100)
     track = track_clip(clip_of(40), KnownTracker(truth[None], [0, 1, 38, 39]), face_model)
     assert np.isfinite(track.mesh).all()
@@ -83,14 +83,14 @@ def test_gap_at_either_end_is_held(face_model):
     np.testing.assert_allclose(track.mesh[-1], truth[37], atol=1)
 
 
-def test_long_gap_names_file_frames_seconds_and_fix(face_model):
+def test_track_clip_refuses_a_long_gap_with_frames_seconds_and_remedy(face_model):
     tracker = KnownTracker(moving(face_model, 60, 100)[None], range(20, 40))
     with pytest.raises(NoFaceError, match=r"clip\.mp4: no face in frames 20–39 \(2\.8–3\.6 s\).*--start.*--face"):
         track_clip(clip_of(60), tracker, face_model)
 
 
 @pytest.mark.parametrize("frames", [1, 8, 30, MAX_SEARCH + 50])
-def test_no_face_at_all(face_model, frames):
+def test_track_clip_gives_up_the_search_for_a_face_that_is_not_there(face_model, frames):
     tracker = KnownTracker(moving(face_model, frames, 100)[None], range(frames))
     with pytest.raises(NoFaceError, match=r"clip\.mp4: no face"):
         track_clip(clip_of(frames), tracker, face_model)
@@ -107,22 +107,22 @@ def two_faces(face_model):
     ("face", "expected"),
     [("largest", 1), (0, 0), (1, 1), ((40.0, 90.0, 40.0, 60.0), 0), ((220.0, 80.0, 60.0, 80.0), 1)],
 )
-def test_choice_among_faces(face_model, two_faces, face, expected):
+def test_track_clip_follows_the_chosen_face(face_model, two_faces, face, expected):
     track = track_clip(clip_of(60), KnownTracker(two_faces), face_model, face)
     np.testing.assert_allclose(track.mesh, two_faces[expected], atol=0.05)
 
 
-def test_choice_of_a_face_that_is_not_there(face_model, two_faces):
+def test_track_clip_refuses_the_index_of_a_face_that_is_not_there(face_model, two_faces):
     with pytest.raises(NoFaceError, match=r"2 faces in view.*no face 2; choose --face 0 to 1"):
         track_clip(clip_of(60), KnownTracker(two_faces), face_model, 2)
 
 
-def test_after_a_gap_the_same_face_is_followed(face_model, two_faces):
+def test_track_clip_follows_the_same_face_after_a_gap(face_model, two_faces):
     track = track_clip(clip_of(60), KnownTracker(two_faces, range(20, 25)), face_model, 0)
     np.testing.assert_allclose(track.mesh, two_faces[0], atol=0.05)
 
 
-def test_another_face_does_not_take_the_place_of_a_lost_one(face_model, two_faces):
+def test_track_clip_does_not_take_another_face_for_a_lost_one(face_model, two_faces):
     gone = two_faces.copy()
     gone[0, 20:] = gone[1, 20:]
     with pytest.raises(NoFaceError, match="from frame 20"):
@@ -133,14 +133,14 @@ def shaken(mesh, pixels):
     return mesh + np.random.default_rng(0).normal(0, pixels, mesh.shape).astype(np.float32)
 
 
-def test_smoothing_calms_a_still_head(face_model):
+def test_smooth_meshes_calms_a_still_head(face_model):
     still = moving(face_model, 100, 100, speed=0, unit=75)
     smooth = smooth_meshes(shaken(still, 0.25), np.ones(100, np.float32))
     jitter = [np.abs(np.diff(mesh, 2, axis=0))[..., :2].mean() for mesh in (shaken(still, 0.25), smooth)]
     assert jitter[1] < 0.5 * jitter[0]
 
 
-def test_smoothing_keeps_blinks_lips_and_steady_movement(face_model):
+def test_smooth_meshes_keeps_blinks_lips_and_steady_movement(face_model):
     blink, mouth = np.zeros(60, np.float32), np.zeros((60, 20), np.float32)
     blink[20:25] = [0.5, 1, 1, 0.6, 0.2]
     mouth[:, 0] = 1.5 * np.sin(np.arange(60) * 2 * np.pi * 4 / 25)

@@ -1,4 +1,4 @@
-"""No face, two, part of one, one from the side: what is refused, and what is said of a video that is made."""
+"""``thgen generate`` and ``thgen inspect`` refuse references without a whole face, and warn of unsuitable faces."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from skimage import data
 from thcli.clips.decode import read_clip
 
 
-def test_no_face(thgen, generate, folder):
+def test_generate_and_inspect_refuse_a_photo_without_a_face(thgen, generate, folder):
     Image.fromarray(data.coffee()).save(folder / "a.png")
     message = "a.png: no face found; choose a picture with a face at least 64 pixels high"
     generate("a.png").refused(4, message)
     thgen("inspect", "a.png").refused(4, message)
 
 
-def test_face_that_leaves_the_frame(thgen, generate, film, scene):
+def test_generate_and_inspect_name_the_frame_from_which_the_face_is_gone(thgen, generate, film, scene):
     room = np.full((256, 256, 3), 90, np.uint8)
     wide = np.concatenate([scene.portrait(), room], axis=1)
-    pictures = np.stack([np.roll(wide, min(14 * t, 256), axis=1)[:, :256] for t in range(30)])
-    film("a.mp4", pictures)
+    images = np.stack([np.roll(wide, min(14 * t, 256), axis=1)[:, :256] for t in range(30)])
+    film("a.mp4", images)
     said = generate("a.mp4")
     frame = int(said.err.split("frame ")[1].split()[0])
-    assert 6 <= frame <= 14  # the face's middle is past the border at frame 9
+    assert 6 <= frame <= 14  # The middle of the face is past the border at frame 9.
     said.refused(4, f"a.mp4: no face from frame {frame} ({frame / 25:.1f} s) on, and at most 12 frames can be bridged; "
                     "choose another part with --start, or another face with --face")  # fmt: skip
     assert thgen("inspect", "a.mp4").err == said.err
 
 
-def test_of_two_faces_the_larger_one_speaks_and_the_other_can_be_chosen(generate, folder, scene):
+def test_generate_takes_the_larger_of_two_faces_or_the_one_chosen(generate, folder, scene):
     large = scene.portrait()
     small = np.asarray(Image.fromarray(large[:, ::-1]).resize((200, 200)))
     both = np.concatenate([np.pad(small, ((0, 56), (0, 0), (0, 0)), mode="edge"), large], axis=1)
@@ -47,7 +47,7 @@ def test_of_two_faces_the_larger_one_speaks_and_the_other_can_be_chosen(generate
                     "choose --face 0 to 1, or --face largest")  # fmt: skip
 
 
-def test_face_from_the_side_is_said(generate, thgen, folder):
+def test_generate_and_inspect_warn_of_a_face_from_the_side(generate, thgen, folder):
     Image.fromarray(data.camera()).save(folder / "a.png")
     turned = "the head is turned far to the side: choose a more frontal part"
     said = generate("a.png")
@@ -57,7 +57,7 @@ def test_face_from_the_side_is_said(generate, thgen, folder):
 
 
 @pytest.mark.parametrize("columns", [90, 110])
-def test_face_cut_by_the_border_is_said(generate, thgen, folder, scene, columns):
+def test_generate_and_inspect_warn_of_a_face_cut_by_the_border(generate, thgen, folder, scene, columns):
     Image.fromarray(scene.portrait()[:, columns:]).save(folder / "a.png")
     said = generate("a.png")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))
@@ -69,7 +69,7 @@ def test_face_cut_by_the_border_is_said(generate, thgen, folder, scene, columns)
     assert f"advice     {note}" in thgen("inspect", "a.png").out
 
 
-def test_half_a_face_is_refused(generate, thgen, folder, scene):
+def test_generate_and_inspect_refuse_half_a_face(generate, thgen, folder, scene):
     Image.fromarray(scene.portrait()[:, 128:]).save(folder / "a.png")
     said = generate("a.png")
     share = int(said.err.split("cuts off ")[1].split("%")[0])
@@ -79,7 +79,7 @@ def test_half_a_face_is_refused(generate, thgen, folder, scene):
     assert thgen("inspect", "a.png").err == said.err
 
 
-def test_whole_faces_get_no_note(generate):
+def test_generate_does_not_warn_of_whole_faces(generate):
     for reference in ("photo.png", "clip.mp4"):
         said = generate(reference, "speech.wav", "--overwrite")
         assert said.notes == []

@@ -1,4 +1,4 @@
-"""docs/inputs.md says what the code does."""
+"""docs/inputs.md lists the exit codes and limits of the code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from thcli.inspection.clip import LONGEST
 PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
 
 
-def test_every_exit_code_is_there():
+def test_inputs_page_lists_every_exit_code():
     listed = {int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)}
     kinds = [kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)]
     assert listed == {0, 141, failures.SOME_FAILED, failures.INTERRUPTED, *kinds}
 
 
-def test_limits_are_those_of_the_code():
+def test_inputs_page_lists_the_limits_of_the_code():
     megapixels, gigabytes = 10**6, 1 << 30
     for words in (
         f"{probe.MIN_SIDE} pixels",

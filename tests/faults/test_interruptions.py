@@ -1,4 +1,4 @@
-"""Ctrl-C in every stage, and readers that close standard output: one line, the right code, nothing left behind."""
+"""Ctrl-C at any point of ``thgen generate``, and a closed standard output, give one line and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from thcli.clips import encode, ffmpeg
-from thcli.generate import session as studio
+from thcli.generation import session
+from thcli.pipeline.options import Quiet
 
 STAGES = ("listen", "track", "move", "draw")
 COMMAND = [sys.executable, "-m", "thcli", "generate", "--renderer", "warp", "--device", "cpu"]
+FRAMES = 5
+"""Frames of a video with the speech of the kit."""
 
 
 def interrupted(*_: object, **__: object) -> None:
@@ -23,13 +26,12 @@ def interrupted(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_at_the_beginning_of_a_stage(generate, monkeypatch, stage):
-    begin = studio._Clock.stage
+def test_generate_leaves_nothing_when_interrupted_at_the_beginning_of_a_stage(generate, monkeypatch, stage):
+    def begin(self: Quiet, name: str, total: int | None) -> None:
+        if name == stage:
+            raise KeyboardInterrupt
 
-    def stop_there(self, name, *rest):
-        return interrupted() if name == stage else begin(self, name, *rest)
-
-    monkeypatch.setattr(studio._Clock, "stage", stop_there)
+    monkeypatch.setattr(Quiet, "stage", begin)
     said = generate("clip.mp4", "speech.wav", "--save-curves", "c.csv")
     assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
 
@@ -37,35 +39,61 @@ def test_at_the_beginning_of_a_stage(generate, monkeypatch, stage):
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (ffmpeg.Reader, "fill"),  # listen and track: while ffmpeg decodes
-        (studio, "make_drive"),  # move
-        (encode.VideoWriter, "write"),  # draw
-        (encode.VideoWriter, "_commit"),  # encode: all frames are there, the file is not
-        (encode.VideoWriter, "_append_xmp"),  # the file is there, under its hidden name
-        (studio, "write_curves"),
-        (studio, "write_sidecar"),
+        (ffmpeg.Reader, "fill"),  # This is in the stages listen and track, while ffmpeg decodes.
+        (session, "predict_curves"),
+        (encode.VideoWriter, "write"),
+        (encode, "xmp_box"),  # The video is complete under its hidden name, but for its metadata.
+        (os, "replace"),  # It is complete.
+        (session, "write_curves"),
+        (session, "write_sidecar"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__.rpartition(".")[2],
 )
-def test_in_the_middle_of_a_stage(generate, monkeypatch, place, name):
+def test_generate_leaves_nothing_when_interrupted_in_the_middle_of_a_stage(generate, monkeypatch, place, name):
     monkeypatch.setattr(place, name, interrupted)
     said = generate("clip.mp4", "speech.wav", "--save-curves", "c.csv")
     assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
 
 
+def test_generate_leaves_nothing_when_interrupted_after_the_last_frame(generate, monkeypatch):
+    """All frames are with ffmpeg, which has not finished the file."""
+    write, written = encode.VideoWriter.write, []
+
+    def counted(self, frame):
+        write(self, frame)
+        written.append(frame)
+        if len(written) == FRAMES:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(encode.VideoWriter, "write", counted)
+    said = generate("clip.mp4", "speech.wav", "--save-curves", "c.csv")
+    assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
+    assert len(written) == FRAMES
+
+
+def test_generate_leaves_nothing_when_interrupted_as_it_makes_its_file(generate, monkeypatch):
+    def opened(path, mode):
+        open(path, mode).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encode, "open", opened, raising=False)
+    said = generate("clip.mp4", "speech.wav")
+    assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
+
+
 @pytest.fixture
-def heard():
-    """Ctrl-C is not ignored, as it is in what a shell runs in the background, and in all that this starts."""
+def sigint_is_heard():
+    """Handle Ctrl-C here and in child processes; a shell ignores it in what it runs in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.usefixtures("heard")
-def test_signal_to_the_process(folder, tmp_path):
+@pytest.mark.usefixtures("sigint_is_heard")
+def test_generate_leaves_nothing_when_its_process_gets_sigint(folder, tmp_path):
     temporary = tmp_path / "temporary"
-    speech = Path(__file__).parents[2] / "samples" / "speech.wav"  # long enough to be caught at work
+    speech = Path(__file__).parents[2] / "samples" / "speech.wav"  # It is long enough to be interrupted.
     given = ["--ref", "clip.mp4", "--audio", str(speech), "-o", "out.mp4", "--progress", "json"]
     before = sorted(path.name for path in folder.iterdir())
     running = subprocess.Popen(
@@ -84,7 +112,8 @@ def test_signal_to_the_process(folder, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
-def test_reader_that_closes_standard_output(folder):
+@pytest.mark.usefixtures("folder")
+def test_generate_names_a_standard_output_that_its_reader_closed():
     given = ["--ref", "clip.mp4", "--audio", "clip.mp4", "-o", "-"]
     running = subprocess.Popen([*COMMAND, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout is not None and running.stderr is not None
@@ -97,7 +126,8 @@ def test_reader_that_closes_standard_output(folder):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a descriptor")
-def test_without_any_standard_output(folder):
+@pytest.mark.usefixtures("folder")
+def test_generate_names_a_standard_output_that_is_not_there():
     command = " ".join([*COMMAND, "--ref photo.png --audio speech.wav -o - >&-"])
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3

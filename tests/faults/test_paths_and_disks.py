@@ -1,4 +1,4 @@
-"""Names that are odd, too long or taken; folders and disks that cannot be written to."""
+"""Commands meet names that are odd, too long or taken, and folders and disks that cannot be written to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thcli.clips.probe import probe
 
 
 @pytest.mark.parametrize("name", ["Ünï çødé 北京 😀", "a'b\"c $(touch x) ;&|", "100%d%03d", "http:x", "concat:a|b"])
-def test_names_of_inputs_and_outputs(generate, folder, name):
+def test_generate_takes_any_names_of_inputs_and_outputs(generate, folder, name):
     for kind in ("photo.png", "speech.wav"):
         (folder / f"{name}{kind[-4:]}").symlink_to((folder / kind).resolve())
     said = generate(f"{name}.png", f"{name}.wav", "-o", f"{name}.mp4", "--save-curves", f"{name}.csv")
@@ -25,7 +25,7 @@ def test_names_of_inputs_and_outputs(generate, folder, name):
     assert generate(f"{name}.png", f"{name}.wav", "--dry-run").code == 0
 
 
-def test_names_that_begin_with_a_dash(thgen, generate, folder):
+def test_generate_and_inspect_take_names_that_begin_with_a_dash(thgen, generate, folder):
     for name, kind in (("-ref.png", "photo.png"), ("-i.wav", "speech.wav")):
         (folder / name).symlink_to((folder / kind).resolve())
     said = generate("-ref.png", "-i.wav", "-o", "-out.mp4")
@@ -37,7 +37,7 @@ def test_names_that_begin_with_a_dash(thgen, generate, folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names that are text")
-def test_names_that_are_no_text(generate, folder):
+def test_generate_takes_names_that_are_not_utf8(generate, folder):
     for name, kind in ((b"caf\xe9.png", "photo.png"), (b"caf\xe9.wav", "speech.wav")):
         os.symlink(os.fsencode((folder / kind).resolve()), name)  # noqa: PTH211 - pathlib has no names of bytes
     said = generate(os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe9.wav"), "-o", os.fsdecode(b"caf\xe9.mp4"))
@@ -46,7 +46,7 @@ def test_names_that_are_no_text(generate, folder):
     assert generate(os.fsdecode(b"caf\xe9.png"), "speech.wav", "--dry-run").code == 0
 
 
-def test_names_as_long_as_a_folder_takes(generate, folder):
+def test_generate_takes_a_name_as_long_as_the_system_allows(generate, folder):
     longest = "b" * (255 - len(".mp4.json")) + ".mp4"
     said = generate("photo.png", "speech.wav", "-o", longest)
     assert (said.code, said.new) == (0, (longest, f"{longest}.json"))
@@ -54,20 +54,20 @@ def test_names_as_long_as_a_folder_takes(generate, folder):
 
 @pytest.mark.parametrize(("option", "name"), [("-o", "b" * 248 + ".mp4"), ("--save-curves", "b" * 300 + ".csv")])
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_output_whose_name_is_too_long(generate, option, name, dry):
+def test_generate_refuses_an_output_whose_name_is_too_long(generate, option, name, dry):
     generate("photo.png", "speech.wav", option, name, *dry).refused(
         3, f"{name}.json: the name is too long for this system; shorten it"
     )
 
 
-def test_inputs_whose_names_are_too_long(generate, thgen, folder):
+def test_generate_and_inspect_refuse_inputs_whose_names_are_too_long(generate, thgen, folder):
     for name in ("b" * 300 + ".png", "b/" * 2200 + "b.png"):
         message = f"{name}: the name is too long for this system; shorten it"
         generate(name).refused(3, message)
         thgen("inspect", name).refused(3, message)
 
 
-def test_default_name_of_two_long_ones(generate, thgen, folder):
+def test_generate_refuses_a_default_name_that_is_too_long(generate, thgen, folder):
     for name, kind in (("a" * 200 + ".png", "photo.png"), ("b" * 200 + ".wav", "speech.wav")):
         (folder / name).symlink_to((folder / kind).resolve())
     said = thgen("generate", "--ref", "a" * 200 + ".png", "--audio", "b" * 200 + ".wav", "--renderer", "warp")
@@ -75,7 +75,7 @@ def test_default_name_of_two_long_ones(generate, thgen, folder):
 
 
 @pytest.mark.parametrize("output", ["photo.png", "speech.wav", "clip.mp4", "./here/../photo.png"])
-def test_output_that_is_an_input(generate, folder, output):
+def test_generate_refuses_an_output_that_is_an_input(generate, folder, output):
     (folder / "here").mkdir()
     given = ("--motion", "clip.mp4", "-o", output, "--overwrite")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -86,7 +86,7 @@ def test_output_that_is_an_input(generate, folder, output):
 
 @contextmanager
 def mounted(folder: Path, options: str):
-    """A file system in memory of its own, where mounting is allowed."""
+    """Mount a file system in memory on a new folder; skip the test where mounting is not allowed."""
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
     if done.returncode:
@@ -101,7 +101,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 
 
 @ON_LINUX
-def test_folder_that_is_read_only(generate, thgen, folder):
+def test_generate_and_inspect_refuse_a_read_only_folder(generate, thgen, folder):
     with mounted(folder / "ro", "ro,size=1m"):
         for output in (["-o", "ro/out.mp4"], ["--save-curves", "ro/c.csv"]):
             said = generate("photo.png", "speech.wav", *output)
@@ -115,15 +115,15 @@ def test_folder_that_is_read_only(generate, thgen, folder):
 @pytest.mark.skipif(
     not Path("/sys/kernel").is_dir(), reason="needs a folder into which nobody can write, not even root"
 )
-def test_folder_that_takes_no_files(generate):
+def test_generate_refuses_a_folder_that_takes_no_files(generate):
     generate("photo.png", "speech.wav", "-o", "/sys/out.mp4").refused(
         3, "/sys/out.mp4: the folder /sys cannot be written to (Permission denied); choose another one"
     )
 
 
 @ON_LINUX
-def test_full_disk(generate, folder):
-    """One that has no room for the video, and ones that have it and none for the curves, or for the sidecar."""
+def test_generate_leaves_nothing_on_a_full_disk(generate, folder):
+    """The disk has no room for the video, for the curves, or for the sidecar."""
     assert generate("photo.png", "speech.wav", "-o", "whole.mp4", "--save-curves", "whole.csv").code == 0
     video, curves = (-(-(folder / f"whole.{kind}").stat().st_size // 4096) for kind in ("mp4", "csv"))
     for pages in (1, video, video + curves):
@@ -137,7 +137,7 @@ def test_full_disk(generate, folder):
 
 
 @ON_LINUX
-def test_disk_that_is_full_after_the_old_video(generate, folder):
+def test_generate_keeps_the_old_video_on_a_disk_without_room_for_a_new_one(generate, folder):
     with mounted(folder / "full", "size=20k"):
         (folder / "full" / "out.mp4").write_bytes(b"mine" * 2000)
         said = generate("clip.mp4", "clip.mp4", "-o", "full/out.mp4", "--overwrite")
@@ -147,7 +147,7 @@ def test_disk_that_is_full_after_the_old_video(generate, folder):
 
 
 @ON_LINUX
-def test_full_temporary_folder(generate, folder, monkeypatch):
+def test_generate_refuses_standard_input_in_a_full_temporary_folder(generate, folder, monkeypatch):
     import tempfile
 
     with mounted(folder / "full", "size=4k"):

@@ -1,4 +1,4 @@
-"""Media that name other files or hosts: neither is opened, whatever the file claims to be."""
+"""Media that name other files or hosts are refused, and neither is opened, whatever the file claims to be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CANARY = "canary.ts"
 
 @pytest.fixture
 def port() -> Iterator[tuple[int, list[bytes]]]:
-    """A local port that must not be called, and what came to it."""
+    """Open a local port that must not be called, and record the calls."""
     calls: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
@@ -39,9 +39,12 @@ def port() -> Iterator[tuple[int, list[bytes]]]:
 
 @pytest.fixture
 def canary(media, folder) -> Path:
-    """A video that only a reference leads to; as it has sound, it would do for everything."""
+    """Make a video that only a reference leads to; it has sound, so that it could serve as any input."""
     media(CANARY, "-i", "clip.mp4", "-c:v", "mpeg2video", "-c:a", "mp2")
     return folder / CANARY
+
+
+# Each of these functions writes a file of one kind that refers to a target.
 
 
 def hls(target):
@@ -93,7 +96,7 @@ KINDS = (hls, hls_key, concat, concat_of_old, dash, sdp, smil, asx, svg, avisynt
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_lists_and_documents(thgen, generate, folder, canary, port, kind):
+def test_inspect_refuses_lists_and_documents_that_name_other_files(thgen, generate, folder, canary, port, kind):
     number, calls = port
     for target in (str(canary), CANARY, f"file:{canary}", f"http://127.0.0.1:{number}/a.ts",
                    f"tcp://127.0.0.1:{number}", f"concat:{canary}|{canary}"):  # fmt: skip
@@ -108,7 +111,7 @@ def test_lists_and_documents(thgen, generate, folder, canary, port, kind):
 
 
 def mov_with_tracks_elsewhere(data: bytes, target: Path) -> bytes:
-    """An MP4 whose tracks, by absolute and relative path, are said to lie in another file."""
+    """Return an MP4 whose tracks, by absolute and relative path, are said to lie in another file."""
     alias = str(target).encode()
     record = bytearray(150)
     struct.pack_into(">HH", record, 4, 150, 2)
@@ -129,8 +132,8 @@ def mov_with_tracks_elsewhere(data: bytes, target: Path) -> bytes:
     return bytes(content)
 
 
-def test_tracks_in_another_file(thgen, folder, media, canary):
-    """What they hold is looked for in the file itself, where other bytes stand: the canary is not shown."""
+def test_inspect_does_not_read_tracks_from_another_file(thgen, folder, media, canary):
+    """The tracks are read from the file itself, which has other bytes at their place: the canary is not shown."""
     media("own.mov", "-i", "clip.mp4", "-c:v", "mpeg4", "-c:a", "pcm_s16le")
     data = (folder / "own.mov").read_bytes()
     assert thgen("inspect", "own.mov").code == 0
@@ -138,17 +141,17 @@ def test_tracks_in_another_file(thgen, folder, media, canary):
     assert moved.count(b"alis") == 2 and str(canary).encode() in moved
     start = moved.index(b"mdat") + 4
     blank = moved[:start] + bytes(moved.index(b"moov") - 4 - start) + moved[moved.index(b"moov") - 4 :]
-    canary.write_bytes(moved)  # at the same offsets, all that is wanted
+    canary.write_bytes(moved)  # It holds the tracks at the same offsets.
     (folder / "a.mov").write_bytes(blank)
     media("fetched.mov", "-enable_drefs", 1, "-use_absolute_path", 1, "-i", "a.mov")
-    assert thgen("inspect", "fetched.mov").code == 0  # so much for an ffmpeg that may
+    assert thgen("inspect", "fetched.mov").code == 0  # An ffmpeg that may read other files finds the tracks.
     said = thgen("inspect", "a.mov")
     assert (said.code, said.out, said.new) == (3, "", ())
     assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("protocol", ["http", "tcp", "udp", "rtmp", "ftp"])
-def test_names_that_look_like_addresses(generate, thgen, port, protocol):
+def test_generate_and_inspect_take_addresses_for_file_names(generate, thgen, port, protocol):
     number, calls = port
     for name in (f"{protocol}://127.0.0.1:{number}/a.mp4", f"{protocol}:127.0.0.1:{number}"):
         message = f"{name.replace('//', '/')}: no such file; check the name and the folder"
@@ -162,13 +165,13 @@ def test_names_that_look_like_addresses(generate, thgen, port, protocol):
     "name", ["concat:canary.ts|canary.ts", "subfile,,start,0,end,0,,:canary.ts", "crypto:canary.ts", "pipe:0", "fd:0",
              "data:video/mp4;base64,AAAA", "lavfi", "testsrc", "canary.%d.ts", "canary*.ts", "cache:canary.ts"],
 )  # fmt: skip
-def test_names_that_mean_something_to_ffmpeg(thgen, canary, name):
+def test_inspect_takes_protocols_of_ffmpeg_for_file_names(thgen, canary, name):
     (canary.parent / "canary.1.ts").write_bytes(canary.read_bytes())
     said = thgen("inspect", name, "-o", "a.png")
     said.refused(3, f"{Path(name)}: no such file; check the name and the folder")
 
 
-def test_sequences_of_images(thgen, folder):
+def test_inspect_takes_a_pattern_of_images_for_a_file_name(thgen, folder):
     for number in (1, 2):
         (folder / f"a{number}.png").write_bytes((folder / "photo.png").read_bytes())
     thgen("inspect", "a%d.png").refused(3, "a%d.png: no such file; check the name and the folder")

@@ -1,4 +1,4 @@
-"""What the package does nowhere: shells, pickles, code from data, archives, networks; and names in HTML."""
+"""The package uses no shells, pickles, code from data, archives or networks, and escapes names in HTML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPAWNS = {"subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.c
 
 
 def name_of(node: ast.expr) -> str:
-    """``a.b.c`` of a call's function; empty where it is no name."""
+    """Return ``a.b.c`` of the function in a call, and an empty text where it is not a name."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -40,7 +40,7 @@ def name_of(node: ast.expr) -> str:
 
 
 def faults_of(source: str) -> list[str]:
-    """What of the above a module does."""
+    """List what a module does that is forbidden."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -72,24 +72,24 @@ def faults_of(source: str) -> list[str]:
         "yaml.load(x)", "subprocess.run('ls ' + x)", "subprocess.run(f'ls {x}')", "subprocess.run(x, shell=y)",
     ],
 )  # fmt: skip
-def test_the_search_finds_what_it_is_for(source):
+def test_faults_of_finds_what_is_forbidden(source):
     assert faults_of(source)
 
 
 @pytest.mark.parametrize("source", ["np.load(p, allow_pickle=False)", "yaml.safe_load(x)", "subprocess.run(command)"])
-def test_the_search_lets_the_rest_through(source):
+def test_faults_of_accepts_safe_calls(source):
     assert not faults_of(source)
 
 
-def test_no_module_does_any_of_it():
+def test_package_does_nothing_that_is_forbidden():
     assert len(SOURCES) > 150
     found = {path.name: faults for path in SOURCES if (faults := faults_of(path.read_text(encoding="utf-8")))}
-    # asks whether the Ray cluster that the user names is there
+    # It asks whether the Ray cluster that the user names is there.
     assert found == {"cluster.py": ["imports socket"]}
 
 
-def test_networks_are_opened_in_one_place():
-    """So that none is opened without a look at whether it names other files."""
+def test_package_opens_networks_in_one_place():
+    """That place checks whether a network refers to other files."""
     opening = [
         path.name
         for path in SOURCES
@@ -99,14 +99,14 @@ def test_networks_are_opened_in_one_place():
     assert opening == ["onnx_files.py"]
 
 
-def test_onnx_runtime_is_told_to_report_nothing():
+def test_package_turns_off_telemetry_of_onnx_runtime():
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 NAME = "<img src=x onerror=alert(1)>&\"'.mp4"
 
 
-def test_names_of_files_are_text_in_a_report(generate, folder):
+def test_report_escapes_file_names(generate, folder):
     for kind in ("ref", "say"):
         (folder / f"{kind}{NAME}").symlink_to((folder / ("clip.mp4" if kind == "ref" else "speech.wav")).resolve())
     said = generate(f"ref{NAME}", f"say{NAME}", "-o", f"out{NAME}", "--report", "report.html")
@@ -117,7 +117,7 @@ def test_names_of_files_are_text_in_a_report(generate, folder):
         assert f"{kind}&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;.mp4" in page
 
 
-def test_names_are_text_in_a_study(thgen, folder):
+def test_study_page_escapes_file_names_and_titles(thgen, folder):
     for method in ("a", "b"):
         (folder / method).mkdir()
         (folder / method / NAME).symlink_to((folder / "clip.mp4").resolve())

@@ -1,4 +1,4 @@
-"""What is no video, photo or recording, or too little of one: the same line from every command that reads it."""
+"""Commands refuse what is not a video, photo or recording, or too little of one, all with the same line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image
+
+from thcli.motion.curves import read_curves
 
 MOVING = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=1", "-pix_fmt", "yuv420p")
 
@@ -70,7 +72,7 @@ def photo_that_is_cut_off(folder, media):
     [missing, directory, empty, text, truncated, truncated_with_its_index_in_front, without_frames, one_pixel_high,
      photo_one_pixel_high, photo_that_is_cut_off],
 )  # fmt: skip
-def test_picture(thgen, generate, folder, media, spoil):
+def test_generate_and_inspect_refuse_an_unusable_reference(thgen, generate, folder, media, spoil):
     message = spoil(folder, media)
     generate("gone.mp4").refused(3, message)
     thgen("inspect", "gone.mp4").refused(3, message)
@@ -78,12 +80,12 @@ def test_picture(thgen, generate, folder, media, spoil):
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize("spoil", [missing, directory, empty, text, truncated])
-def test_sound(generate, folder, media, spoil, dry):
+def test_generate_refuses_unusable_sound(generate, folder, media, spoil, dry):
     message = spoil(folder, media)
     generate("photo.png", "gone.mp4", *dry).refused(3, message)
 
 
-def test_picture_as_sound_and_sound_as_picture(thgen, generate, media):
+def test_generate_and_inspect_refuse_images_for_sound_and_sound_for_images(thgen, generate, media):
     media("mute.mp4", *MOVING)
     for mute in ("mute.mp4", "photo.png"):
         generate("photo.png", mute).refused(3, f"{mute}: no audio stream; give a sound file or a video with sound")
@@ -92,7 +94,7 @@ def test_picture_as_sound_and_sound_as_picture(thgen, generate, media):
 
 
 def wav(samples: np.ndarray, rate: int = 16_000) -> bytes:
-    """32-bit float WAV, mono."""
+    """Return samples as a mono WAV of 32-bit floats."""
     raw = samples.astype("<f4").tobytes()
     head = struct.pack("<HHIIHH", 3, 1, rate, 4 * rate, 4, 32)
     body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", len(raw)) + raw
@@ -114,20 +116,22 @@ TONE = 0.4 * np.sin(np.arange(3200) * 0.1)
     ],
     ids=["nothing", "50 ms", "NaN", "infinity"],
 )  # fmt: skip
-def test_samples(generate, folder, samples, message):
+def test_generate_refuses_sound_of_too_few_or_odd_samples(generate, folder, samples, message):
     (folder / "bad.wav").write_bytes(wav(samples))
     generate("photo.png", "bad.wav").refused(3, f"bad.wav: {message}")
 
 
-def test_silence_is_said_and_the_mouth_stays_closed(generate, folder):
+def test_generate_warns_of_silence_and_keeps_the_face_still(generate, folder):
     (folder / "silent.wav").write_bytes(wav(np.zeros(3200)))
     said = generate("photo.png", "silent.wav", "--blink", "none", "--save-curves", "c.csv")
     assert (said.code, said.new) == (0, ("c.csv", "out.mp4", "out.mp4.json"))
     assert said.notes == ["no speech is heard in the sound: the mouth stays closed; give another recording"]
+    expression = read_curves(folder / "c.csv").expression
+    assert (expression == expression[0]).all()
     assert generate("photo.png", "speech.wav", "-o", "other.mp4").notes == []
 
 
-def test_clipping_is_said(generate, media):
+def test_generate_warns_of_clipped_sound(generate, media):
     media("loud.wav", "-i", "speech.wav", "-af", "volume=50dB", "-c:a", "pcm_s16le")
     said = generate("photo.png", "loud.wav")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))

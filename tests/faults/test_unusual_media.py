@@ -1,4 +1,4 @@
-"""Media that are unusual and right: what comes out shows the person upright, in their colours, at the right time."""
+"""Videos made from unusual media show the person upright, in the right colours, at the right time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from thcli.motion.curves import read_curves
 
 STILL = ("--frame", "full", "--motion", "still", "--expression-scale", 0, "--blink", "none")
 WIDE = (slice(256), slice(60, 380))
-"""Of the photograph: wider than high, so that nothing turned looks like it."""
+"""Part of the photograph that is wider than high, so that no turned image resembles it."""
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def picture(scene):
 
 @pytest.fixture
 def shows(generate, folder):
-    """shows(reference, expected [H, W, 3], tolerance): a still video of the reference is the expected picture."""
+    """shows(reference, expected [H, W, 3], tolerance) checks that a still video of it shows the expected image."""
 
     def check(reference, expected, tolerance=6.0):
         said = generate(reference, "speech.wav", *STILL)
@@ -35,26 +35,26 @@ def shows(generate, folder):
 
 
 def same(frame, expected, tolerance=6.0):
-    """Whether two pictures [H, W, 3] are, but for what an encoder loses; by their colours alone, too."""
+    """Return whether two images [H, W, 3] differ by no more than what an encoder loses, in mean colour too."""
     if frame.shape != expected.shape:
         return False
     difference = frame.astype(float) - expected
     return np.abs(difference).mean() < tolerance and np.abs(difference.mean(axis=(0, 1))).max() < tolerance / 2
 
 
-def test_what_would_be_noticed(picture):
+def test_same_tells_turned_and_recoloured_images_apart(picture):
     assert same(picture, picture)
     turned = (picture[:, ::-1], picture[::-1], np.rot90(picture), np.roll(picture, 8, axis=1))
     for wrong in (*turned, picture[..., ::-1], picture // 2 + 64):
         assert not same(wrong, picture, 12.0)
 
 
-def test_photo_as_it_is(shows, picture, folder):
+def test_generate_shows_a_photo_as_it_is(shows, picture, folder):
     Image.fromarray(picture).save(folder / "a.png")
     shows("a.png", picture)
 
 
-def test_grey_photo(shows, picture, folder):
+def test_generate_shows_a_grey_photo_in_grey(shows, picture, folder):
     grey = Image.fromarray(picture).convert("L")
     grey.save(folder / "a.png")
     Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "b.png")
@@ -62,55 +62,55 @@ def test_grey_photo(shows, picture, folder):
         shows(name, np.asarray(grey.convert("RGB")))
 
 
-def test_alpha_channel_lies_on_white(shows, picture, folder):
+def test_generate_shows_transparent_pixels_in_white(shows, picture, folder):
     alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)
     alpha[:, :60] = 0
     Image.fromarray(np.concatenate([picture, alpha], axis=2)).save(folder / "a.png")
     shows("a.png", np.where(alpha == 0, 255, picture))
 
 
-def test_cmyk_jpeg(shows, picture, folder):
+def test_generate_shows_a_cmyk_jpeg_in_its_colours(shows, picture, folder):
     Image.fromarray(picture).convert("CMYK").save(folder / "a.jpg", quality=95)
     shows("a.jpg", picture)
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(3, 2), (6, 1), (8, 3)])
-def test_photo_that_exif_turns(shows, picture, folder, orientation, turn):
+def test_generate_turns_a_photo_as_exif_says(shows, picture, folder, orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.rot90(picture, turn)).save(folder / "a.jpg", quality=95, exif=exif)
     shows("a.jpg", picture)
 
 
-def test_animated_gif(shows, thgen, picture, folder):
+def test_generate_and_inspect_read_an_animated_gif(shows, thgen, picture, folder):
     shown = [Image.fromarray(np.roll(picture, t, axis=1)) for t in (0, 0, 1, 1)]
     shown[0].save(folder / "a.gif", save_all=True, append_images=shown[1:], duration=100)
-    shows("a.gif", picture, 12.0)  # of 256 colours
+    shows("a.gif", picture, 12.0)  # It has 256 colours.
     said = thgen("inspect", "a.gif")
     assert said.out.splitlines()[1] == "picture    320x256, 0.4 s, 10 frames at 25 a second"
 
 
-def test_hevc_of_ten_bits(shows, film, picture):
+def test_generate_shows_hevc_of_ten_bits_in_its_colours(shows, film, picture):
     film("a.mp4", np.stack([picture] * 3), "-c:v", "libx265", "-x265-params", "log-level=error:qp=18",
          "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1")  # fmt: skip
     shows("a.mp4", picture)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_video_of_a_turned_phone(shows, film, media, picture, degrees):
-    # stored turned clockwise by so much; the display matrix turns it back
+def test_generate_turns_a_video_as_its_display_matrix_says(shows, film, media, picture, degrees):
+    # Frames are stored turned clockwise; the display matrix turns them back.
     film("stored.mp4", np.stack([np.rot90(picture, -degrees // 90)] * 3), "-qp", 12)
     media("a.mp4", "-display_rotation", degrees, "-i", "stored.mp4", "-c", "copy")
     shows("a.mp4", picture)
 
 
-def test_clip_of_one_frame_is_as_a_photo(shows, film, picture, thgen):
+def test_generate_and_inspect_take_a_clip_of_one_frame_for_a_photo(shows, film, picture, thgen):
     film("a.mp4", picture[None], "-qp", 12)
     shows("a.mp4", picture)
     assert thgen("inspect", "a.mp4").out.splitlines()[1] == "picture    320x256, a photo"
 
 
-def test_frames_of_8k(generate, folder, picture, media):
+def test_generate_crops_frames_of_8k(generate, folder, picture, media):
     Image.fromarray(picture).save(folder / "a.png")
     media("a.mp4", "-loop", 1, "-i", "a.png", "-frames:v", 1, "-vf", "scale=7680:4320", "-preset", "ultrafast",
          "-pix_fmt", "yuv420p")  # fmt: skip
@@ -119,8 +119,8 @@ def test_frames_of_8k(generate, folder, picture, media):
     assert read_clip(folder / "out.mp4").frames.shape == (5, 256, 256, 3)
 
 
-def test_variable_frame_rate_keeps_time(generate, scene, folder, film):
-    # the face stands, jumps, and goes on; pictures are dropped where nothing changes
+def test_generate_keeps_the_time_of_a_variable_frame_rate(generate, scene, folder, film):
+    # The face stands, jumps, and goes on; frames are dropped where nothing changes.
     where = [0] * 9 + [12] * 6 + list(range(12, 2, -1))
     pictures = np.stack([scene.portrait(shift) for shift in where])
     film("even.mp4", pictures, "-qp", 12)

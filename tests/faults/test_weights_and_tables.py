@@ -1,4 +1,4 @@
-"""Weights, settings and tables that are wrong, damaged, somebody else's, or a trap."""
+"""Commands refuse weights, configurations and curves that are wrong, damaged, of another network, or harmful."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from thcli.checkpoints import MANIFEST, sha256, shipped_weights
-from thcli.faces import backends
 from thcli.onnx_files import open_network, refers_elsewhere
 
 NETWORKS = ("expression.safetensors", "head_motion.safetensors", "generator.safetensors")
@@ -18,7 +17,7 @@ GRAPHS = ("detection.onnx", "unprojection.onnx", "generator.onnx")
 
 @pytest.fixture
 def weights(folder):
-    """weights(name, content): a folder with that file alone."""
+    """weights(name, content) writes a file into the folder ``weights``."""
 
     def put(name: str, content: bytes) -> Path:
         path = folder / "weights" / name
@@ -26,14 +25,12 @@ def weights(folder):
         path.write_bytes(content)
         return path
 
-    yield put
-    backends.cached_tracker.cache_clear()
-    backends.load_face_model.cache_clear()
+    return put
 
 
 @pytest.fixture
 def refused(thgen, weights):
-    """refused(name, content, words): whoever draws with those weights hears the words."""
+    """refused(name, content, words) checks that ``generate`` refuses a file of weights in these words."""
 
     def check(name: str, content: bytes, words: str) -> None:
         path = weights(name, content)
@@ -52,7 +49,7 @@ def shipped(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_that_are_damaged_or_of_another_stage(refused, name):
+def test_generate_refuses_checkpoints_that_are_damaged_or_of_another_stage(refused, name):
     refused(name, b"PK\x03\x04 a pickle in an archive", "not a thgen checkpoint; expected safetensors with a 'thgen'")
     refused(name, shipped(name)[:-100], "damaged checkpoint (")
     other = NETWORKS[NETWORKS.index(name) - 1]
@@ -61,21 +58,21 @@ def test_networks_that_are_damaged_or_of_another_stage(refused, name):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_that_are_damaged_or_other_ones(refused, name):
+def test_generate_refuses_tables_that_are_damaged_or_other_ones(refused, name):
     refused(name, b"\x80\x04 a pickle", "damaged, or no safetensors file (")
     refused(name, shipped(name)[:-100], "damaged, or no safetensors file (")
     refused(name, shipped(TABLES[TABLES.index(name) - 1]), "its '")
 
 
 @pytest.mark.parametrize("name", GRAPHS[:2])
-def test_graphs_that_are_damaged_or_other_ones(refused, name):
+def test_generate_refuses_tracker_networks_that_are_damaged_or_other_ones(refused, name):
     refused(name, b"\x80\x04 a pickle", "not a network of this tracker (no ONNX model, or a damaged one); get")
     refused(name, shipped(name)[: len(shipped(name)) // 2], "not a network of this tracker (no ONNX model, or a dam")
     refused(name, shipped(GRAPHS[1 - GRAPHS.index(name)]), "not a network of this tracker (it makes ")
 
 
 @pytest.mark.parametrize("name", [*NETWORKS[:2], *TABLES, *GRAPHS[:2]])
-def test_files_that_are_not_what_their_folder_lists(refused, folder, weights, name):
+def test_generate_refuses_files_that_their_folder_does_not_list(refused, folder, weights, name):
     weights(MANIFEST, f"{'0' * 64}  {name}\n".encode())
     content = shipped(name)
     found = sha256(shipped_weights() / name)
@@ -84,14 +81,14 @@ def test_files_that_are_not_what_their_folder_lists(refused, folder, weights, na
     refused(name, content, "not listed in SHA256SUMS; add it with 'thgen weights add'")
 
 
-def test_every_shipped_file_is_listed_with_its_hash():
+def test_shipped_weights_are_listed_with_their_hashes():
     listed = dict(line.split()[::-1] for line in (shipped_weights() / MANIFEST).read_text().splitlines())
     there = [path for path in shipped_weights().iterdir() if path.suffix in (".safetensors", ".onnx")]
     assert {path.name: sha256(path) for path in there} == listed
 
 
 def with_tensor(at: str, outside: Path) -> bytes:
-    """A network y = x + w whose w stands in another file: as an initializer, an attribute, or inside a branch."""
+    """Return a network y = x + w whose w is in another file: as an initializer, an attribute, or inside a branch."""
     from onnx import TensorProto, helper
 
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[64], data_location=TensorProto.EXTERNAL)
@@ -115,7 +112,7 @@ def with_tensor(at: str, outside: Path) -> bytes:
 
 
 @pytest.mark.parametrize("at", ["initializer", "attribute", "branch"])
-def test_a_graph_cannot_take_tensors_from_other_files(refused, folder, at):
+def test_generate_refuses_a_network_with_tensors_in_other_files(refused, folder, at):
     outside = folder / "canary.bin"
     np.arange(64, dtype=np.float32).tofile(outside)
     content = with_tensor(at, outside)
@@ -124,34 +121,35 @@ def test_a_graph_cannot_take_tensors_from_other_files(refused, folder, at):
     assert refers_elsewhere(content)
 
 
-def test_the_shipped_graphs_stand_on_their_own():
+def test_shipped_networks_refer_to_no_other_files():
     for name in GRAPHS:
         assert not refers_elsewhere(shipped(name))
         assert open_network(shipped_weights() / name, "thgen").get_inputs()
 
 
-def test_numbers_written_longer_than_they_need_be_hide_nothing(folder):
+def test_refers_elsewhere_reads_numbers_in_overlong_encoding(folder):
     content = with_tensor("initializer", folder / "canary.bin")
-    at = content.index(b"\x6a")  # field 13 of a tensor, external_data
+    at = content.index(b"\x6a")  # This is field 13 of a tensor, external_data.
     length = content[at + 1]
     hidden = bytes([0x6A, length | 0x80, 0]) + content[at + 2 : at + 2 + length]
-    assert refers_elsewhere(bytes([0x3A, len(hidden) + 2, 0x2A, len(hidden)]) + hidden)  # in a graph, in a tensor
+    in_a_tensor_of_a_graph = bytes([0x3A, len(hidden) + 2, 0x2A, len(hidden)]) + hidden
+    assert refers_elsewhere(in_a_tensor_of_a_graph)
 
 
-def test_settings_with_an_unknown_key(thgen, folder, tmp_path):
+def test_train_refuses_a_configuration_with_an_unknown_key(thgen, folder, tmp_path):
     (folder / "c.yaml").write_text("expression:\n  train:\n    step: 5\n")
     said = thgen("train", "expression", "--data", "here", "--out", "run", "--config", "c.yaml")
     said.refused(2, "c.yaml: unknown key 'expression.train.step'; did you mean 'expression.train.steps'?")
 
 
-def test_settings_that_would_run_code(thgen, folder):
+def test_train_refuses_a_configuration_that_would_run_code(thgen, folder):
     (folder / "c.yaml").write_text("expression: !!python/object/apply:os.system ['touch trap']\n")
     said = thgen("train", "expression", "--data", "here", "--out", "run", "--config", "c.yaml")
     assert (said.code, said.out, said.new) == (2, "", ())
     assert said.err.startswith("thgen: error: c.yaml: not YAML") and said.err.count("\n") == 1
 
 
-def test_curves_with_missing_rows(generate, thgen, folder):
+def test_generate_refuses_curves_with_missing_rows(generate, thgen, folder):
     assert generate("photo.png", "speech.wav", "--save-curves", "c.csv").code == 0
     lines = (folder / "c.csv").read_text().splitlines(keepends=True)
     (folder / "c.csv").write_text("".join(lines[:2] + lines[3:]))

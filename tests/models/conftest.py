@@ -1,4 +1,4 @@
-"""Θ at a size for tests, and input for it."""
+"""Θ at a size for tests, and inputs of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDE = 32
 
 @pytest.fixture
 def tiny() -> GeneratorDims:
-    """A few thousand parameters, three levels, for pictures of 32²."""
+    """Sizes of three levels and a few thousand parameters, for images of 32²."""
     return GeneratorDims(
         widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1, flow_residuals=1
     )
@@ -23,7 +23,7 @@ def tiny() -> GeneratorDims:
 
 @pytest.fixture
 def references() -> Callable[..., tuple[Tensor, Tensor]]:
-    """Random references: (batch, K, seed) → images and maps."""
+    """references(batch, count, seed): random images and landmark maps of references."""
 
     def make(batch: int = 1, count: int = 3, seed: int = 1) -> tuple[Tensor, Tensor]:
         random = torch.Generator().manual_seed(seed)
@@ -35,7 +35,7 @@ def references() -> Callable[..., tuple[Tensor, Tensor]]:
 
 @pytest.fixture
 def frames() -> Callable[..., Frames]:
-    """Random target frames: (batch, seed) → Frames."""
+    """frames(batch, seed): random target frames."""
 
     def make(batch: int = 2, seed: int = 2) -> Frames:
         random = torch.Generator().manual_seed(seed)
@@ -51,7 +51,7 @@ def frames() -> Callable[..., Frames]:
 
 @pytest.fixture
 def trained() -> Callable[[GeneratorDims], Generator]:
-    """A network whose layers that begin at zero have moved, as if it had been trained."""
+    """trained(dims): a network whose layers that start at zero have moved, as if it had been trained."""
 
     def make(dims: GeneratorDims) -> Generator:
         torch.manual_seed(0)
@@ -59,7 +59,7 @@ def trained() -> Callable[[GeneratorDims], Generator]:
         torch.manual_seed(1)
         for parameter in network.parameters():
             if not parameter.detach().any():
-                nn.init.normal_(parameter, std=0.1)  # shares of about a half
+                nn.init.normal_(parameter, std=0.1)  # This gives shares of about a half.
         return network
 
     return make

@@ -1,16 +1,18 @@
+"""The network that finds faces."""
+
 import torch
 from torch import nn
 
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
 
 
-def test_one_answer_for_every_cell() -> None:
+def test_detection_network_answers_for_every_cell() -> None:
     face, centre, side = DetectionNetwork(DetectionDims(size=64, width=4)).eval()(torch.rand(2, 3, 64, 64))
     assert face.shape == (2, 8, 8) and centre.shape == (2, 2, 8, 8) and side.shape == (2, 8, 8)
     assert ((face > 0) & (face < 1)).all() and (side > 0).all()
 
 
-def test_before_training_faces_are_rare_and_sit_in_their_cells() -> None:
+def test_untrained_detection_network_finds_few_faces_centred_in_their_cells() -> None:
     network = DetectionNetwork(DetectionDims(size=64, width=4)).eval()
     nn.init.zeros_(network.head.weight)
     face, centre, side = network(torch.rand(1, 3, 64, 64))
@@ -19,7 +21,7 @@ def test_before_training_faces_are_rare_and_sit_in_their_cells() -> None:
     torch.testing.assert_close(side, torch.full_like(side, 0.3))
 
 
-def test_the_shipped_size_looks_at_a_frame_with_a_tenth_of_a_gflop_at_most() -> None:
+def test_detection_network_of_the_shipped_size_takes_at_most_a_tenth_of_a_gflop() -> None:
     dims = DetectionDims()
     network = DetectionNetwork(dims).eval()
     work = []

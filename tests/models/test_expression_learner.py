@@ -1,3 +1,5 @@
+"""Ψ, the facial expression learner, with the log-mel front end."""
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 
 @pytest.mark.parametrize("reference", [0, 8])
-def test_every_part_learns(reference: int) -> None:
+def test_expression_learner_has_gradients_in_every_parameter(reference: int) -> None:
     dims = ExpressionDims(width=16, reference=reference, dilations=(1, 2))
     network = ExpressionLearner(dims)
     features = torch.randn(2, 5 + 2 * dims.reach, dims.steps, dims.mels)
@@ -15,7 +17,7 @@ def test_every_part_learns(reference: int) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_reference_is_added() -> None:
+def test_expression_learner_adds_the_reference_to_its_output() -> None:
     dims = ExpressionDims(width=16, dilations=(1,))
     network = ExpressionLearner(dims)
     torch.nn.init.zeros_(network.output[1].weight)

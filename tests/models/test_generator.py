@@ -1,3 +1,5 @@
+"""Θ, the generative network: its modules, its inputs, and what it learns."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,7 +29,7 @@ def parameters(dims: GeneratorDims) -> int:
 
 
 @pytest.mark.parametrize("without", WITHOUT, ids=lambda w: "-".join(w) or "full")
-def test_untrained_it_gives_the_geometric_picture(
+def test_untrained_generator_returns_the_geometric_image(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, without: dict[str, bool]
 ) -> None:
     torch.manual_seed(0)
@@ -38,7 +40,7 @@ def test_untrained_it_gives_the_geometric_picture(
 
 @pytest.mark.parametrize("floor", [True, False])
 @pytest.mark.parametrize("without", WITHOUT, ids=lambda w: "-".join(w) or "full")
-def test_after_one_step_gradients_reach_every_parameter(
+def test_generator_has_gradients_in_every_parameter_after_one_step(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, without: dict[str, bool], floor: bool
 ) -> None:
     torch.manual_seed(0)
@@ -66,7 +68,7 @@ def test_after_one_step_gradients_reach_every_parameter(
         (BASELINE, ("projected", "matched", "matched_map")),
     ],
 )
-def test_a_removed_module_takes_its_inputs_with_it(
+def test_generator_without_a_module_ignores_its_inputs(
     tiny: GeneratorDims,
     references: MakeReferences,
     frames: MakeFrames,
@@ -87,7 +89,7 @@ def test_a_removed_module_takes_its_inputs_with_it(
     assert not torch.equal(network.from_references(frames(1), *references(seed=8)).image, before)
 
 
-def test_a_removed_module_takes_its_parameters_with_it(tiny: GeneratorDims) -> None:
+def test_generator_without_a_module_lacks_its_parameters(tiny: GeneratorDims) -> None:
     full = parameters(tiny)
     fewer = {name: parameters(dataclasses.replace(tiny, **{name: False})) for name in MODULES}
     assert all(count < full for count in fewer.values())
@@ -96,7 +98,7 @@ def test_a_removed_module_takes_its_parameters_with_it(tiny: GeneratorDims) -> N
     assert plain.projected_flow is plain.matched_flow is plain.matting is None and len(plain.composition.images) == 0
 
 
-def test_the_papers_own_form_paints_the_whole_picture(
+def test_generator_without_floor_paints_the_whole_image(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames
 ) -> None:
     made = Generator(dataclasses.replace(tiny, floor=False)).from_references(frames(2), *references(1))
@@ -104,7 +106,7 @@ def test_the_papers_own_form_paints_the_whole_picture(
     assert made.image.abs().max() <= 1 and (made.image - frames(2).geometric).abs().mean() > 0.1
 
 
-def test_layers_are_shares_of_each_image_in_the_geometric_picture() -> None:
+def test_layered_mixes_images_into_the_geometric_one_by_their_shares() -> None:
     random = torch.Generator().manual_seed(0)
     geometric, change, first, second = torch.rand(4, 1, 3, 2, 4, generator=random)
     shares = torch.rand(1, 2, 2, 4, generator=random)
@@ -125,7 +127,7 @@ def test_layers_are_shares_of_each_image_in_the_geometric_picture() -> None:
     [({}, 2), ({"three_d": False}, 1), ({"hybrid_attention": False}, 2), ({"warping": False}, 2),
      ({"nonlinear_composition": False}, 0), (BASELINE, 0)],
 )  # fmt: skip
-def test_a_picture_is_what_its_parts_say_and_a_removed_module_has_no_share(
+def test_generator_layers_its_image_from_the_shares_of_its_modules(
     tiny: GeneratorDims,
     references: MakeReferences,
     frames: MakeFrames,
@@ -149,7 +151,7 @@ def test_a_picture_is_what_its_parts_say_and_a_removed_module_has_no_share(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_batch_is_its_frames_one_by_one(
+def test_generator_gives_a_batch_what_it_gives_single_frames(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained, count: int
 ) -> None:
     network, batch = trained(tiny).eval(), frames(3)
@@ -161,7 +163,7 @@ def test_a_batch_is_its_frames_one_by_one(
         torch.testing.assert_close(network(one, embedding).image, together.image[i : i + 1], atol=2e-5, rtol=0)
 
 
-def test_the_frames_of_a_window_go_with_their_person(
+def test_generator_pairs_the_frames_of_a_window_with_their_person(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
 ) -> None:
     network, batch, (images, maps) = trained(tiny).eval(), frames(4), references(2)
@@ -172,7 +174,7 @@ def test_the_frames_of_a_window_go_with_their_person(
     )
 
 
-def test_channels_last_changes_nothing(
+def test_generator_gives_the_same_image_with_channels_last(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
 ) -> None:
     network = trained(tiny).eval()
@@ -185,7 +187,7 @@ def test_channels_last_changes_nothing(
     torch.testing.assert_close(network.from_references(last, *references(1)).image, plain, atol=2e-5, rtol=0)
 
 
-def test_bfloat16_stays_finite_and_near(
+def test_generator_stays_finite_and_near_in_bfloat16(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
 ) -> None:
     network = trained(tiny)
@@ -198,23 +200,23 @@ def test_bfloat16_stays_finite_and_near(
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_one_sample_can_be_learnt(tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames) -> None:
+def test_generator_learns_one_sample(tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames) -> None:
     torch.manual_seed(0)
     network, sample, (images, maps) = Generator(tiny), frames(1), references(1)
     sample = dataclasses.replace(sample, geometric=F.avg_pool2d(sample.projected, 3, 1, padding=1))
     optimiser = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
-    for _ in range(150):
+    for _ in range(40):
         loss = F.l1_loss(network.from_references(sample, images, maps).image, sample.projected)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.3 * losses[0]
 
 
 @pytest.mark.parametrize(("name", "dims"), [("lite", GeneratorDims()), ("paper", PAPER)])
-def test_sizes_are_those_of_the_docstring(name: str, dims: GeneratorDims) -> None:
+def test_generator_has_the_sizes_that_its_docstring_states(name: str, dims: GeneratorDims) -> None:
     with torch.device("meta"):
         network = Generator(dims)
         images, maps = torch.zeros(1, 8, 3, 256, 256), torch.zeros(1, 8, 1, 256, 256)

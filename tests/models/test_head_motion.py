@@ -1,3 +1,5 @@
+"""Φ, the head motion learner, and its discriminator."""
+
 import pytest
 import torch
 
@@ -19,27 +21,27 @@ def inputs(batch: int = 2, past: int = 20, frames: int = 24) -> list[torch.Tenso
 
 
 @pytest.mark.parametrize("past", [1, 2, 7, 75])
-def test_any_length_of_reference_gives_motion(past):
+def test_head_motion_learner_takes_references_of_any_length(past: int) -> None:
     assert HeadMotionLearner(DIMS)(*inputs(past=past)).shape == (2, 24, AXES)
 
 
-def test_encoder_makes_the_last_layer():
+def test_encoder_returns_weight_and_bias_of_the_last_layer() -> None:
     network = HeadMotionLearner(DIMS)
     weight, bias = network.encoder(*inputs()[:3])
     assert weight.shape == (2, AXES, DIMS.features)
     assert bias.shape == (2, AXES)
 
 
-def test_frames_do_not_depend_on_where_the_sequence_is_cut():
+def test_head_motion_learner_gives_a_part_of_a_sequence_the_same_motion() -> None:
     network = HeadMotionLearner(DIMS).eval()
-    past, heard, summary, features, noise = inputs(frames=60)
-    whole = network(past, heard, summary, features, noise)
+    past, past_features, summary, features, noise = inputs(frames=60)
+    whole = network(past, past_features, summary, features, noise)
     cut = slice(20, 20 + 25 + 2 * DIMS.context)
-    part = network(past, heard, summary, features[:, cut], noise[:, cut])
+    part = network(past, past_features, summary, features[:, cut], noise[:, cut])
     torch.testing.assert_close(part, whole[:, 20:45], rtol=1e-4, atol=1e-5)
 
 
-def test_motion_depends_on_audio_noise_and_reference():
+def test_head_motion_learner_depends_on_each_of_its_inputs() -> None:
     network = HeadMotionLearner(DIMS).eval()
     given = inputs()
     made = network(*given)
@@ -49,11 +51,11 @@ def test_motion_depends_on_audio_noise_and_reference():
         assert not torch.allclose(network(*changed), made)
 
 
-def test_adversarial_loss_reaches_extrapolator_and_encoder():
-    """In the authors' code it does not (DESIGN §4): every trained tensor must feel the discriminator alone."""
+def test_adversarial_loss_has_gradients_in_extrapolator_and_encoder() -> None:
+    """The loss of the discriminator alone trains every tensor, which it does not in the authors' code."""
     network, critic = HeadMotionLearner(DIMS), MotionDiscriminator(DIMS)
-    past, heard, summary, features, noise = inputs()
-    made = network(past, heard, summary, features, noise)
+    past, past_features, summary, features, noise = inputs()
+    made = network(past, past_features, summary, features, noise)
     own = features[:, DIMS.context : -DIMS.context]
     torch.nn.functional.softplus(-critic(made, own, past, summary)).mean().backward()
     for name, parameter in network.named_parameters():
@@ -61,7 +63,7 @@ def test_adversarial_loss_reaches_extrapolator_and_encoder():
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_discriminator_sees_mean_deviation_and_first_difference():
+def test_motion_discriminator_tells_mean_deviation_and_first_difference_apart() -> None:
     critic = MotionDiscriminator(DIMS)
     past, _, summary, features, _ = inputs(frames=40)
     own = features[:, DIMS.context : -DIMS.context]
@@ -72,9 +74,9 @@ def test_discriminator_sees_mean_deviation_and_first_difference():
         assert not torch.allclose(score, scores[0])
 
 
-def test_discriminator_has_finite_gradients_on_still_motion():
+def test_motion_discriminator_has_finite_gradients_on_still_motion() -> None:
     critic = MotionDiscriminator(DIMS)
     past, _, summary, features, _ = inputs()
     still = torch.zeros(2, 24, AXES, requires_grad=True)
     critic(still, features[:, DIMS.context : -DIMS.context], past, summary).sum().backward()
-    assert torch.isfinite(still.grad).all()
+    assert still.grad is not None and torch.isfinite(still.grad).all()

@@ -1,3 +1,5 @@
+"""The embedding of the references, and the attention between them and a target frame."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -21,7 +23,7 @@ def network(tiny: GeneratorDims) -> HybridEmbedding:
 
 
 @pytest.mark.parametrize("count", [1, 3, 9])
-def test_any_number_of_references(
+def test_hybrid_embedding_takes_any_number_of_references(
     network: HybridEmbedding, references: MakeReferences, frames: MakeFrames, count: int
 ) -> None:
     target = frames(2).target_map
@@ -36,7 +38,7 @@ def test_any_number_of_references(
     torch.testing.assert_close(alpha.sum(1), torch.ones(2, 4, 8, 8))
 
 
-def test_one_reference_gets_all_the_attention(
+def test_attention_of_one_reference_is_one(
     network: HybridEmbedding, references: MakeReferences, frames: MakeFrames
 ) -> None:
     embedding, target = network.embed(*references(1, 1)), frames(2).target_map
@@ -59,7 +61,7 @@ def test_attention_prefers_the_reference_whose_landmarks_are_like_the_targets(
 
 
 @pytest.mark.parametrize("hybrid", [True, False])
-def test_the_order_of_references_does_not_matter(
+def test_attend_does_not_depend_on_the_order_of_references(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, hybrid: bool
 ) -> None:
     torch.manual_seed(0)
@@ -74,7 +76,7 @@ def test_the_order_of_references_does_not_matter(
         torch.testing.assert_close(a.gamma, b.gamma, atol=1e-5, rtol=1e-4)
 
 
-def test_dynamic_weights_are_the_persons_and_the_frames_own(
+def test_attend_gives_every_person_and_frame_its_own_weights(
     network: HybridEmbedding, references: MakeReferences, frames: MakeFrames
 ) -> None:
     target = frames(2).target_map
@@ -86,7 +88,7 @@ def test_dynamic_weights_are_the_persons_and_the_frames_own(
             assert (getattr(a, field)[0] - getattr(a, field)[1]).abs().max() > 1e-5
 
 
-def test_persons_of_a_batch_do_not_mix(
+def test_attend_keeps_the_persons_of_a_batch_apart(
     network: HybridEmbedding, references: MakeReferences, frames: MakeFrames
 ) -> None:
     images, maps = references(2, 3)
@@ -97,7 +99,7 @@ def test_persons_of_a_batch_do_not_mix(
         torch.testing.assert_close(together.appearance[2 * person :][:2], alone.appearance, atol=1e-5, rtol=1e-4)
 
 
-def test_averaging_is_what_stays_without_hybrid_attention(tiny: GeneratorDims, references: MakeReferences) -> None:
+def test_embed_averages_references_without_hybrid_attention(tiny: GeneratorDims, references: MakeReferences) -> None:
     network = HybridEmbedding(dataclasses.replace(tiny, hybrid_attention=False).embedding)
     images, maps = references(1, 3)
     each = [network.embed(images[:, k, None], maps[:, k, None]).image for k in range(3)]

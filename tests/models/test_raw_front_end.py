@@ -1,3 +1,5 @@
+"""Ψ with the raw front end, which takes samples."""
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ CHANNELS = (2, 3, 3, 4, 4, 5, 6)
 
 
 def varied(front_end: RawFrontEnd) -> RawFrontEnd:
-    """With batch norms that do something."""
+    """Give the batch norms statistics that change their input."""
     for module in front_end.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             torch.nn.init.normal_(module.running_mean, std=0.1)
@@ -18,7 +20,7 @@ def varied(front_end: RawFrontEnd) -> RawFrontEnd:
 
 
 @pytest.mark.parametrize("channels", [CHANNELS, CHANNELS[:4], CHANNELS[:2]])
-def test_overlapping_windows_at_once_are_windows_one_by_one(channels: tuple[int, ...]) -> None:
+def test_raw_front_end_gives_overlapping_windows_the_codes_of_single_windows(channels: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     front_end = varied(RawFrontEnd(channels, 5))
     samples = torch.randn(2, 9 + WINDOW - 1, FRAME_SAMPLES)
@@ -29,7 +31,7 @@ def test_overlapping_windows_at_once_are_windows_one_by_one(channels: tuple[int,
 
 
 @pytest.mark.parametrize("reference", [0, 8])
-def test_every_part_of_the_raw_network_learns(reference: int) -> None:
+def test_raw_expression_learner_has_gradients_in_every_parameter(reference: int) -> None:
     torch.manual_seed(0)
     dims = ExpressionDims(front_end="raw", convolutions=CHANNELS, width=16, reference=reference)
     assert dims.reach == 3
@@ -43,7 +45,7 @@ def test_every_part_of_the_raw_network_learns(reference: int) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_sizes_of_the_paper() -> None:
+def test_raw_expression_learner_has_the_sizes_of_the_paper() -> None:
     dims = ExpressionDims(
         front_end="raw", convolutions=(64, 64, 128, 128, 256, 256, 512), width=256, reference=256, dropout=0
     )
@@ -56,7 +58,7 @@ def test_sizes_of_the_paper() -> None:
     assert network.output[-1].in_features == 512 and network.output[-1].out_features == 20
 
 
-def test_the_reference_is_added_to_the_output() -> None:
+def test_raw_expression_learner_adds_the_reference_to_its_output() -> None:
     network = make_expression_learner(ExpressionDims(front_end="raw", convolutions=CHANNELS, width=4)).eval()
     sound, reference = torch.randn(1, 8, FRAME_SAMPLES), torch.from_numpy(np.arange(20, dtype=np.float32))[None]
     with torch.no_grad():

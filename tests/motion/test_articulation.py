@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thcli.motion.articulation import GAIN, SHORTEST, learn_articulation
+from thcli.motion.articulation import GAIN, SHORTEST, fit_articulation
 
 FRAMES = 100
 
@@ -18,7 +18,7 @@ def gap() -> np.ndarray:
 
 
 def speech(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
-    """Smooth movement of 20 coefficients, as Psi would hear it."""
+    """Smooth movement of 20 coefficients, as Ψ would predict it."""
     noise = np.random.default_rng(seed).normal(size=(frames + 8, 20))
     return np.stack([np.convolve(x, np.hanning(9) / 2, mode="valid") for x in noise.T], axis=1).astype(np.float32)
 
@@ -27,27 +27,27 @@ def opening_error(moved: np.ndarray, truth: np.ndarray, gap: np.ndarray) -> floa
     return float(np.abs(moved @ gap - truth @ gap).mean())
 
 
-def test_a_person_who_moves_as_heard_stays_so(gap):
+def test_fit_articulation_changes_little_of_a_person_who_moves_as_predicted(gap):
     heard = speech()
-    own = learn_articulation(heard, heard, gap)
+    own = fit_articulation(heard, heard, gap)
     assert own is not None
     other = speech(seed=1)
     assert opening_error(own.apply(other), other, gap) < 0.05 * float((other @ gap).std())
 
 
 @pytest.mark.parametrize("size", [0.6, 1.5])
-def test_how_far_a_person_opens_the_mouth_is_learned(gap, size):
-    own = learn_articulation(speech(), size * speech(), gap)
+def test_fit_articulation_learns_how_far_a_person_opens_the_mouth(gap, size):
+    own = fit_articulation(speech(), size * speech(), gap)
     assert own is not None
     later = speech(400, seed=1)
     ratio = (own.apply(later) @ gap).std() / (later @ gap).std()
     assert ratio == pytest.approx(size, rel=0.12)
 
 
-def test_which_coefficients_a_person_moves_is_learned(gap):
+def test_fit_articulation_learns_which_coefficients_a_person_moves(gap):
     mixing = np.eye(20, dtype=np.float32)
     mixing[4, 5], mixing[5, 5] = 0.8, 0.2
-    own = learn_articulation(speech(400), speech(400) @ mixing, gap)
+    own = fit_articulation(speech(400), speech(400) @ mixing, gap)
     assert own is not None
     later = speech(seed=1)
     wanted, made = (later @ mixing)[:, 5], own.apply(later)[:, 5]
@@ -55,13 +55,13 @@ def test_which_coefficients_a_person_moves_is_learned(gap):
     assert np.corrcoef(made, wanted)[0, 1] > 0.8
 
 
-def test_lips_meet_as_often_as_they_do_in_the_clip(gap):
+def test_articulation_closes_the_lips_as_often_as_the_clip_does(gap):
     heard = speech(300)
     shown = heard.copy()
     # The lips rest on one another in a third of the frames, which no straight line through what is heard gives.
     opening, closed = heard @ gap, np.quantile(heard @ gap, 0.33)
     shown += ((np.maximum(opening, closed) - opening)[:, None] * gap / (gap @ gap)).astype(np.float32)
-    own = learn_articulation(heard, shown, gap)
+    own = fit_articulation(heard, shown, gap)
     assert own is not None
     made = own.apply(speech(2000, seed=1)) @ gap
     lowest = (shown @ gap).min()
@@ -69,24 +69,24 @@ def test_lips_meet_as_often_as_they_do_in_the_clip(gap):
 
 
 @pytest.mark.parametrize("lag", [-3, 2])
-def test_a_clip_out_of_step_teaches_the_movement_and_not_the_lag(gap, lag):
+def test_fit_articulation_ignores_a_lag_of_the_sound(gap, lag):
     heard = speech(120)
-    own = learn_articulation(heard, np.roll(heard, lag, axis=0), gap)
+    own = fit_articulation(heard, np.roll(heard, lag, axis=0), gap)
     assert own is not None
     later = speech(seed=1)
     made, wanted = own.apply(later) @ gap, later @ gap
     assert np.corrcoef(made, wanted)[0, 1] > 0.97
 
 
-def test_nothing_is_learned_from_another_voice_or_a_moment(gap):
-    assert learn_articulation(speech(), speech(seed=5), gap) is None
-    assert learn_articulation(speech(SHORTEST - 1), speech(SHORTEST - 1), gap) is None
-    assert learn_articulation(np.zeros((0, 20), np.float32), speech(), gap) is None
-    assert learn_articulation(np.zeros((FRAMES, 20), np.float32), speech(), gap) is None
+def test_fit_articulation_gives_none_for_another_voice_or_a_moment(gap):
+    assert fit_articulation(speech(), speech(seed=5), gap) is None
+    assert fit_articulation(speech(SHORTEST - 1), speech(SHORTEST - 1), gap) is None
+    assert fit_articulation(np.zeros((0, 20), np.float32), speech(), gap) is None
+    assert fit_articulation(np.zeros((FRAMES, 20), np.float32), speech(), gap) is None
 
 
-def test_movement_of_any_size_stays_bounded(gap):
+def test_fit_articulation_bounds_the_gain(gap):
     heard = speech()
-    own = learn_articulation(0.01 * heard, 5 * heard, gap)
+    own = fit_articulation(0.01 * heard, 5 * heard, gap)
     assert own is not None and np.isfinite(own.matrix).all()
     assert np.abs(own.matrix).max() <= 3 * GAIN[1]

@@ -1,3 +1,5 @@
+"""Ψ with the log-mel front end, from features to expressions."""
+
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,9 @@ import torch
 
 from thcli.checkpoints import Header, save_checkpoint
 from thcli.errors import WeightsError
-from thcli.motion.expression import Sound, equalised, load_expression_learner, predict, predict_expression
+from thcli.motion.expression import equalised, predict, predict_expression
+from thcli.pipeline.models import load_expression_learner, load_models
+from thcli.records import AudioFeatures
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 
 DIMS = {"width": 16, "reference": 8, "dilations": [1, 2]}
@@ -25,14 +29,16 @@ def features() -> np.ndarray:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 60, 61, 500])
-def test_chunks_change_nothing(network: ExpressionLearner, features: np.ndarray, chunk: int) -> None:
+def test_predict_gives_the_same_in_chunks_of_any_length(
+    network: ExpressionLearner, features: np.ndarray, chunk: int
+) -> None:
     reference = np.linspace(-1, 1, 20, dtype=np.float32)
     whole = predict(network, features, reference)
     assert whole.shape == (61, 20) and whole.dtype == np.float32
     np.testing.assert_allclose(predict(network, features, reference, chunk), whole, atol=1e-5)
 
 
-def test_a_frame_depends_on_its_context_alone(network: ExpressionLearner, features: np.ndarray) -> None:
+def test_expression_of_a_frame_depends_on_its_context_alone(network: ExpressionLearner, features: np.ndarray) -> None:
     reach, reference = network.dims.reach, torch.zeros(1, 20)
     changed = features.copy()
     changed[30] += 3
@@ -42,7 +48,7 @@ def test_a_frame_depends_on_its_context_alone(network: ExpressionLearner, featur
     assert moved.min() == 30 - 2 * reach and moved.max() == 30
 
 
-def test_the_colour_of_a_recording_is_not_heard() -> None:
+def test_equalised_takes_off_the_colour_of_a_recording() -> None:
     random = np.random.default_rng(0)
     speech = random.normal(-3, 2, (800, 4, 80)).astype(np.float32)
     other = speech * random.uniform(0.8, 1.2, 80).astype(np.float32) + random.uniform(-1, 1, 80).astype(np.float32)
@@ -50,39 +56,42 @@ def test_the_colour_of_a_recording_is_not_heard() -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 1, 50])
-def test_silence_stays_silent(frames: int) -> None:
+def test_equalised_leaves_silence_silent(frames: int) -> None:
     silence = np.full((frames, 4, 80), -12, np.float32)
     np.testing.assert_allclose(equalised(silence), silence, atol=1e-5)
 
 
-def test_a_single_sound_is_no_recording_to_go_by() -> None:
+def test_equalised_changes_little_of_a_single_sound() -> None:
     sound = np.full((1, 4, 80), 2, np.float32)
     assert np.abs(equalised(sound) - sound).max() < 1
 
 
-def test_no_frames(network: ExpressionLearner) -> None:
+def test_predict_of_no_frames_gives_none(network: ExpressionLearner) -> None:
     assert predict(network, np.zeros((0, 4, 80), np.float32), np.zeros(20, np.float32)).shape == (0, 20)
 
 
-def test_weights_of_the_user_come_first(tmp_path: Path, network: ExpressionLearner, features: np.ndarray) -> None:
+def test_expression_learner_is_loaded_from_the_users_weights_first(
+    tmp_path: Path, network: ExpressionLearner, features: np.ndarray
+) -> None:
     save_checkpoint(tmp_path / "expression.safetensors", Header("expression", DIMS), network.state_dict())
-    reference = np.zeros(20, np.float32)
+    reference, chosen = np.zeros(20, np.float32), load_models(tmp_path, device="cpu").expression_learner
     np.testing.assert_array_equal(
-        predict_expression(load_expression_learner(tmp_path), Sound(features, SILENCE), reference),
+        predict_expression(chosen, AudioFeatures(features, SILENCE), reference),
         predict(network, features, reference),
     )
 
 
-def test_checkpoint_of_other_dims_is_refused(tmp_path: Path, network: ExpressionLearner) -> None:
-    header = Header("expression", {**DIMS, "width": 24})
-    save_checkpoint(tmp_path / "expression.safetensors", header, network.state_dict())
+def test_load_expression_learner_refuses_weights_of_other_dims(tmp_path: Path, network: ExpressionLearner) -> None:
+    header, path = Header("expression", {**DIMS, "width": 24}), tmp_path / "expression.safetensors"
+    save_checkpoint(path, header, network.state_dict())
     with pytest.raises(WeightsError, match=r"expression.safetensors: does not fit"):
-        load_expression_learner(tmp_path)
+        load_expression_learner(path)
 
 
-def test_shipped_weights_move_the_mouth_with_the_speech() -> None:
+def test_shipped_expression_learner_moves_the_mouth_with_the_speech() -> None:
     loud = np.full((40, 4, 80), -12, np.float32)
     loud[15:25, :, 5:40] = 1
-    predicted = predict_expression(load_expression_learner(), Sound(loud, SILENCE[:40]), np.zeros(20, np.float32))
+    network = load_models(device="cpu").expression_learner
+    predicted = predict_expression(network, AudioFeatures(loud, SILENCE[:40]), np.zeros(20, np.float32))
     assert np.isfinite(predicted).all()
     assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3

@@ -1,73 +1,111 @@
-"""Frames larger than what is made of them are read reduced, unless the face would be too small, or they are shown."""
+"""Frames larger than what is made of them are read reduced, unless the face would be too small, or they are shown.
+
+The videos are real and small; the limits, which are made for videos of 4K, are lowered to suit them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from thcli.faces.backends import load_face_model
-from thcli.faces.pose import to_pixels
-from thcli.pipeline import GenerateOptions, person
-from thcli.records import FPS, Clip, FaceTrack, Float
+from thcli.clips.audio import read_speech
+from thcli.pipeline import person
+from thcli.pipeline.curves import predict_curves
+from thcli.pipeline.models import Models, load_models
+from thcli.pipeline.options import GenerateOptions, MotionOptions
+from thcli.pipeline.person import read_face, read_person
+from thcli.records import FPS, Clip, CropBox
+
+SIZE, FRAMES = (960, 540), 10
+FRAME_BYTES = SIZE[0] * SIZE[1] * 3
 
 
-def followed(clip: Clip, face_height: float) -> FaceTrack:
-    """A face of that height, over the height of the picture."""
-    height, width = clip.frames.shape[1:3]
-    mesh = np.asarray(load_face_model(None).canonical[None])
-    size = float(np.ptp(mesh[..., 1]))
-    mesh = to_pixels(mesh, size / (face_height * height), (width, height)).astype(np.float32)
-    box: Float = np.concatenate([mesh[..., :2].min(1), mesh[..., :2].max(1)], -1)
-    ones = np.ones(1, np.float32)
-    pose = np.zeros((1, 6), np.float32)
-    return FaceTrack(box, mesh, mesh[:, :68], pose, 1.0, ones, (width, height), "known")
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return load_models(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def large(portrait_png: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> Path:
+    """A video of 960x540 pixels and ten frames, in which head and shoulders are 395 pixels wide; the head turns."""
+    path = tmp_path_factory.mktemp("large") / "large.mp4"
+    moving = "scale=540:540,pad=960:540:210:0,rotate=0.03*sin(6*t)"
+    still = ["-loop", 1, "-r", FPS, "-i", portrait_png]
+    ffmpeg(*still, "-t", FRAMES / FPS, "-vf", moving, "-pix_fmt", "yuv420p", path)
+    return path
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch):
-    """read(size, face height, options): longest sides and seconds that the clip is read with, and the crop's side."""
+def read(models: Models, large: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Clip, CropBox]]:
+    """read(longest, most frames, options): the large video with frames reduced to ``longest`` px where they may be.
 
-    def run(frame_size: tuple[int, int], face_height: float, seconds: float = 4.0, **options):
-        asked = []
+    most frames: in the video's own size, as many as are held at a time
+    """
 
-        def clip(path: Path, start: float, seconds: float, longest: int | None) -> Clip:
-            asked.append((longest, seconds))
-            share = 1.0 if longest is None else longest / max(frame_size)
-            return Clip(np.zeros((1, round(frame_size[1] * share), round(frame_size[0] * share), 3), np.uint8), path)
-
-        info = SimpleNamespace(video=True, image=False, width=frame_size[0], height=frame_size[1])
-        monkeypatch.setattr(person, "probe", lambda path: info)
-        monkeypatch.setattr(person, "read_clip", clip)
-        monkeypatch.setattr(person, "track_clip", lambda clip, *_: followed(clip, face_height))
-        given = GenerateOptions(**options)
-        box = person.read_face(Path("clip.mp4"), given, 0.0, given.face_choice(), seconds)[2]
-        return asked, box.side
+    def run(longest: int, most: float = FRAMES, **options: object) -> tuple[Clip, CropBox]:
+        monkeypatch.setattr(person, "REDUCED", longest)
+        monkeypatch.setattr(person, "MAX_BYTES", most * FRAME_BYTES)
+        given = GenerateOptions(**options).reference_options  # type: ignore[arg-type]
+        clip, track, box = read_face(models, large, given, FRAMES / FPS)
+        assert len(track) == len(clip) and track.size == (256, 256)
+        return clip, box
 
     return run
 
 
-def test_4k_is_reduced_and_read_in_full_length(read) -> None:
-    asked, side = read((3840, 2160), 0.4)
-    assert asked == [(1920, 4.0)] and side >= 256
-    assert 1920 * 1080 * 3 * 4 * FPS <= person.MAX_BYTES
+def width_of(clip: Clip) -> int:
+    assert clip.frames.shape[2] * SIZE[1] == clip.frames.shape[1] * SIZE[0]
+    return clip.frames.shape[2]
 
 
-def test_a_small_face_is_read_again_in_its_own_size(read) -> None:
-    asked, side = read((3840, 2160), 0.1)
-    assert [longest for longest, _ in asked] == [1920, None] and side > 256
-    assert asked[1][1] == pytest.approx(person.MAX_BYTES / (3840 * 2160 * 3 * FPS))
-    assert [longest for longest, _ in read((3840, 2160), 0.2, size="512")[0]] == [1920, None]
+def test_read_face_reduces_large_frames_and_reads_their_full_length(read) -> None:
+    clip, box = read(640, most=5)
+    assert (width_of(clip), len(clip)) == (640, FRAMES)
+    assert 256 <= box.side < 300
+
+
+def test_limits_hold_four_seconds_of_4k_reduced_to_1920() -> None:
+    assert person.REDUCED == 1920
+    assert 1920 * 1080 * 3 * person.REFERENCE_SECONDS * FPS <= person.MAX_BYTES
+
+
+def test_read_face_reads_a_small_face_again_in_its_own_size_and_fewer_seconds(read) -> None:
+    clip, box = read(400, most=5)
+    assert (width_of(clip), len(clip)) == (SIZE[0], 5)
+    assert box.side > 256
+
+
+def test_read_face_reads_again_where_the_crop_is_to_be_larger(read) -> None:
+    assert width_of(read(640, size="512")[0]) == SIZE[0]
 
 
 @pytest.mark.parametrize(
-    "options", [{"frame": "full"}, {"size": "source"}, {"adapt": 4}, {"face": "100,100,900,900"}], ids=str
+    "options", [{"frame": "full"}, {"size": "source"}, {"adapt": 4}, {"face": "285,49,395,395"}], ids=str
 )
-def test_frames_that_are_shown_trained_on_or_pointed_into_are_as_they_are(read, options) -> None:
-    assert [longest for longest, _ in read((3840, 2160), 0.4, **options)[0]] == [None]
+def test_read_face_keeps_frames_that_are_shown_trained_on_or_pointed_into(read, options) -> None:
+    clip, box = read(640, **options)
+    assert width_of(clip) == SIZE[0] and 390 <= box.side <= 400
 
 
-def test_hd_is_as_it_is(read) -> None:
-    assert read((1920, 1080), 0.4)[0] == [(None, 4.0)]
+def test_read_face_keeps_frames_up_to_the_limit(read) -> None:
+    clip, box = read(SIZE[0])
+    assert (width_of(clip), len(clip)) == (SIZE[0], FRAMES) and 390 <= box.side <= 400
+
+
+@pytest.mark.xfail(strict=True, reason="read_face reads as few seconds of a driving video as of a reference")
+@pytest.mark.parametrize("source", ["motion", "expression"])
+def test_predict_curves_follows_a_large_driving_video_for_the_whole_speech(
+    models, large, portrait_png, say, tmp_path, monkeypatch, source
+) -> None:
+    """Fewer seconds of a large video do for references alone: a driven head would come to rest in mid-speech."""
+    photo, speech = read_person(models, portrait_png), read_speech(say(tmp_path / "word.wav", FRAMES / FPS))
+    options = MotionOptions(**{source: str(large)})
+    whole = predict_curves(models, photo, speech, options)
+    assert len(whole) == FRAMES
+    monkeypatch.setattr(person, "MAX_BYTES", 5 * FRAME_BYTES)
+    limited = predict_curves(models, photo, speech, options)
+    for name in ("pose", "expression", "blink"):
+        np.testing.assert_array_equal(getattr(limited, name), getattr(whole, name))

@@ -1,8 +1,8 @@
-"""A face, and pictures with enough texture to see where everything goes."""
+"""Fixtures for the renderer: a face at any place, and images with enough texture to see where everything goes."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,25 +10,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-import thgen_models
 from thcli.face_model import FaceModel
+from thcli.pipeline.models import Models, load_models
 from thcli.records import CROP_SIZE, Float
 from thcli.rotations import apply_pose
 
 
 @pytest.fixture(scope="session")
-def face_model() -> FaceModel:
+def models() -> Models:
+    """The shipped networks on the CPU."""
+    return load_models(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def face_model(models: Models) -> FaceModel:
     """The shipped face model."""
-    return FaceModel.load(Path(thgen_models.__file__).parent / "weights" / "face_model.safetensors")
+    return models.face_model
 
 
 @pytest.fixture(scope="session")
 def triangles(face_model: FaceModel) -> Tensor:
+    """The triangles [F, 3] of the face mesh."""
     return torch.from_numpy(face_model.faces).long()
 
 
 class Faces:
-    """Meshes in pixels of the crop, at the size that faces have there."""
+    """Makes meshes in pixels of the crop, as large as faces are there."""
 
     def __init__(self, model: FaceModel) -> None:
         self.model = model
@@ -42,7 +49,10 @@ class Faces:
         turn: tuple[float, float, float] = (0, 0, 0),
         shift: tuple[float, float] = (0, 0),
     ) -> Tensor:
-        """[1, V, 3]; turn: rotation vector in radians, shift: pixels."""
+        """Return a mesh [1, V, 3] with an expression and a blink.
+
+        turn: rotation vector in radians; shift: pixels to the right and down
+        """
         coefficients = np.zeros(20, np.float32) if expression is None else expression
         face = self.model.canonical + self.model.displacement(coefficients, np.float32(blink))
         posed = apply_pose(face, np.array([*turn, 0, 0, 0], np.float32))
@@ -52,16 +62,22 @@ class Faces:
 
 @pytest.fixture(scope="session")
 def faces(face_model: FaceModel) -> Faces:
+    """A maker of meshes of the shipped face model."""
     return Faces(face_model)
 
 
-def smooth_noise(seed: int, grain: int, size: int = CROP_SIZE) -> Tensor:
-    """[1, 3, size, size] in 0..1, noise whose features are ``size / grain`` pixels large."""
-    noise = torch.rand(1, 3, grain, grain, generator=torch.Generator().manual_seed(seed))
-    return interpolate(noise, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+@pytest.fixture(scope="session")
+def smooth_noise() -> Callable[[int, int], Tensor]:
+    """smooth_noise(seed, grain): noise [1, 3, 256, 256] in 0..1 whose features are ``256 / grain`` pixels large."""
+
+    def make(seed: int, grain: int) -> Tensor:
+        noise = torch.rand(1, 3, grain, grain, generator=torch.Generator().manual_seed(seed))
+        return interpolate(noise, size=(CROP_SIZE, CROP_SIZE), mode="bicubic", align_corners=False).clamp(0, 1)
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def texture() -> Tensor:
-    """[1, 3, 256, 256], features of eight pixels."""
+def texture(smooth_noise: Callable[[int, int], Tensor]) -> Tensor:
+    """Noise [1, 3, 256, 256] with features of eight pixels."""
     return smooth_noise(0, 32)

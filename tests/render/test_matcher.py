@@ -1,4 +1,4 @@
-"""Which reference each part of each frame is taken from."""
+"""The matcher chooses the references of each frame by pose, mouth and eyes."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from thcli.render.matcher import (
     eye_cost,
     mouth_cost,
     pose_cost,
-    soften,
+    soft_weights,
     turn_cost,
 )
 from thcli.rotations import apply_pose
 
 
 def poses(seed: int, count: int) -> np.ndarray:
+    """Return random head poses [count, 6]."""
     return (np.random.default_rng(seed).normal(size=(count, 6)) * 0.2).astype(np.float32)
 
 
 def price(cost, path, change):
+    """Return what a path costs with its changes of reference."""
     changes = np.count_nonzero(np.diff(path))
     return cost[np.arange(len(path)), list(path)].sum() + change * changes
 
 
 @pytest.mark.parametrize("change", [0.0, 0.1, 0.5, 100.0])
 @pytest.mark.parametrize(("frames", "count"), [(1, 1), (1, 3), (6, 1), (5, 4), (7, 3), (9, 2)])
-def test_no_path_is_cheaper(frames, count, change):
+def test_choose_finds_the_cheapest_of_all_paths(frames, count, change):
     for seed in range(3):
         cost = np.random.default_rng(seed).random((frames, count)).astype(np.float32)
         path = choose(cost, change)
@@ -45,15 +47,15 @@ def test_no_path_is_cheaper(frames, count, change):
         assert price(cost, path, change) == pytest.approx(cheapest, abs=1e-6)
 
 
-def test_dear_changes_are_not_made_and_free_ones_follow_the_cost():
+def test_choose_avoids_expensive_changes_and_follows_the_cost_when_they_are_free():
     cost = np.random.default_rng(1).random((200, 6)).astype(np.float32)
     assert len(set(choose(cost, 1e6))) == 1
     assert choose(cost, 1e6)[0] == cost.sum(0).argmin()
     assert np.array_equal(choose(cost, 0.0), cost.argmin(1))
 
 
-def test_long_paths_do_not_drift():
-    """Ten minutes: the sum of costs must not swallow what a change costs."""
+def test_choose_stays_exact_over_ten_minutes():
+    """The sum of all costs is so large that float32 would lose what a change costs."""
     frames = 15_000
     cost = np.full((frames, 3), 10.0, np.float32)
     cost[np.arange(frames), np.arange(frames) // 5000] = 9.999
@@ -62,7 +64,7 @@ def test_long_paths_do_not_drift():
 
 
 @pytest.mark.parametrize("fade", [1, 3, 7])
-def test_weights_are_shares(fade):
+def test_cross_fade_weights_are_not_negative_and_sum_to_one(fade):
     path = np.random.default_rng(0).integers(0, 4, 60)
     weights = cross_fade(path, 5, fade)
     assert weights.shape == (60, 5) and weights.dtype == np.float32
@@ -72,7 +74,7 @@ def test_weights_are_shares(fade):
 
 
 @pytest.mark.parametrize("fade", [1, 3, 7])
-def test_a_change_takes_so_many_frames_and_lies_in_their_middle(fade):
+def test_cross_fade_spreads_a_change_evenly_over_the_fade(fade):
     weights = cross_fade(np.repeat([0, 1], 20), 2, fade)
     mixed = np.flatnonzero((weights > 0).all(1))
     assert len(mixed) == fade - 1
@@ -82,13 +84,13 @@ def test_a_change_takes_so_many_frames_and_lies_in_their_middle(fade):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
-def test_clips_shorter_than_a_fade(frames):
+def test_cross_fade_accepts_clips_shorter_than_the_fade(frames):
     weights = cross_fade(np.zeros(frames, np.intp), 1, 7)
     assert np.allclose(weights, 1)
 
 
 @pytest.mark.parametrize("matching", [BASE, MOUTH, EYES])
-def test_pose_cost_is_a_squared_distance(matching):
+def test_pose_cost_is_zero_for_itself_symmetric_and_positive(matching):
     pose = poses(0, 7)
     cost = pose_cost(pose, pose, matching)
     assert cost.shape == (7, 7) and cost.dtype == np.float32
@@ -98,8 +100,8 @@ def test_pose_cost_is_a_squared_distance(matching):
     assert (cost[~np.eye(7, dtype=bool)] > 1e-3).all()
 
 
-def test_a_turn_and_a_shift_of_the_face_cost_what_they_move():
-    """Eq. 2 in one unit: squared distance that a part HEAD_RADIUS away from the origin goes."""
+def test_pose_cost_measures_turns_and_shifts_in_one_unit():
+    """Eq. 2 is the squared distance that a point HEAD_RADIUS away from the origin moves."""
     rest = np.zeros((1, 6), np.float32)
     for axis in range(3):
         turned, shifted = rest.copy(), rest.copy()
@@ -110,8 +112,8 @@ def test_a_turn_and_a_shift_of_the_face_cost_what_they_move():
         assert pose_cost(shifted, rest)[0, 0] == pytest.approx(0.01, rel=1e-4)
 
 
-def test_turning_around_the_face_s_own_origin_is_no_shift():
-    """A pose's translation changes when a displaced face turns where it is; its placement does not."""
+def test_pose_cost_of_a_turn_in_place_has_no_shift():
+    """When a displaced face turns where it is, the translation of its pose changes but its placement does not."""
     face = np.zeros((1, 3), np.float32)
     first = np.array([[0, 0.3, 0, 0, 0, 0]], np.float32)
     second = np.array([[0, -0.3, 0, 0, 0, 0]], np.float32)
@@ -122,7 +124,7 @@ def test_turning_around_the_face_s_own_origin_is_no_shift():
     assert pose_cost(first, second)[0, 0] == pytest.approx(turn_cost(first, second, BASE)[0, 0], abs=1e-5)
 
 
-def test_mouths_are_compared_by_their_shape_alone(face_model):
+def test_mouth_cost_compares_the_shape_of_the_lips_alone(face_model):
     random = np.random.default_rng(0)
     faces = face_model.canonical + face_model.displacement(random.normal(size=(4, 20)).astype(np.float32))
     cost = mouth_cost(faces, faces)
@@ -136,7 +138,7 @@ def test_mouths_are_compared_by_their_shape_alone(face_model):
     assert np.allclose(mouth_cost(other, faces), cost, atol=1e-6)
 
 
-def test_mouth_cost_of_many_frames_is_that_of_each(face_model):
+def test_mouth_cost_of_many_frames_equals_that_of_each(face_model):
     expression = np.random.default_rng(1).normal(size=(503, 20)).astype(np.float32)
     faces = face_model.canonical + face_model.displacement(expression)
     cost = mouth_cost(faces, faces[:3])
@@ -146,11 +148,12 @@ def test_mouth_cost_of_many_frames_is_that_of_each(face_model):
 
 
 def blinking(face_model, *closures):
+    """Return faces [T, V, 3] without expression whose eyes are closed so far."""
     nothing = np.zeros((len(closures), 20), np.float32)
     return face_model.canonical + face_model.displacement(nothing, np.array(closures, np.float32))
 
 
-def test_open_eyes_avoid_references_with_closed_ones(face_model):
+def test_eye_cost_of_open_eyes_avoids_references_with_closed_eyes(face_model):
     wanted = blinking(face_model, *np.zeros(30))
     cost = eye_cost(wanted, blinking(face_model, 1.0, 0.0, 0.6, 0.1))
     assert (cost.argmin(1) == 1).all()
@@ -159,7 +162,7 @@ def test_open_eyes_avoid_references_with_closed_ones(face_model):
     assert list(order) == [1, 3, 2, 0]
 
 
-def test_a_blink_can_be_made_from_open_eyes_better_than_open_eyes_from_a_blink(face_model):
+def test_eye_cost_is_nine_times_higher_for_opening_eyes_than_for_closing_them(face_model):
     open_eyes, closed = blinking(face_model, 0.0), blinking(face_model, 1.0)
     references = blinking(face_model, 0.0, 0.0, 1.0)
     to_open = eye_cost(open_eyes, references)[0, 2]
@@ -167,16 +170,15 @@ def test_a_blink_can_be_made_from_open_eyes_better_than_open_eyes_from_a_blink(f
     assert to_open == pytest.approx(9 * to_close, rel=1e-3)
 
 
-def test_only_closed_eyes_to_choose_from(face_model):
-    """A reference asleep still gives finite costs."""
+def test_eye_cost_is_finite_where_all_references_have_closed_eyes(face_model):
     cost = eye_cost(blinking(face_model, 0.0, 1.0), blinking(face_model, 1.0, 1.0))
     assert np.isfinite(cost).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, BLENDED, BLENDED + 1, 8, 32])
-def test_a_blend_is_of_the_cheapest_few(count):
+def test_soft_weights_blend_the_cheapest_few(count):
     cost = np.random.default_rng(count).random((200, count)).astype(np.float32)
-    weights = soften(cost, 0.3)
+    weights = soft_weights(cost, 0.3)
     assert weights.shape == cost.shape and weights.dtype == np.float32
     assert np.allclose(weights.sum(1), 1, atol=1e-6) and weights.min() >= 0
     assert ((weights > 0).sum(1) == min(count, BLENDED)).all()
@@ -184,28 +186,28 @@ def test_a_blend_is_of_the_cheapest_few(count):
     assert (np.diff(np.take_along_axis(weights, order, 1), axis=1) <= 0).all()
 
 
-def test_a_blend_of_all_there_are_falls_by_closeness():
-    """A reference that is dearer by ``closeness`` has 1 / e of the share."""
-    (weights,) = soften(np.array([[0.25, 0.15, 0.35]], np.float32), 0.1)
+def test_soft_weights_fall_to_one_over_e_by_closeness():
+    """A reference that costs ``closeness`` more has 1 / e of the weight."""
+    (weights,) = soft_weights(np.array([[0.25, 0.15, 0.35]], np.float32), 0.1)
     assert weights[1] / weights[0] == pytest.approx(np.e, rel=1e-4)
     assert weights[0] / weights[2] == pytest.approx(np.e, rel=1e-4)
 
 
-def test_a_blend_knows_differences_of_cost_alone():
+def test_soft_weights_depend_on_differences_of_cost_alone():
     cost = np.random.default_rng(0).random((50, 8))
-    assert np.allclose(soften(cost + 7, 0.1), soften(cost, 0.1), atol=1e-6)
-    assert np.allclose(soften(3 * cost, 0.3), soften(cost, 0.1), atol=1e-6)
+    assert np.allclose(soft_weights(cost + 7, 0.1), soft_weights(cost, 0.1), atol=1e-6)
+    assert np.allclose(soft_weights(3 * cost, 0.3), soft_weights(cost, 0.1), atol=1e-6)
     order = [3, 0, 7, 5, 1, 2, 6, 4]
-    assert np.allclose(soften(cost[:, order], 0.1), soften(cost, 0.1)[:, order], atol=1e-6)
+    assert np.allclose(soft_weights(cost[:, order], 0.1), soft_weights(cost, 0.1)[:, order], atol=1e-6)
 
 
-def test_blends_follow_the_costs_without_jumps():
-    """Half the step is half the change, also where one of the four gives way to another."""
+def test_soft_weights_follow_the_costs_without_jumps():
+    """Half the step is about half the change, also where one of the four gives way to another."""
 
     def largest_step(steps):
         way = np.linspace(0, 6 * np.pi, steps)[:, None]
         cost = np.sin(way * np.arange(1, 9) / 3 + np.arange(8)) + 0.1 * np.arange(8)
-        weights = soften(cost, 0.5)
+        weights = soft_weights(cost, 0.5)
         sets = weights > 0
         assert (sets[1:] != sets[:-1]).any(1).sum() >= 10
         return np.abs(np.diff(weights, axis=0)).max()
@@ -215,24 +217,24 @@ def test_blends_follow_the_costs_without_jumps():
 
 
 @pytest.mark.parametrize("count", [2, BLENDED, BLENDED + 1, 8])
-def test_equally_cheap_references_share_alike(count):
-    weights = soften(np.full((3, count), 0.7, np.float32), 0.01)
+def test_soft_weights_of_equal_costs_are_equal(count):
+    weights = soft_weights(np.full((3, count), 0.7, np.float32), 0.01)
     few = min(count, BLENDED)
     assert (weights == np.float32(1 / few) * (np.arange(count) < few)).all()
     cost = np.full((1, count), 0.7, np.float32)
     cost[0, -1] = 0.6999
-    assert soften(cost, 0.01)[0].argmax() == count - 1
+    assert soft_weights(cost, 0.01)[0].argmax() == count - 1
 
 
-def test_references_of_infinite_cost_are_not_there():
+def test_soft_weights_and_choose_ignore_references_of_infinite_cost():
     cost = np.random.default_rng(0).random((40, 8)).astype(np.float32)
     for gone in ([0], [1, 2, 6], [0, 1, 2, 3, 4, 5, 6]):
         hidden, rest = cost.copy(), [k for k in range(8) if k not in gone]
         hidden[:, gone] = np.inf
-        assert not soften(hidden, 0.1)[:, gone].any()
-        assert np.allclose(soften(hidden, 0.1)[:, rest], soften(cost[:, rest], 0.1), atol=1e-6)
+        assert not soft_weights(hidden, 0.1)[:, gone].any()
+        assert np.allclose(soft_weights(hidden, 0.1)[:, rest], soft_weights(cost[:, rest], 0.1), atol=1e-6)
         assert np.array_equal(choose(hidden, 0.05), np.array(rest)[choose(cost[:, rest], 0.05)])
 
 
-def test_costs_far_apart_leave_the_cheapest_alone():
-    assert soften(np.array([[5, 1e6, 0, 1e9, 1e12]], np.float32), 1e-3)[0].tolist() == [0, 0, 1, 0, 0]
+def test_soft_weights_of_costs_far_apart_use_the_cheapest_alone():
+    assert soft_weights(np.array([[5, 1e6, 0, 1e9, 1e12]], np.float32), 1e-3)[0].tolist() == [0, 0, 1, 0, 0]

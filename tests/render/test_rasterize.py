@@ -1,4 +1,4 @@
-"""The rasterizer against a slow readable one, by finite differences, and by what must hold for any mesh."""
+"""The rasterizer agrees with a slow readable one and with finite differences, and keeps what holds for any mesh."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from thcli.errors import UsageError
-from thcli.render import rasterize as module
-from thcli.render.rasterize import Fragments, enumerate_items, get_rasterizer, interpolate, rasterize
+from thcli.render.rasterize import MAX_CANDIDATES, Fragments, enumerate_items, interpolate, rasterize
+from thcli.render.rasterizers import get_rasterizer
 
 HEIGHT, WIDTH = 14, 19
 
 
-def reference(vertices: Tensor, faces: Tensor, height: int, width: int) -> Fragments:
-    """Every pixel asks every triangle: is my centre inside, and are you the nearest yet?"""
+def slow_fragments(vertices: Tensor, faces: Tensor, height: int, width: int) -> Fragments:
+    """Compare every pixel with every triangle, and keep the nearest that its centre lies in."""
     batch = len(vertices)
     face = torch.full((batch, height, width), -1)
     barycentric = torch.zeros(batch, height, width, 3, dtype=torch.float64)
@@ -38,7 +38,7 @@ def reference(vertices: Tensor, faces: Tensor, height: int, width: int) -> Fragm
 
 
 def weights_at(x: float, y: float, a: list[float], b: list[float], c: list[float]) -> list[float] | None:
-    """Barycentric coordinates as ratios of areas; None for a triangle without one."""
+    """Return barycentric coordinates as ratios of areas; None for a triangle without an area."""
 
     def area(p: list[float], q: list[float], r: list[float]) -> float:
         return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
@@ -51,7 +51,7 @@ def weights_at(x: float, y: float, a: list[float], b: list[float], c: list[float
 
 
 def random_mesh(seed: int, batch: int = 2, n: int = 12, n_faces: int = 14) -> tuple[Tensor, Tensor]:
-    """Triangles that overlap, cross and leave the frame; vertices [B, n, 3] float64, faces."""
+    """Return vertices [B, n, 3] float64 and triangles that overlap, cross and leave the image."""
     generator = torch.Generator().manual_seed(seed)
     size = torch.tensor([WIDTH, HEIGHT, 10], dtype=torch.float64)
     vertices = torch.rand(batch, n, 3, generator=generator, dtype=torch.float64) * 1.4 - 0.2
@@ -61,7 +61,7 @@ def random_mesh(seed: int, batch: int = 2, n: int = 12, n_faces: int = 14) -> tu
 
 
 def grid(columns: int, rows: int, step: float, start: float) -> tuple[Tensor, Tensor]:
-    """A flat sheet [1, V, 3] of squares, each cut into two triangles that face the camera."""
+    """Return a flat sheet [1, V, 3] of squares, each cut into two triangles that face the camera."""
     y, x = torch.meshgrid(torch.arange(rows + 1.0), torch.arange(columns + 1.0), indexing="ij")
     vertices = torch.stack([x * step + start, y * step + start, 0 * x], dim=-1).reshape(1, -1, 3)
     index = torch.arange(vertices.shape[1]).view(rows + 1, columns + 1)
@@ -71,10 +71,10 @@ def grid(columns: int, rows: int, step: float, start: float) -> tuple[Tensor, Te
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_agrees_with_the_readable_reference(seed: int, dtype: torch.dtype) -> None:
+def test_rasterize_agrees_with_a_slow_rasterizer(seed: int, dtype: torch.dtype) -> None:
     vertices, faces = random_mesh(seed)
     found = rasterize(vertices.to(dtype), faces, HEIGHT, WIDTH)
-    expected = reference(vertices, faces, HEIGHT, WIDTH)
+    expected = slow_fragments(vertices, faces, HEIGHT, WIDTH)
     assert torch.equal(found.face, expected.face)
     assert (expected.face >= 0).double().mean() > 0.3
     tolerance = 1e-3 if dtype == torch.float32 else 1e-9
@@ -83,13 +83,13 @@ def test_agrees_with_the_readable_reference(seed: int, dtype: torch.dtype) -> No
     assert found.barycentric.dtype == found.depth.dtype == dtype
 
 
-def test_negative_depths_are_ordered_too() -> None:
+def test_rasterize_orders_negative_depths_too() -> None:
     vertices, faces = random_mesh(5)
     found = rasterize(vertices - torch.tensor([0.0, 0.0, 5.0]), faces, HEIGHT, WIDTH)
     assert torch.equal(found.face, rasterize(vertices, faces, HEIGHT, WIDTH).face)
 
 
-def test_larger_z_is_nearer_and_equal_depth_goes_to_the_lower_index() -> None:
+def test_rasterize_shows_larger_z_and_at_equal_depth_the_lower_index() -> None:
     corners = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0]])
     for depths, winner in (((1.0, 2.0), 1), ((2.0, 1.0), 0), ((-2.0, -1.0), 1), ((3.0, 3.0), 0), ((0.0, -0.0), 0)):
         layers = [torch.cat([corners, torch.full((3, 1), depth)], dim=1) for depth in depths]
@@ -99,8 +99,8 @@ def test_larger_z_is_nearer_and_equal_depth_goes_to_the_lower_index() -> None:
 
 
 @pytest.mark.parametrize("step, start", [(3.0, 0.5), (2.5, 0.0), (2.0, 0.25), (1 / 3, 0.5), (7.3, -3.1)])
-def test_neighbours_neither_overlap_nor_leave_gaps(step: float, start: float) -> None:
-    """Also where vertices and edges lie exactly on pixel centres."""
+def test_rasterize_leaves_neither_overlaps_nor_gaps_between_neighbours(step: float, start: float) -> None:
+    """This holds where vertices and edges lie exactly on pixel centres, too."""
     vertices, faces = grid(7, 7, step, start)
     covers = torch.zeros(HEIGHT, WIDTH)
     for face in faces:
@@ -113,7 +113,7 @@ def test_neighbours_neither_overlap_nor_leave_gaps(step: float, start: float) ->
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_gradients_agree_with_finite_differences(seed: int) -> None:
+def test_rasterize_gradients_agree_with_finite_differences(seed: int) -> None:
     vertices, faces = random_mesh(seed, n=7, n_faces=5)
     attributes = torch.rand(2, 7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
@@ -126,7 +126,7 @@ def test_gradients_agree_with_finite_differences(seed: int) -> None:
     assert torch.autograd.gradcheck(draw, (scaled.requires_grad_(), attributes.requires_grad_()))
 
 
-def test_interpolation_gives_positions_back() -> None:
+def test_interpolate_of_positions_gives_pixel_centres_and_depth() -> None:
     vertices, faces = random_mesh(1)
     fragments = rasterize(vertices, faces, HEIGHT, WIDTH)
     x, y, z = interpolate(fragments, faces, vertices).unbind(1)
@@ -138,7 +138,7 @@ def test_interpolation_gives_positions_back() -> None:
     assert (x[~mask] == 0).all()
 
 
-def test_a_batch_is_its_items() -> None:
+def test_rasterize_of_a_batch_equals_rasterize_of_each_mesh() -> None:
     vertices, faces = random_mesh(2, batch=3)
     together = rasterize(vertices, faces, HEIGHT, WIDTH)
     for index in range(3):
@@ -147,14 +147,27 @@ def test_a_batch_is_its_items() -> None:
         assert torch.equal(together.barycentric[index], alone.barycentric[0])
 
 
-def test_same_result_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    vertices, faces = random_mesh(3)
-    whole = rasterize(vertices, faces, HEIGHT, WIDTH)
-    monkeypatch.setattr(module, "MAX_CANDIDATES", 100)
-    assert torch.equal(whole.face, rasterize(vertices, faces, HEIGHT, WIDTH).face)
+def test_rasterize_in_several_chunks_equals_the_nearest_of_each_triangle_alone() -> None:
+    """The image is so wide that its candidates exceed what competes at a time."""
+    height, width = 96, 8192
+    vertices, faces = random_mesh(3, batch=1, n_faces=40)
+    vertices = vertices * torch.tensor([width / WIDTH, height / HEIGHT, 1.0])
+    whole = rasterize(vertices, faces, height, width)
+    nearest, depth = torch.full_like(whole.face, -1), torch.full_like(whole.depth, -torch.inf)
+    rows = 0
+    for index, face in enumerate(faces):
+        alone = rasterize(vertices, face[None], height, width)
+        rows += int(alone.mask.any(-1).sum())
+        nearer = alone.mask & (alone.depth > depth)
+        nearest[nearer], depth[nearer] = index, alone.depth[nearer]
+    assert rows * width > 2 * MAX_CANDIDATES
+    assert torch.equal(whole.mask, nearest >= 0)
+    # Where two triangles cross, depths within a rounding of each other may go to either.
+    assert (whole.face != nearest).float().mean() < 1e-4
+    assert torch.allclose(whole.depth[whole.mask], depth[whole.mask], atol=1e-4)
 
 
-def test_degenerate_and_broken_triangles_are_left_out_and_harm_no_gradient() -> None:
+def test_rasterize_leaves_out_degenerate_and_broken_triangles_with_finite_gradients() -> None:
     good = [[1.0, 1.0, 0.0], [9.0, 1.0, 0.0], [1.0, 9.0, 0.0]]
     line = [[1.0, 1.0, 9.0], [5.0, 5.0, 9.0], [9.0, 9.0, 9.0]]
     bad = [[float("nan"), 1.0, 9.0], [float("inf"), 2.0, 9.0], [3.0, 3.0, float("-inf")]]
@@ -166,7 +179,7 @@ def test_degenerate_and_broken_triangles_are_left_out_and_harm_no_gradient() -> 
     assert vertices.grad is not None and vertices.grad.isfinite().all()
 
 
-def test_thin_triangles_keep_weights_in_range() -> None:
+def test_rasterize_keeps_barycentric_coordinates_of_thin_triangles_in_range() -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.rand(400, 1, 3, generator=generator) * 60
     along = torch.rand(400, 1, 3, generator=generator) * 60 - 30
@@ -178,7 +191,7 @@ def test_thin_triangles_keep_weights_in_range() -> None:
     assert torch.allclose(fragments.barycentric.sum(-1), fragments.mask.float())
 
 
-def test_culling_leaves_out_what_faces_away() -> None:
+def test_rasterize_with_culling_leaves_out_triangles_that_face_away() -> None:
     vertices, faces = grid(3, 3, 4.0, 0.0)
     front = rasterize(vertices, faces, HEIGHT, WIDTH, cull_back_faces=True)
     assert torch.equal(front.face, rasterize(vertices, faces, HEIGHT, WIDTH).face)
@@ -188,43 +201,48 @@ def test_culling_leaves_out_what_faces_away() -> None:
 
 
 @pytest.mark.parametrize("shift", [1e3, -1e3, 1e30])
-def test_meshes_outside_the_frame_draw_nothing(shift: float) -> None:
+def test_rasterize_draws_nothing_for_meshes_outside_the_image(shift: float) -> None:
     vertices, faces = random_mesh(4)
     fragments = rasterize(vertices.float() + torch.tensor([shift, 0.0, 0.0]), faces, HEIGHT, WIDTH)
     assert not fragments.mask.any()
     assert interpolate(fragments, faces, vertices.float()).abs().sum() == 0
 
 
-def test_no_triangles() -> None:
+def test_rasterize_without_triangles_gives_empty_fragments() -> None:
     fragments = rasterize(torch.rand(2, 5, 3), torch.zeros(0, 3, dtype=torch.int64), HEIGHT, WIDTH)
     assert fragments.face.shape == (2, HEIGHT, WIDTH)
     assert not fragments.mask.any()
 
 
-def test_wrong_shapes_are_named() -> None:
+def test_rasterize_names_a_wrong_shape() -> None:
     with pytest.raises(ValueError, match=r"\(5, 3\)"):
         rasterize(torch.rand(5, 3), torch.zeros(1, 3, dtype=torch.int64), 4, 4)
 
 
-def test_enumerate_items() -> None:
+def test_enumerate_items_gives_owner_and_place_of_each_item() -> None:
     owner, place = enumerate_items(torch.tensor([2, 0, 3]))
     assert owner.tolist() == [0, 0, 2, 2, 2]
     assert place.tolist() == [0, 1, 0, 1, 2]
 
 
-def test_choice_of_rasterizer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_rasterizer_returns_torch_and_names_the_known_ones_for_others() -> None:
     assert get_rasterizer("torch") is rasterize
-    with pytest.raises(UsageError, match="'torch' or 'pytorch3d'"):
+    with pytest.raises(UsageError, match=r"^rasterizer 'opengl': unknown; expected 'torch' or 'pytorch3d'$"):
         get_rasterizer("opengl")
+
+
+def test_get_rasterizer_asks_to_install_a_missing_pytorch3d(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "thcli.render.pytorch3d_backend", raising=False)
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
-    with pytest.raises(UsageError, match="install pytorch3d"):
+    with pytest.raises(
+        UsageError, match=r"^rasterizer 'pytorch3d': cannot be imported \(.*\); install pytorch3d, or choose 'torch'$"
+    ):
         get_rasterizer("pytorch3d")
 
 
 @pytest.mark.skipif(find_spec("pytorch3d") is None, reason="pytorch3d is not installed")
 @pytest.mark.parametrize("cull_back_faces", [False, True])
-def test_pytorch3d_gives_the_same_fragments(cull_back_faces: bool) -> None:
+def test_rasterize_pytorch3d_gives_the_same_fragments(cull_back_faces: bool) -> None:
     vertices, faces = random_mesh(6)
     expected = rasterize(vertices.float(), faces, HEIGHT, WIDTH, cull_back_faces=cull_back_faces)
     found = get_rasterizer("pytorch3d")(vertices.float(), faces, HEIGHT, WIDTH, cull_back_faces=cull_back_faces)
@@ -234,7 +252,7 @@ def test_pytorch3d_gives_the_same_fragments(cull_back_faces: bool) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_gives_what_the_cpu_gives() -> None:
+def test_rasterize_on_cuda_gives_what_the_cpu_gives() -> None:
     vertices, faces = random_mesh(7)
     expected = rasterize(vertices, faces, HEIGHT, WIDTH)
     found = rasterize(vertices.cuda(), faces.cuda(), HEIGHT, WIDTH)

@@ -1,8 +1,9 @@
-"""Takes of people who are smooth noise, whose geometric pictures are too dark and too soft."""
+"""Episodes of people who are smooth noise, whose geometric images are too dark and too soft."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from thcli.checkpoints import shipped_weights
-from thcli.data.episodes import PackedTake, Take, TakeMeta, pack_take, write_index, write_take
+from thcli.data.episodes import Episode, EpisodeMeta, PackedEpisode, pack_episode, write_episode, write_index
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.records import Float, Image
 
@@ -18,7 +19,7 @@ FRAMES, REFERENCES = 4, 2
 
 
 def smooth(random: np.random.Generator, cells: int = 24) -> Image:
-    """A picture [256, 256, 3] uint8 of soft spots."""
+    """An image [256, 256, 3] uint8 of soft spots."""
     coarse = random.integers(20, 236, (cells, cells, 3), dtype=np.uint8)
     return np.asarray(Pillow.fromarray(coarse).resize((256, 256), Pillow.Resampling.BICUBIC))
 
@@ -31,10 +32,10 @@ def face() -> Float:
 
 
 @pytest.fixture(scope="session")
-def a_take(face: Float) -> Callable[..., PackedTake]:
-    """(subject, number) → a take in which a picture of noise moves from frame to frame."""
+def make_episode(face: Float) -> Callable[..., PackedEpisode]:
+    """make_episode(subject, number): an episode in which an image of noise moves from frame to frame."""
 
-    def make(subject: str = "a", number: int = 0) -> PackedTake:
+    def make(subject: str = "a", number: int = 0) -> PackedEpisode:
         random = np.random.default_rng([*subject.encode(), number])
         own = smooth(random)
         moves = random.integers(-6, 7, (FRAMES + REFERENCES, 2))
@@ -42,7 +43,7 @@ def a_take(face: Float) -> Callable[..., PackedTake]:
         points = np.stack([face + np.float32(move[::-1]) for move in moves])
         real = shown[:FRAMES]
         soft = np.stack([np.asarray(Pillow.fromarray(x).resize((64, 64)).resize((256, 256))) for x in real])
-        take = Take(
+        episode = Episode(
             references=shown[FRAMES:],
             reference_landmarks=points[FRAMES:],
             geometric=(0.7 * soft).astype(np.uint8),
@@ -51,22 +52,19 @@ def a_take(face: Float) -> Callable[..., PackedTake]:
             landmarks=points[:FRAMES],
             matched=random.integers(0, REFERENCES, FRAMES),
         )
-        return pack_take(TakeMeta(f"{subject}.{number}.safetensors", subject, "train", FRAMES, REFERENCES), take, 92)
+        meta = EpisodeMeta(f"{subject}.{number}.safetensors", subject, "train", FRAMES, REFERENCES)
+        return pack_episode(meta, episode, 92)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def takes(a_take: Callable[..., PackedTake], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of takes: three subjects to train on, and one of the split ``val``."""
-    root = tmp_path_factory.mktemp("takes")
+def episodes(make_episode: Callable[..., PackedEpisode], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of episodes: three subjects to train on, and one of the split ``val``."""
+    root = tmp_path_factory.mktemp("episodes")
     for subject in "abc":
-        write_take(root, a_take(subject))
-    take = a_take("d")
-    write_take(root, PackedTake(TakeMeta("d.0.safetensors", "d", "val", FRAMES, REFERENCES), *_rest(take)))
+        write_episode(root, make_episode(subject))
+    episode = make_episode("d")
+    write_episode(root, replace(episode, meta=replace(episode.meta, split="val")))
     write_index(root)
     return root
-
-
-def _rest(take: PackedTake) -> tuple[dict[str, list[bytes]], Float, Float, np.ndarray]:
-    return take.jpegs, take.reference_landmarks, take.landmarks, take.matched

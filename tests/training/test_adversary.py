@@ -1,4 +1,4 @@
-"""The adversarial term of Θ: whom it trains, and what it says."""
+"""The adversarial term of Θ: its losses, and which network each of them trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thcli.config import load_config
-from thcli.data.episodes import PackedTake
+from thcli.data.episodes import PackedEpisode
 from thcli.training.adversary import Adversary
 from thcli.training.generator import GeneratorStage
 from thgen_models.discriminator import DiscriminatorDims
@@ -19,7 +19,7 @@ from thgen_models.discriminator import DiscriminatorDims
 SMALL = DiscriminatorDims(width=4, layers=2)
 
 
-def pictures(seed: int, count: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+def images(seed: int, count: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     random = torch.Generator().manual_seed(seed)
     made, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
     return made.requires_grad_(), real, torch.rand(count, 1, 32, 32, generator=random)
@@ -31,10 +31,10 @@ def critic() -> Adversary:
     return Adversary(SMALL)
 
 
-def test_rows_are_of_their_frames_alone(critic: Adversary) -> None:
-    """So processes can share them."""
-    made, real, drawing = pictures(0, 3)
-    critic.eval()  # in training spectral norms move a little with every call
+def test_adversary_losses_of_a_frame_do_not_depend_on_other_frames(critic: Adversary) -> None:
+    """So several processes can share the frames of a batch."""
+    made, real, drawing = images(0, 3)
+    critic.eval()  # In training, spectral norms change a little with every call.
     whole = critic(made, real, drawing)
     for i in range(3):
         alone = critic(made[i : i + 1], real[i : i + 1], drawing[i : i + 1])
@@ -42,27 +42,27 @@ def test_rows_are_of_their_frames_alone(critic: Adversary) -> None:
             assert rows.shape == (3,) and torch.allclose(rows[i], row[0], atol=1e-5)
 
 
-def test_what_trains_whom(critic: Adversary) -> None:
-    made, real, drawing = pictures(1)
+def test_adversary_losses_have_gradients_only_in_the_network_that_they_train(critic: Adversary) -> None:
+    made, real, drawing = images(1)
     fooled, matched, wrong = (rows.sum() for rows in critic(made, real, drawing))
     for loss in (fooled, matched):
         (gradient,) = torch.autograd.grad(loss, made, retain_graph=True)
         assert gradient.isfinite().all() and gradient.any()
     assert torch.autograd.grad(wrong, made, allow_unused=True, retain_graph=True) == (None,)
-    # what a verdict's bias does to the made it undoes to the real
+    # The bias of a verdict has no gradient: its effect on generated images cancels that on real ones.
     own = [p for name, p in critic.named_parameters() if not name.endswith("verdict.bias")]
     assert all(gradient.isfinite().all() and gradient.any() for gradient in torch.autograd.grad(wrong, own))
 
 
-def test_a_perfect_picture_has_matching_features(critic: Adversary) -> None:
-    made, real, drawing = pictures(2)
+def test_feature_matching_loss_of_the_real_image_is_zero(critic: Adversary) -> None:
+    made, real, drawing = images(2)
     critic.eval()
     assert critic(made, made.detach(), drawing)[1].abs().max() == 0
     assert critic(made, real, drawing)[1].min() > 0
 
 
-def test_it_learns_to_tell_and_the_made_pictures_learn_to_pass(critic: Adversary) -> None:
-    made, real, drawing = pictures(3)
+def test_adversary_learns_to_tell_images_whose_gradient_then_deceives_it(critic: Adversary) -> None:
+    made, real, drawing = images(3)
     optimiser = torch.optim.Adam(critic.parameters(), 1e-2)
     for _ in range(40):
         loss = critic(made, real, drawing)[2].mean()
@@ -77,15 +77,15 @@ def test_it_learns_to_tell_and_the_made_pictures_learn_to_pass(critic: Adversary
 
 
 @pytest.fixture
-def stage(a_take: Callable[..., PackedTake]) -> GeneratorStage:
+def stage(make_episode: Callable[..., PackedEpisode]) -> GeneratorStage:
     config = load_config("tiny").generator
     kept = ("mouth", "eyes", "feature_matching")
     weights = [field.name for field in fields(config) if isinstance(getattr(config, field.name), float)]
     config = replace(config, **{name: 0.0 for name in weights if name not in kept} | {"adversarial": 1.0})
-    return GeneratorStage([a_take(subject) for subject in "ab"], config, "cpu")
+    return GeneratorStage([make_episode(subject) for subject in "ab"], config, "cpu")
 
 
-def test_adversarial_terms_alone_train_theta(stage: GeneratorStage) -> None:
+def test_generator_stage_trains_theta_by_adversarial_terms_alone(stage: GeneratorStage) -> None:
     torch.manual_seed(0)
     networks = stage.build()
     assert isinstance(networks.critic, Adversary)
@@ -101,9 +101,9 @@ def test_adversarial_terms_alone_train_theta(stage: GeneratorStage) -> None:
     assert float(losses["total"].detach()) == pytest.approx(float(total.detach()), rel=1e-5)
 
 
-def test_without_the_term_there_is_no_critic(a_take: Callable[..., PackedTake]) -> None:
+def test_generator_stage_has_no_critic_without_the_adversarial_term(make_episode: Callable[..., PackedEpisode]) -> None:
     config = load_config("tiny").generator
-    stage = GeneratorStage([a_take(subject) for subject in "ab"], config, "cpu")
+    stage = GeneratorStage([make_episode(subject) for subject in "ab"], config, "cpu")
     networks = stage.build()
     assert networks.critic is None
     assert "critic" not in stage.step(networks, stage.batch(np.random.default_rng(0)))

@@ -1,3 +1,5 @@
+"""Training of the face detector, on scenes of red discs."""
+
 import dataclasses
 from pathlib import Path
 
@@ -12,15 +14,15 @@ from thcli.config import load_config
 from thcli.data.faces import FaceSamples
 from thcli.data.store import CROP, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.records import FaceTrack
-from thcli.training.detection import DetectionStage, detection_losses, export_onnx, train_detection
+from thcli.training.detection import DetectionStage, detection_losses, export_detection, train_detection
+from thcli.training.detection_scenes import Pictures, SceneMaker
 from thcli.training.loop import train
-from thcli.training.scenes import Pictures, SceneMaker
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
 
 
 @pytest.fixture(scope="module")
 def samples() -> FaceSamples:
-    """Pure red discs for faces, on blue; nothing else in a scene is as red."""
+    """Images of pure red discs, which stand for faces, on blue; nothing else in a scene is as red."""
     random = np.random.default_rng(0)
     x, y = np.meshgrid(np.arange(256), np.arange(256))
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -36,12 +38,12 @@ def samples() -> FaceSamples:
 
 
 def maker(samples: FaceSamples, size: int = 96) -> SceneMaker:
-    pictures = Pictures.of(torch.from_numpy(samples.images).permute(0, 3, 1, 2), torch.from_numpy(samples.meshes))
-    return SceneMaker(pictures, torch.from_numpy(samples.chances), size, STRIDE)
+    images = Pictures.of(torch.from_numpy(samples.images).permute(0, 3, 1, 2), torch.from_numpy(samples.meshes))
+    return SceneMaker(images, torch.from_numpy(samples.chances), size, STRIDE)
 
 
-def test_scenes_have_faces_where_they_say(samples: FaceSamples, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thcli.training.scenes.spoil", lambda images, *_, **__: images)
+def test_scene_maker_puts_faces_where_the_targets_say(samples: FaceSamples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thcli.training.detection_scenes.spoil", lambda images, *_, **__: images)
     scenes = maker(samples).batch(32, torch.Generator().manual_seed(0))
     red = (scenes.images[:, 0] > 0.8) & (scenes.images[:, 1:].amax(1) < 0.2)
     faces = torch.nonzero((scenes.heat == 1) & (scenes.place[:, 2] > 1.0)).tolist()
@@ -55,11 +57,11 @@ def test_scenes_have_faces_where_they_say(samples: FaceSamples, monkeypatch: pyt
             for v in (column + 0.5 + x - half, row + 0.5 + y - half, column + 0.5 + x + half, row + 0.5 + y + half)
         )
         shares.append(float(red[scene, low_y:high_y, low_x:high_x].float().mean()))
-    # decoys may cover some, never most
+    # Decoys may cover some of the faces, but never most of them.
     assert min(shares) > 0.2 and np.median(shares) > 0.9
 
 
-def test_scenes_are_made_of_the_seed_alone(samples: FaceSamples) -> None:
+def test_scene_maker_depends_on_the_seed_alone(samples: FaceSamples) -> None:
     one, two = (maker(samples, 64).batch(6, torch.Generator().manual_seed(4)) for _ in range(2))
     for field in dataclasses.fields(one):
         assert torch.equal(getattr(one, field.name), getattr(two, field.name))
@@ -67,7 +69,7 @@ def test_scenes_are_made_of_the_seed_alone(samples: FaceSamples) -> None:
     assert one.images.min() >= 0 and one.images.max() <= 1
 
 
-def test_the_right_answer_costs_least(samples: FaceSamples) -> None:
+def test_detection_losses_are_least_for_the_right_answer(samples: FaceSamples) -> None:
     scenes = maker(samples).batch(8, torch.Generator().manual_seed(1))
 
     class Answer(torch.nn.Module):
@@ -84,17 +86,17 @@ def test_the_right_answer_costs_least(samples: FaceSamples) -> None:
     assert right["face"] < 1e-3 < none["face"] < shifted["face"] and right["place"] < 1e-6
 
 
-def test_onnx_says_what_torch_says(tmp_path: Path) -> None:
+def test_exported_detection_network_gives_what_torch_gives(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = DetectionNetwork(DetectionDims(size=64, width=4))
-    export_onnx(network, tmp_path / "network.onnx")
+    export_detection(network, tmp_path / "network.onnx")
     frames = torch.rand(2, 3, 64, 64)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     for given, expected in zip(session.run(None, {"frame": frames.numpy()}), network(frames), strict=True):
         np.testing.assert_allclose(given, expected.detach().numpy(), atol=1e-4)
 
 
-def test_it_learns_to_find_red_discs(samples: FaceSamples, tmp_path: Path) -> None:
+def test_detection_stage_learns_to_find_red_discs(samples: FaceSamples, tmp_path: Path) -> None:
     config = load_config("tiny").detection
     options = dataclasses.replace(config.train, steps=80, batch_size=8, lr=5e-3, val_every=40, ema=0.9)
     stage = DetectionStage(samples, dataclasses.replace(config, train=options), "cpu")
@@ -104,7 +106,7 @@ def test_it_learns_to_find_red_discs(samples: FaceSamples, tmp_path: Path) -> No
     assert set(result.metrics) == {"score", "missed", "false"}
 
 
-def test_from_a_store_to_weights_that_the_tracker_reads(samples: FaceSamples, tmp_path: Path) -> None:
+def test_train_detection_makes_the_weights_of_the_tracker_from_a_store(samples: FaceSamples, tmp_path: Path) -> None:
     for i in range(4):
         part = slice(2 * i, 2 * i + 2)
         rim, zeros = samples.meshes[part], np.zeros((2, 6), np.float32)

@@ -1,4 +1,4 @@
-"""Two processes on the CPU, as torchrun starts them, beside one."""
+"""Training in two processes on the CPU, as torchrun starts them, compared with one process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with processes() as world:
         stages.run(stage, Path(data), Path(sys.argv[3]) / out, config="tiny", overrides=overrides, device="cpu",
                    world=world)
 """
-"""STORE TAKES OUT RUN…: train several stages, one after the other, in the same processes."""
+"""Script with arguments STORE EPISODES OUT RUN…: trains several stages in turn in the same processes."""
 SAME = {
     "expression": ("expression.network.dropout=0", "expression.train.batch_size=4", "expression.train.clip_norm=0.1"),
     "motion": ("motion.train.batch_size=4",),
@@ -46,7 +46,7 @@ SAME = {
     "unprojection": ("unprojection.train.batch_size=4",),
     "generator": ("generator.train.batch_size=4", "generator.train.accumulate=2", "generator.adversarial=0.1"),
 }
-"""Options under which a stage is the same in one process as in two: without chance inside its network."""
+"""Options under which a stage has no chance inside its network, so that it is the same in one process as in two."""
 DROPOUT = ("expression.network.dropout=0.35", "expression.train.batch_size=4")
 OUT_OF_MEMORY = """
 import os
@@ -61,13 +61,13 @@ def batch(self, random):
 HeadMotionStage.batch = batch
 main()
 """
-"""``thgen`` whose second process fails in the third step, after a first look."""
+"""``thgen`` whose second process fails in the third step, after the first validation."""
 CHECKPOINT = {"motion": "head_motion"}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four subjects with a sound, a moving head and face, and pictures of a disc."""
+    """Store of four subjects with audio, a moving head and face, and images of one colour."""
     root = tmp_path_factory.mktemp("data") / "store"
     model = FaceModel.load(shipped_weights() / "face_model.safetensors")
     for number, subject in enumerate("abcd"):
@@ -91,33 +91,33 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """``torchrun --nproc-per-node 2`` with ``arguments``."""
+    """Run ``torchrun --nproc-per-node 2`` with ``arguments``."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
-def both(store: Path, takes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same runs by ``one`` process and by ``two``, and one with dropout; two train Φ by the command."""
+def both(store: Path, episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same runs by ``one`` process and by ``two``, and one with dropout; the two train Φ by the command."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("one", "two")}
     script = folders["two"] / "shared.py"
     script.write_text(SHARED)
     runs = [(stage, stage, given) for stage, given in SAME.items()] + [("expression", "dropout", DROPOUT)]
     in_python = [" ".join((stage, out, *given)) for stage, out, given in runs if stage != "motion"]
-    done = two(script, store, takes, folders["two"], *in_python)
+    done = two(script, store, episodes, folders["two"], *in_python)
     assert done.returncode == 0, done.stderr
     done = two("-m", "thcli", *command("motion", store, folders["two"] / "motion"))
     assert done.returncode == 0, done.stderr
     (folders["two"] / "said").write_text(done.stdout + done.stderr)
     for stage, out, given in runs:
-        data = takes if stage == "generator" else store
+        data = episodes if stage == "generator" else store
         stages.run(stage, data, folders["one"] / out, config="tiny", overrides=given, device="cpu")
     return folders
 
 
 def command(stage: str, store: Path, out: Path, *changes: str) -> list[str | Path]:
-    """Arguments of ``thgen``."""
+    """Arguments of ``thgen train``."""
     given = [part for change in (*SAME[stage], *changes) for part in ("--set", change)]
     return ["train", stage, "--data", store, "--out", out, "--config", "tiny", "--device", "cpu", *given]
 
@@ -131,7 +131,7 @@ def files(run: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", SAME)
-def test_two_processes_follow_the_curve_of_one(both: dict[str, Path], stage: str) -> None:
+def test_two_processes_follow_the_loss_curve_of_one(both: dict[str, Path], stage: str) -> None:
     one, two = (curve(both[name] / stage) for name in ("one", "two"))
     assert [line["step"] for line in one] == [1, 2, 3, 4]
     for alone, shared in zip(one, two, strict=True):
@@ -144,15 +144,15 @@ def test_two_processes_end_with_the_weights_of_one(both: dict[str, Path], stage:
     name = CHECKPOINT.get(stage, stage)
     alone, shared = (load_checkpoint(both[n] / stage / f"{name}.safetensors", name) for n in ("one", "two"))
     assert alone.header.step == shared.header.step and alone.header.config == shared.header.config
-    # the tracker's second looks are misplaced at random, see ``both_looks``
+    # The crops of the refinement are misplaced at random, see ``coarse_and_refined``.
     keys = [key for key in alone.tensors if not key.startswith(("mouth.", "eye."))]
     made, expected = (torch.cat([c.tensors[key].float().flatten() for key in keys]) for c in (shared, alone))
-    # Adam makes a step of any gradient, so a few weights whose gradient is hardly more than rounding go their own way
+    # Adam takes a full step for any gradient, so a few weights whose gradient is mostly rounding differ.
     assert torch.isclose(made, expected, rtol=1e-3, atol=2e-4).float().mean() > 0.999
 
 
 @pytest.mark.parametrize("stage", SAME)
-def test_every_run_says_with_what_it_was_made(both: dict[str, Path], stage: str) -> None:
+def test_run_notes_its_configuration_whatever_the_number_of_processes(both: dict[str, Path], stage: str) -> None:
     section = getattr(load_config("tiny", SAME[stage]), stage)
     for run in (both[name] / stage for name in ("one", "two")):
         assert getattr(load_config(run / "config.yaml"), stage) == section
@@ -160,17 +160,17 @@ def test_every_run_says_with_what_it_was_made(both: dict[str, Path], stage: str)
         assert read_header(run / f"{name}.safetensors").config == json.loads(json.dumps(asdict(section)))
 
 
-def test_what_networks_draw_at_random_differs_a_little(both: dict[str, Path]) -> None:
-    """Dropout masks are each process's own; the rest of a step is not touched."""
+def test_dropout_of_two_processes_changes_the_loss_a_little(both: dict[str, Path]) -> None:
+    """Each process draws its own dropout masks; everything else in a step is the same."""
     one, two = (curve(both[name] / "dropout")[0] for name in ("one", "two"))
     assert two["position"] != one["position"] and two["position"] == pytest.approx(one["position"], rel=0.1)
 
 
-def test_the_first_process_speaks_for_all(both: dict[str, Path]) -> None:
+def test_two_processes_report_the_result_once(both: dict[str, Path]) -> None:
     assert (both["two"] / "said").read_text().count("head_motion.safetensors: step ") == 1
 
 
-def test_one_process_out_of_memory_ends_both_and_one_resumes(
+def test_one_process_out_of_memory_ends_both_and_one_process_resumes_the_run(
     both: dict[str, Path], store: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "cut.py").write_text(OUT_OF_MEMORY)
@@ -186,7 +186,7 @@ def test_one_process_out_of_memory_ends_both_and_one_resumes(
         assert line == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def test_a_mistake_is_said_once(store: Path, tmp_path: Path) -> None:
+def test_two_processes_report_a_mistake_once(store: Path, tmp_path: Path) -> None:
     done = two("-m", "thcli", *command("motion", store, tmp_path / "run", "motion.train.batch_size=3"))
     assert done.returncode != 0
     assert re.findall("^thgen: .*$", done.stderr, re.MULTILINE) == [
@@ -195,7 +195,7 @@ def test_a_mistake_is_said_once(store: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_without_torchrun_there_is_nothing_to_share() -> None:
+def test_one_process_alone_shares_nothing() -> None:
     layer = torch.nn.BatchNorm1d(3)
     before = dict(vars(layer))
     ALONE.share(layer, "forward")
@@ -203,6 +203,6 @@ def test_without_torchrun_there_is_nothing_to_share() -> None:
     assert vars(layer) == before and ALONE.first(lambda: 5) == 5 and ALONE.fails_first()
 
 
-def test_a_numbered_gpu_cannot_be_shared() -> None:
+def test_processes_refuse_a_numbered_gpu() -> None:
     with pytest.raises(UsageError, match=r"--device cuda:1: 2 processes need a GPU each; give --device cuda"):
         Processes(0, 2, None).device("cuda:1")  # type: ignore[arg-type]

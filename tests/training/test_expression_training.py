@@ -1,3 +1,5 @@
+"""Training of Ψ with the log-mel front end, and the augmentation of its audio."""
+
 import dataclasses
 import wave
 from pathlib import Path
@@ -16,7 +18,8 @@ from thcli.records import FaceTrack
 from thcli.training.augment_speech import FLOOR, augment_speech
 from thcli.training.expression import ExpressionStage, measure_clip, train_expression
 from thcli.training.expression_loss import ExpressionLoss
-from thcli.training.loop import Networks, RunOptions, train
+from thcli.training.loop import RunOptions, train
+from thcli.training.protocol import Networks
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)
 
@@ -27,7 +30,7 @@ def model() -> FaceModel:
 
 
 def talker(subject: str, seed: int, model: FaceModel, frames: int = 150) -> AudioMotion:
-    """A mouth that opens as loud as the sound is."""
+    """A mouth that is as open as the audio is loud."""
     random = np.random.default_rng(seed)
     loud = np.repeat(random.uniform(-1, 1, frames // 5), 5).astype(np.float32)
     features = np.broadcast_to(4 * loud[:, None, None] - 4, (frames, 4, 80)).astype(np.float32)
@@ -47,7 +50,7 @@ def stage(model: FaceModel) -> ExpressionStage:
     return ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "0" * 64, "cpu")
 
 
-def test_it_learns_to_open_the_mouth_of_unseen_talkers(stage: ExpressionStage, tmp_path: Path) -> None:
+def test_expression_stage_learns_to_open_the_mouths_of_unseen_talkers(stage: ExpressionStage, tmp_path: Path) -> None:
     result = train(stage, stage.config.train, tmp_path)
     assert result.metrics["correlation"] > 0.8
     assert 0.5 < result.metrics["deviation"] < 1.5
@@ -55,7 +58,7 @@ def test_it_learns_to_open_the_mouth_of_unseen_talkers(stage: ExpressionStage, t
 
 @pytest.fixture
 def store(tmp_path: Path, model: FaceModel) -> Path:
-    """Four talkers with noise for a sound, preprocessed."""
+    """Store of four talkers whose audio is noise."""
     random = np.random.default_rng(0)
     for subject in "abcd":
         amounts = random.normal(size=(60, 20)).astype(np.float32)
@@ -71,7 +74,7 @@ def store(tmp_path: Path, model: FaceModel) -> Path:
     return tmp_path / "data"
 
 
-def test_from_a_store_to_a_checkpoint_aligned_and_resumed(store: Path, tmp_path: Path) -> None:
+def test_train_expression_aligns_the_clips_of_a_store_once_and_resumes(store: Path, tmp_path: Path) -> None:
     config = load_config("tiny", ["expression.align_rounds=1", "expression.align_steps=2"])
     result = train_expression(store, tmp_path / "run", config)
     header = read_header(result.checkpoint)
@@ -84,7 +87,7 @@ def test_from_a_store_to_a_checkpoint_aligned_and_resumed(store: Path, tmp_path:
     assert (tmp_path / "run" / "shifts.json").stat().st_mtime_ns == before
 
 
-def test_batches_come_from_the_generator_alone(stage: ExpressionStage) -> None:
+def test_expression_batches_depend_on_the_random_generator_alone(stage: ExpressionStage) -> None:
     first, again = (stage.batch(np.random.default_rng(3)) for _ in range(2))
     for field in dataclasses.fields(first):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
@@ -93,7 +96,7 @@ def test_batches_come_from_the_generator_alone(stage: ExpressionStage) -> None:
     assert first.target.shape == (8, 25, 20) and first.reference.shape == (8, 20)
 
 
-def test_sound_and_mouth_stay_in_step_at_every_speed(model: FaceModel) -> None:
+def test_expression_batches_keep_audio_and_mouth_in_step_at_every_speed(model: FaceModel) -> None:
     config = load_config("tiny", ["expression.stretch=0.3", "expression.face_noise=0"]).expression
     time = np.arange(200, dtype=np.float32)
     steps = time[:, None] + (np.arange(4, dtype=np.float32) - 1.5) / 4
@@ -104,15 +107,15 @@ def test_sound_and_mouth_stay_in_step_at_every_speed(model: FaceModel) -> None:
     stage = ExpressionStage(clips, dataclasses.replace(config, augment=QUIET), model, "", "cpu")
     batches = [stage.batch(np.random.default_rng(seed)) for seed in range(8)]
     slope, shift = np.polyfit(features.ravel(), equalised(features).ravel(), 1)
-    heard = torch.cat([batch.features[:, stage.dims.reach : -stage.dims.reach].mean(dim=(2, 3)) for batch in batches])
-    heard = (heard - float(shift)) / float(slope)
+    audio = torch.cat([batch.features[:, stage.dims.reach : -stage.dims.reach].mean(dim=(2, 3)) for batch in batches])
+    audio = (audio - float(shift)) / float(slope)
     seen = torch.cat([batch.target[..., 0] for batch in batches])
-    torch.testing.assert_close(heard, seen, rtol=0, atol=0.06)
+    torch.testing.assert_close(audio, seen, rtol=0, atol=0.06)
     pace = (seen[:, -1] - seen[:, 0]) / 2.4
     assert pace.min() < 0.9 < 1.1 < pace.max()
 
 
-def test_loss_is_zero_where_all_is_right_and_ignores_what_was_not_tracked(
+def test_expression_loss_is_zero_for_the_truth_and_ignores_untracked_frames(
     model: FaceModel, stage: ExpressionStage
 ) -> None:
     loss = ExpressionLoss(model, stage.config)
@@ -124,14 +127,14 @@ def test_loss_is_zero_where_all_is_right_and_ignores_what_was_not_tracked(
     assert loss(wrong, target, tracked)["total"] < 1e-4
 
 
-def test_still_mouths_pay(model: FaceModel, stage: ExpressionStage) -> None:
+def test_expression_loss_charges_mouths_that_do_not_move(model: FaceModel, stage: ExpressionStage) -> None:
     loss = ExpressionLoss(model, stage.config)
     target, tracked = torch.randn(4, 25, 20), torch.ones(4, 25)
     still = target.mean(dim=1, keepdim=True).expand_as(target)
     assert loss(still, target, tracked)["concordance"] > 0.99
 
 
-def test_every_loss_has_a_gradient(stage: ExpressionStage) -> None:
+def test_every_expression_loss_has_a_gradient(stage: ExpressionStage) -> None:
     networks: Networks = stage.build()
     for name, value in stage.step(networks, stage.batch(np.random.default_rng(0))).items():
         gradients = torch.autograd.grad(
@@ -140,34 +143,34 @@ def test_every_loss_has_a_gradient(stage: ExpressionStage) -> None:
         assert any(g is not None and torch.isfinite(g).all() and g.abs().sum() > 0 for g in gradients), name
 
 
-def test_measure_of_a_clip(stage: ExpressionStage) -> None:
+def test_measure_clip_gives_correlation_and_deviation(stage: ExpressionStage) -> None:
     network = stage.build().network.eval()
     figures = measure_clip(network, stage.held_out[0], stage.loss.gap.numpy())
     assert -1 <= figures["correlation"] <= 1 and figures["deviation"] >= 0
 
 
-class TestAugment:
+class TestAugmentSpeech:
     features = np.random.default_rng(0).uniform(-12, 2, (30, 4, 80)).astype(np.float32)
     others = (np.random.default_rng(1).uniform(-12, 2, (50, 4, 80)).astype(np.float32),)
 
-    def test_nothing_asked_nothing_changed(self) -> None:
+    def test_changes_nothing_without_options(self) -> None:
         out = augment_speech(self.features, self.others, QUIET, np.random.default_rng(0))
         np.testing.assert_allclose(out, self.features, atol=1e-5)
 
     @pytest.mark.parametrize("seed", range(8))
-    def test_noise_only_adds_and_never_more_than_6_db(self, seed: int) -> None:
+    def test_noise_only_adds_and_stays_6_db_below_the_speech(self, seed: int) -> None:
         options = dataclasses.replace(QUIET, noise=1.0)
         out = augment_speech(self.features, self.others, options, np.random.default_rng(seed))
         assert np.all(out >= self.features - 1e-4)
         added = np.exp(out).mean() / np.exp(self.features).mean() - 1
         assert 10**-3.1 < added < 10**-0.55
 
-    def test_everything_at_once_keeps_shape_and_floor(self) -> None:
+    def test_keeps_shape_and_floor_with_everything_at_once(self) -> None:
         out = augment_speech(self.features, self.others, SpeechAugment(mask=1, noise=1), np.random.default_rng(2))
         assert out.shape == (30, 4, 80) and out.dtype == np.float32 and out.min() >= FLOOR
         assert np.all(out == FLOOR, axis=(1, 2)).any()
 
-    def test_the_original_is_left_alone(self) -> None:
+    def test_leaves_the_original_alone(self) -> None:
         before = self.features.copy()
         augment_speech(self.features, self.others, SpeechAugment(mask=1, warp=0), np.random.default_rng(2))
         np.testing.assert_array_equal(self.features, before)

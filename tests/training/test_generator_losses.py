@@ -1,4 +1,4 @@
-"""What Θ is trained by: each figure on pictures of which it is known."""
+"""Losses of Θ, each on images for which it is known."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def checkerboard(strength: float) -> Tensor:
 
 
 def test_weighted_error_counts_pixels_by_their_weight() -> None:
-    picture = torch.zeros(1, 3, SIDE, SIDE)
-    picture[..., : SIDE // 2] = 0.5
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    image[..., : SIDE // 2] = 0.5
     weight = EVEN.clone()
-    assert float(weighted_error(picture, 0 * picture, weight)) == pytest.approx(0.25)
+    assert float(weighted_error(image, 0 * image, weight)) == pytest.approx(0.25)
     weight[..., : SIDE // 2] = 3
-    assert float(weighted_error(picture, 0 * picture, weight)) == pytest.approx(0.375)
+    assert float(weighted_error(image, 0 * image, weight)) == pytest.approx(0.375)
 
 
 @pytest.mark.parametrize("mix", [0.0, 0.3, 1.0])
 def test_ssim_is_that_of_scikit_image(mix: float) -> None:
     real = noise(1)
-    picture = mix * noise(2) + (1 - mix) * real
-    own = ssim(picture, real)[0, 0].numpy()
-    x, y = (((image[0] + 1) / 2).permute(1, 2, 0).double().numpy() for image in (picture, real))
+    image = mix * noise(2) + (1 - mix) * real
+    own = ssim(image, real)[0, 0].numpy()
+    x, y = (((image[0] + 1) / 2).permute(1, 2, 0).double().numpy() for image in (image, real))
     _, whole = structural_similarity(
         x, y, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2, full=True
     )
     np.testing.assert_allclose(own, whole[5:-5, 5:-5].mean(axis=2), atol=1e-4)
 
 
-def test_detail_is_compared_by_strength_and_not_by_place() -> None:
+def test_detail_error_compares_strength_and_not_place() -> None:
     strong, weak = checkerboard(0.1), checkerboard(0.04)
     assert float(detail_error(strong, strong, weak, EVEN)) == pytest.approx(8 * 0.06, rel=0.1)
     assert float(detail_error(strong, strong, -strong, EVEN)) == pytest.approx(0, abs=1e-3)
@@ -54,8 +54,8 @@ def test_detail_is_compared_by_strength_and_not_by_place() -> None:
     assert float(detail_error(soft, strong, strong, EVEN)) > float(detail_error(weak, strong, strong, EVEN))
 
 
-def test_painted_detail_is_worth_nothing() -> None:
-    # as much detail as is asked for, but woven over a photograph that has another, or none
+def test_detail_error_gives_no_credit_for_painted_detail() -> None:
+    # There is as much detail as asked for, but it is laid over a photograph that has another, or none.
     stripes = checkerboard(0.1).abs() * torch.tensor([1.0, -1.0]).repeat(SIDE // 2)
     real = checkerboard(0.1)
     for photograph in (0 * real, stripes):
@@ -75,12 +75,12 @@ def test_roughness_is_the_mean_step_between_neighbours() -> None:
 def test_sharpness_is_the_variance_of_the_laplacian_inside() -> None:
     inside = torch.zeros(1, 1, SIDE, SIDE)
     inside[..., 8:-8, 8:-8] = 1
-    picture = noise(3)
-    picture[..., 8:-8, 8:-8] = checkerboard(0.1)[..., 8:-8, 8:-8]
+    image = noise(3)
+    image[..., 8:-8, 8:-8] = checkerboard(0.1)[..., 8:-8, 8:-8]
     within = torch.zeros_like(inside)
     within[..., 9:-9, 9:-9] = 1
-    assert float(sharpness(picture, within)) == pytest.approx(0.64, rel=1e-4)
-    assert float(sharpness(picture + 0.2, within)) == pytest.approx(0.64, rel=1e-4)
+    assert float(sharpness(image, within)) == pytest.approx(0.64, rel=1e-4)
+    assert float(sharpness(image + 0.2, within)) == pytest.approx(0.64, rel=1e-4)
 
 
 def test_temporal_error_is_of_changes_within_a_window() -> None:
@@ -93,10 +93,10 @@ def test_temporal_error_is_of_changes_within_a_window() -> None:
     assert float(temporal_error(real + flicker, real, weight, 2)) == pytest.approx(0.2, rel=1e-4)
 
 
-def test_gradients_are_finite_even_where_pictures_are_equal_and_flat() -> None:
+def test_losses_have_finite_gradients_where_images_are_equal_and_flat() -> None:
     for real in (noise(5, 2), torch.zeros(2, 3, SIDE, SIDE)):
-        picture = real.clone().requires_grad_()
+        image = real.clone().requires_grad_()
         weight = EVEN.expand(2, -1, -1, -1)
-        loss = weighted_error(picture, real, weight) + detail_error(picture, picture, real, weight)
-        (loss + temporal_error(picture, real, weight, 2) + (1 - ssim(picture, real)).mean()).backward()
-        assert picture.grad is not None and picture.grad.isfinite().all()
+        loss = weighted_error(image, real, weight) + detail_error(image, image, real, weight)
+        (loss + temporal_error(image, real, weight, 2) + (1 - ssim(image, real)).mean()).backward()
+        assert image.grad is not None and image.grad.isfinite().all()

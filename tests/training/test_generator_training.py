@@ -1,4 +1,4 @@
-"""Θ is trained on takes: it learns, the same again, and goes on where it was."""
+"""Training of Θ on episodes: it learns, repeats itself exactly, and resumes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 
 from thcli.checkpoints import load_checkpoint, read_header, read_manifest
 from thcli.config import GeneratorConfig, load_config
-from thcli.data.episodes import PackedTake
+from thcli.data.episodes import PackedEpisode
 from thcli.errors import MediaError, UsageError
-from thcli.export import exporters as export
 from thcli.training import stages
-from thcli.training.generator import SHOWN, GeneratorStage, load_takes
+from thcli.training.generator import SHOWN, GeneratorStage, list_episodes, load_takes
 from thcli.training.generator_batch import NO_CHANGE
-from thcli.training.loop import Illustrated, RunOptions, train
+from thcli.training.loop import RunOptions, train
+from thcli.training.protocol import LogsImages
 
 RUN = ("generator.adversarial=0.1",)
 
@@ -35,27 +35,27 @@ def curve(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def unexported(tmp_path_factory: pytest.TempPathFactory, takes: Path) -> tuple[Path, GeneratorStage]:
-    """A run of 30 steps in which there is much to learn: y_geo is too dark."""
+def unexported(tmp_path_factory: pytest.TempPathFactory, episodes: Path) -> tuple[Path, GeneratorStage]:
+    """A run of 30 steps in which there is much to learn, as y_geo is too dark."""
     out = tmp_path_factory.mktemp("learning")
     config = tiny(steps=30, lr=5e-3, val_every=15, ema=0.5, augment=NO_CHANGE)
-    stage = GeneratorStage(load_takes(takes), config, "cpu")
+    stage = GeneratorStage(load_takes(episodes), config, "cpu")
     train(stage, config.train, out)
     return out, stage
 
 
-def test_it_learns(unexported: tuple[Path, GeneratorStage]) -> None:
+def test_generator_stage_learns_to_improve_on_the_geometric_image(unexported: tuple[Path, GeneratorStage]) -> None:
     log = curve(unexported[0])
-    assert log[0]["pixel"] == pytest.approx(log[0]["geometric"], rel=1e-4)  # it starts from the geometric picture
+    assert log[0]["pixel"] == pytest.approx(log[0]["geometric"], rel=1e-4)  # It starts from the geometric image.
     late = log[-5:]
     assert np.mean([x["pixel"] / x["geometric"] for x in late]) < 0.6
     first, last = (line for line in log if "score" in line)
     assert last["score"] < first["score"] and last["ssim"] > last["geo_ssim"]
 
 
-def test_gradients_are_finite_everywhere_and_reach_every_weight(takes: Path) -> None:
+def test_generator_stage_has_finite_gradients_in_every_weight(episodes: Path) -> None:
     config = tiny(adversarial=0.1)
-    stage = GeneratorStage(load_takes(takes), config, "cpu")
+    stage = GeneratorStage(load_takes(episodes), config, "cpu")
     torch.manual_seed(0)
     networks = stage.build()
     for _, parameter in networks.network.named_parameters():
@@ -68,14 +68,14 @@ def test_gradients_are_finite_everywhere_and_reach_every_weight(takes: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def whole(takes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command leaves behind."""
+def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, as ``thgen train generator`` leaves it."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    stages.run("generator", takes, out, config="tiny", overrides=RUN, device="cpu")
+    stages.run("generator", episodes, out, config="tiny", overrides=RUN, device="cpu")
     return out
 
 
-def test_a_run_leaves_checkpoint_and_exported_networks(whole: Path) -> None:
+def test_training_of_theta_leaves_checkpoint_and_exported_networks(whole: Path) -> None:
     named = {"generator.safetensors", "generator.onnx", "generator_embedding.onnx"}
     assert named <= {path.name for path in whole.iterdir()} and named <= set(read_manifest(whole))
     header = read_header(whole / "generator.safetensors")
@@ -83,11 +83,10 @@ def test_a_run_leaves_checkpoint_and_exported_networks(whole: Path) -> None:
     assert len(header.data["held_out"]) == 1 and "perceptual_weights" not in header.config
 
 
-def test_cut_off_again_and_again_it_follows_the_same_curve(
-    whole: Path, takes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_of_theta_resumed_follows_the_same_curve_to_the_same_bytes(
+    whole: Path, episodes: Path, tmp_path: Path
 ) -> None:
-    """And ends with the same bytes, as a run does that is begun anew."""
-    monkeypatch.setattr(export, "export_generator", lambda network, folder: None)
+    """It is cut off twice; once it has ended, a run that is resumed has nothing left to do."""
 
     class Killed(Exception):
         pass
@@ -97,85 +96,86 @@ def test_cut_off_again_and_again_it_follows_the_same_curve(
             stops.remove(done)
             raise Killed
 
-    stops = [1, 3]
+    config, stops = load_config("tiny", RUN), [1, 3]
+    stage = GeneratorStage(load_takes(episodes), config.generator, "cpu")
     for _ in range(2):
         with pytest.raises(Killed):
-            stages.run(
-                "generator", takes, tmp_path, config="tiny", overrides=RUN, device="cpu", resume=True, progress=kill
-            )
-    for _ in range(2):  # once more after the end: nothing is left to do
-        stages.run("generator", takes, tmp_path, config="tiny", overrides=RUN, device="cpu", resume=True)
+            train(stage, config.generator.train, tmp_path, RunOptions(resume=True, progress=kill), config)
+    for _ in range(2):
+        train(stage, config.generator.train, tmp_path, RunOptions(resume=True), config)
         assert curve(tmp_path) == curve(whole)
         for name in ("generator.safetensors", "state.safetensors"):
             assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_it_goes_on_from_a_checkpoint(whole: Path, takes: Path) -> None:
+def test_training_of_theta_starts_from_the_weights_of_a_checkpoint(whole: Path, episodes: Path) -> None:
     config = tiny(steps=1, lr=0.0, val_every=1, ema=0.0)
-    stage, out = GeneratorStage(load_takes(takes), config, "cpu"), whole.parent / "again"
+    stage, out = GeneratorStage(load_takes(episodes), config, "cpu"), whole.parent / "again"
     train(stage, config.train, out, RunOptions(init=whole / "generator.safetensors"))
     before, after = (load_checkpoint(path / "generator.safetensors", "generator").tensors for path in (whole, out))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(takes: Path, tmp_path: Path) -> None:
+def test_training_of_theta_accumulates_nearly_the_gradient_of_the_whole_batch(episodes: Path, tmp_path: Path) -> None:
     losses = {}
     for parts in (1, 2):
         config = tiny(steps=2, batch_size=4, accumulate=parts, clip_norm=1e9, augment=NO_CHANGE)
         out = tmp_path / str(parts)
-        train(GeneratorStage(load_takes(takes), config, "cpu"), config.train, out)
+        train(GeneratorStage(load_takes(episodes), config, "cpu"), config.train, out)
         losses[parts] = load_checkpoint(out / "state.safetensors", "generator-state").tensors
     moments = [name for name in losses[1] if name.endswith("exp_avg") and losses[1][name].any()]
     own, other = (torch.cat([losses[parts][name].flatten() for name in moments]) for parts in (1, 2))
-    # means over parts of what is a mean over weighted pixels: nearly the same
+    # The mean over parts of means over weighted pixels is nearly their mean over the whole batch.
     assert torch.nn.functional.cosine_similarity(own, other, dim=0) > 0.99
     assert float(own.norm() / other.norm()) == pytest.approx(1, abs=0.05)
 
 
-def test_held_out_pictures_stand_in_rows(unexported: tuple[Path, GeneratorStage]) -> None:
+def test_validation_images_of_theta_stand_in_rows(unexported: tuple[Path, GeneratorStage]) -> None:
     stage = unexported[1]
-    assert isinstance(stage, Illustrated) and len(stage.held_out) == 1 <= SHOWN
-    ((name, picture),) = stage.pictures(stage.build().network.eval()).items()
+    assert isinstance(stage, LogsImages) and len(stage.held_out) == 1 <= SHOWN
+    ((name, image),) = stage.validation_images(stage.build().network.eval()).items()
     assert name == "y_geo, projected, made, real"
-    geometric, projected, made, real = np.split(picture, 4, axis=1)
+    geometric, projected, made, real = np.split(image, 4, axis=1)
     assert geometric.shape == (256, 256, 3)
-    take = stage.held_out[0]
+    episode = stage.held_out[0]
     for field, shown in (("geometric", geometric), ("projected", projected), ("real", real)):
-        assert np.array_equal(shown, take.picture(field, 0)), field
-    assert np.abs(made.astype(int) - geometric).max() <= 1  # untrained
+        assert np.array_equal(shown, episode.image(field, 0)), field
+    assert np.abs(made.astype(int) - geometric).max() <= 1  # The network is untrained.
 
 
-def test_subjects_are_drawn_as_often_however_many_takes_they_have(a_take: Callable[..., PackedTake]) -> None:
-    takes = [a_take("a", number) for number in range(3)] + [a_take("b"), a_take("c")]
-    stage = GeneratorStage(takes, tiny(held_out=1, seed=1), "cpu")
+def test_generator_stage_draws_subjects_equally_often_whatever_their_episodes(
+    make_episode: Callable[..., PackedEpisode],
+) -> None:
+    episodes = [make_episode("a", number) for number in range(3)] + [make_episode("b"), make_episode("c")]
+    stage = GeneratorStage(episodes, tiny(held_out=1, seed=1), "cpu")
     chances: dict[str, float] = {}
-    for take, chance in zip(stage.takes, stage.chances, strict=True):
-        chances[take.meta.subject] = chances.get(take.meta.subject, 0) + chance
+    for episode, chance in zip(stage.episodes, stage.chances, strict=True):
+        chances[episode.meta.subject] = chances.get(episode.meta.subject, 0) + chance
     assert len(chances) == 2 and list(chances.values()) == pytest.approx([0.5, 0.5])
-    assert not {take.meta.subject for take in stage.held_out} & set(chances)
+    assert not {episode.meta.subject for episode in stage.held_out} & set(chances)
 
 
-def test_exporter_is_asked_for_before_hours_of_training(
-    takes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_of_theta_is_refused_at_once_without_the_exporter(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(UsageError, match=r"needs onnxscript; install .* 'thgen\[train\]'"):
-        stages.run("generator", takes, tmp_path / "run", config="tiny", device="cpu")
+        stages.run("generator", episodes, tmp_path / "run", config="tiny", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_store_and_a_set_without_training_takes_are_refused(takes: Path, tmp_path: Path) -> None:
+def test_list_episodes_refuses_a_store_and_a_set_without_training_episodes(episodes: Path, tmp_path: Path) -> None:
     store, own = tmp_path / "store", tmp_path / "own"
     store.mkdir()
     (store / "index.jsonl").write_text("")
     own.mkdir()
-    lines = (takes / "takes.jsonl").read_text().splitlines()
+    lines = (episodes / "takes.jsonl").read_text().splitlines()
     (own / "takes.jsonl").write_text("\n".join(line for line in lines if '"val"' in line))
     for data, message in (
-        (store, f"clips, expected takes; make takes of them with 'thgen preprocess takes {store} --out TAKES'"),
-        (own, "no takes of split train there"),
-        (tmp_path, "no takes.jsonl there, expected takes; make them with 'thgen preprocess takes'"),
+        (store, f"clips, expected episodes; make some with 'thgen preprocess episodes {store} --out EPISODES'"),
+        (own, "no episodes of split train there; make some with 'thgen preprocess episodes'"),
+        (tmp_path, "no takes.jsonl there, expected episodes; make them with 'thgen preprocess episodes'"),
     ):
         with pytest.raises(MediaError) as caught:
-            load_takes(data)
-        assert str(caught.value).startswith(f"{data}: {message}")
+            list_episodes(data)
+        assert str(caught.value) == f"{data}: {message}"

@@ -1,6 +1,9 @@
+"""Training of Φ, the head motion learner."""
+
 import dataclasses
 import json
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from thcli.data.store import SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_t
 from thcli.errors import MediaError, UsageError
 from thcli.records import FaceTrack
 from thcli.training import head_motion
-from thcli.training.head_motion import HeadMotionStage, MotionClip, train_head_motion
+from thcli.training.head_motion import HeadMotionStage, MotionBatch, MotionClip, train_head_motion
 from thcli.training.loop import RunOptions
 
 SMALL = {"audio": 8, "noise": 5, "width": 8, "features": 8, "style": 8, "dilations": [1, 2], "critic": 8}
@@ -28,17 +31,17 @@ def clip(subject: str, frames: int = 260) -> MotionClip:
 
 
 @pytest.fixture(scope="module")
-def stage():
+def stage() -> HeadMotionStage:
     return HeadMotionStage([clip(f"s{i}") for i in range(5)], CONFIG)
 
 
-def test_held_out_subjects_are_not_trained_on(stage):
+def test_head_motion_stage_does_not_train_on_held_out_subjects(stage: HeadMotionStage) -> None:
     trained = {c.subject for c in stage.clips}
     held = {c.subject for c in stage.held_out}
     assert trained and held and not trained & held
 
 
-def test_batches_come_from_the_random_generator_alone(stage):
+def test_head_motion_batches_depend_on_the_random_generator_alone(stage: HeadMotionStage) -> None:
     first, again = (stage.batch(np.random.default_rng(5)) for _ in range(2))
     for field in dataclasses.fields(first):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
@@ -46,38 +49,40 @@ def test_batches_come_from_the_random_generator_alone(stage):
     assert first.features.shape[1] == first.noise.shape[1] == first.target.shape[1] + 2 * context
 
 
-def test_adversarial_term_alone_trains_the_network(stage, monkeypatch):
-    """Through ``step`` itself: with every other term without a gradient, the total still moves the whole of Φ."""
-    monkeypatch.setattr(head_motion, "mse_weight", lambda progress: 0.0)
-    for term in ("moments", "coupling"):
-        monkeypatch.setattr(head_motion, term, lambda motion: torch.zeros(1))
-    monkeypatch.setattr(head_motion, "rhythm", lambda motion, features: torch.zeros(()))
+def test_adversarial_term_counts_in_the_total_and_trains_all_of_phi(stage: HeadMotionStage) -> None:
+    """The gradient of the total, less that of every other term, is the adversarial one, in each parameter."""
     torch.manual_seed(0)
     networks = stage.build()
+    networks.network.double()
+    assert networks.critic is not None
+    networks.critic.double()
+    batch = stage.batch(np.random.default_rng(0))
+    batch = MotionBatch(*(getattr(batch, field.name).double() for field in dataclasses.fields(batch)))
     parameters = list(networks.network.parameters())
-    losses = stage.step(networks, stage.batch(np.random.default_rng(0)))
+    losses = stage.step(networks, batch)
+    others = losses["mse"] + losses["moments"] + losses["coupling"] + 5 * losses["rhythm"]
     adversarial = torch.autograd.grad(losses["adversarial"], parameters, retain_graph=True)
-    total = torch.autograd.grad(losses["total"], parameters)
-    for whole, part in zip(total, adversarial, strict=True):
-        assert whole.abs().sum() > 0
+    rest = torch.autograd.grad(losses["total"] - others, parameters)
+    for whole, part in zip(rest, adversarial, strict=True):
+        assert part.abs().sum() > 0
         torch.testing.assert_close(whole, head_motion.ADVERSARIAL * part, rtol=1e-4, atol=1e-8)
 
 
-def test_critics_loss_does_not_reach_the_network(stage):
+def test_critic_loss_has_no_gradient_in_phi(stage: HeadMotionStage) -> None:
     networks = stage.build()
     losses = stage.step(networks, stage.batch(np.random.default_rng(0)))
     unused = torch.autograd.grad(losses["critic"], list(networks.network.parameters()), allow_unused=True)
     assert all(gradient is None for gradient in unused)
 
 
-def test_squared_error_is_annealed():
+def test_mse_weight_falls_from_1_to_its_last_value() -> None:
     weights = [head_motion.mse_weight(part) for part in np.linspace(0, 1, 21)]
     assert weights[0] == 1
     assert weights[-1] == pytest.approx(head_motion.MSE_LAST)
     assert sorted(weights, reverse=True) == weights
 
 
-def test_moments_tell_amount_and_smoothness_apart():
+def test_moments_tell_amount_and_smoothness_apart() -> None:
     torch.manual_seed(0)
     motion = torch.cumsum(torch.randn(4, 128, 6), 1) / 5
     moments = head_motion.moments
@@ -87,7 +92,7 @@ def test_moments_tell_amount_and_smoothness_apart():
     assert rough[:, 18:24].min() > rough[:, :6].abs().max()
 
 
-def test_rhythm_is_high_in_step_and_low_otherwise():
+def test_rhythm_is_high_in_step_and_low_otherwise() -> None:
     torch.manual_seed(0)
     onset = (torch.rand(3, 400) < 0.05).float()
     loud = -8 + 6 * torch.nn.functional.avg_pool1d(onset[:, None], 7, 1, 3)[:, 0] * 7
@@ -97,7 +102,7 @@ def test_rhythm_is_high_in_step_and_low_otherwise():
     assert head_motion.rhythm(beat.roll(37, 1), features).abs() < 0.15
 
 
-def test_coupling_is_that_of_the_axes():
+def test_coupling_is_the_correlation_of_the_axes() -> None:
     motion = torch.randn(2, 500, 1) * torch.tensor([1.0, -2.0, 3.0, 1.0, 1.0, 1.0])
     expected = torch.ones(6, 6)
     expected[1] = expected[:, 1] = -1
@@ -105,17 +110,18 @@ def test_coupling_is_that_of_the_axes():
     torch.testing.assert_close(head_motion.coupling(motion)[0], expected, rtol=1e-3, atol=1e-3)
 
 
-def write_store(root, subjects=4, lag=2, frames=250):
+def write_store(root: Path, subjects: int = 4, lag: int = 2, frames: int = 250) -> Store:
+    """A store of as many subjects; the lag of the first one is not known."""
     writer = StoreWriter(root)
     for index in range(subjects):
         meta = ClipMeta(f"c{index}", f"s{index}", "train", frames, lag if index else None)
         with writer.clip(meta) as folder:
-            _fill(folder, clip(meta.subject, frames))
+            fill(folder, clip(meta.subject, frames))
     write_index(root)
     return Store(root)
 
 
-def _fill(folder, motion):
+def fill(folder: Path, motion: MotionClip) -> None:
     frames = len(motion)
     zero = np.zeros((frames, 1, 3), np.float32)
     pose = motion.placed.astype(np.float32)
@@ -129,7 +135,7 @@ def _fill(folder, motion):
         file.writeframes(samples.tobytes())
 
 
-def test_trains_from_a_store_and_again_to_the_same_weights(tmp_path):
+def test_train_head_motion_makes_the_same_weights_of_a_store_again(tmp_path: Path) -> None:
     write_store(tmp_path / "data")
     seen = []
     for name in ("a", "b"):
@@ -138,22 +144,25 @@ def test_trains_from_a_store_and_again_to_the_same_weights(tmp_path):
     assert seen == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
     first, second = (load_checkpoint(tmp_path / name / "head_motion.safetensors", "head_motion") for name in "ab")
     assert result.metrics["score"] > 0
-    assert first.header.data["clips"] == first.header.data["subjects"] == 2  # of four one has no lag, one is held out
+    assert first.header.data["clips"] == first.header.data["subjects"] == 2  # One of four has no lag, one is held out.
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor, second.tensors[name])
     assert json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[0])["step"] == 1
 
 
-def test_sound_and_motion_are_brought_in_step(tmp_path):
+def test_load_motion_brings_audio_and_motion_into_step(tmp_path: Path) -> None:
     store = write_store(tmp_path, subjects=2, lag=3)
-    (loaded,) = head_motion.load_motion(store)  # the other clip's lag is not known
+    (loaded,) = head_motion.load_motion(store)  # The lag of the other clip is not known.
     track = store.track("c1")
     assert len(loaded) == len(track) - 3 == len(loaded.features)
     np.testing.assert_allclose(loaded.placed[0, :3], -track.pose[3, :3], atol=1e-6)
 
 
-def test_too_little_material_and_unknown_sizes(tmp_path):
+def test_head_motion_stage_refuses_too_little_material() -> None:
     with pytest.raises(MediaError, match="two subjects"):
         HeadMotionStage([clip("s1"), clip("s1"), clip("s2", 90)], CONFIG)
+
+
+def test_head_motion_stage_refuses_unknown_sizes() -> None:
     with pytest.raises(UsageError, match="breadth"):
         HeadMotionStage([clip("s1"), clip("s2")], MotionConfig(CONFIG.train, {"breadth": 3}))

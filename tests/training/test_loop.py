@@ -1,3 +1,5 @@
+"""The training loop, on a stage that learns within a second."""
+
 import dataclasses
 import json
 import sys
@@ -12,14 +14,14 @@ from torch import Tensor, nn
 from thcli.checkpoints import Header, load_checkpoint, read_header
 from thcli.config import Config, TrainOptions, load_config
 from thcli.errors import ThgenError, UsageError, WeightsError
-from thcli.training.loop import Networks, RunOptions, train
-from thcli.training.pictures import COLOURS, PANEL, draw_curves, draw_meshes
+from thcli.training.loop import RunOptions, train
+from thcli.training.protocol import Networks
 
 OPTIONS = TrainOptions(steps=40, warmup=4, lr=0.05, val_every=10, ema=0.9)
 
 
 class Toy:
-    """A linear map learns the identity, with dropout as a source of chance, beside a critic."""
+    """A stage whose linear map learns the identity, with dropout as a source of chance, beside a critic."""
 
     name = "toy"
     header = Header("toy", {"width": 3}, config={"size": 3, "parts": [1, 2]}, data={"clips": 1})
@@ -63,17 +65,17 @@ def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
+def test_train_learns_and_keeps_the_best_network(tmp_path: Path) -> None:
     result = train(Toy(), OPTIONS, tmp_path)
-    looks = [line for line in curve(tmp_path) if "score" in line]
-    assert [line["step"] for line in looks] == [10, 20, 30, 40]
-    assert looks[-1]["score"] < looks[0]["score"] / 2
-    assert result.metrics["score"] == pytest.approx(min(line["score"] for line in looks), abs=1e-6)
+    validations = [line for line in curve(tmp_path) if "score" in line]
+    assert [line["step"] for line in validations] == [10, 20, 30, 40]
+    assert validations[-1]["score"] < validations[0]["score"] / 2
+    assert result.metrics["score"] == pytest.approx(min(line["score"] for line in validations), abs=1e-6)
     assert read_header(result.checkpoint) == dataclasses.replace(Toy.header, step=result.step, metrics=result.metrics)
 
 
 @pytest.mark.parametrize("interrupted", [7, 20, 27])
-def test_resumed_run_follows_the_same_curve(tmp_path: Path, interrupted: int) -> None:
+def test_train_resumed_follows_the_same_curve(tmp_path: Path, interrupted: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(Toy(), OPTIONS, whole)
     with pytest.raises(Interrupted):
@@ -83,7 +85,7 @@ def test_resumed_run_follows_the_same_curve(tmp_path: Path, interrupted: int) ->
     assert (parts / "toy.safetensors").read_bytes() == (whole / "toy.safetensors").read_bytes()
 
 
-def test_resume_with_other_options_is_refused(tmp_path: Path) -> None:
+def test_train_refuses_to_resume_with_other_options(tmp_path: Path) -> None:
     train(Toy(), OPTIONS, tmp_path)
     with pytest.raises(UsageError, match="made with other options"):
         train(Toy(), dataclasses.replace(OPTIONS, lr=0.1), tmp_path, RunOptions(resume=True))
@@ -93,7 +95,9 @@ def test_resume_with_other_options_is_refused(tmp_path: Path) -> None:
     ("changed", "message"),
     [({"config": {"size": 4, "parts": [1, 2]}}, "made with other options"), ({"data": {"clips": 2}}, "other clips")],
 )
-def test_resume_of_another_stage_s_run_is_refused(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+def test_train_refuses_to_resume_the_run_of_another_stage(
+    tmp_path: Path, changed: dict[str, object], message: str
+) -> None:
     train(Toy(), OPTIONS, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     stage = Toy()
@@ -104,7 +108,7 @@ def test_resume_of_another_stage_s_run_is_refused(tmp_path: Path, changed: dict[
 
 
 class Scripted(Toy):
-    """Its looks at held-out subjects come out as written."""
+    """A stage whose validations give the scores that are listed."""
 
     def __init__(self, *scores: float) -> None:
         super().__init__()
@@ -114,7 +118,7 @@ class Scripted(Toy):
         return {"score": self.scores.pop(0)}
 
 
-def test_best_is_kept_and_not_the_last(tmp_path: Path) -> None:
+def test_train_keeps_the_best_network_and_not_the_last(tmp_path: Path) -> None:
     result = train(Scripted(3, 1, 2, 4), OPTIONS, tmp_path)
     assert (result.step, result.metrics) == (20, {"score": 1})
     with pytest.raises(Interrupted):
@@ -125,7 +129,7 @@ def test_best_is_kept_and_not_the_last(tmp_path: Path) -> None:
     assert all(torch.equal(best.tensors[name], then.tensors[f"average/{name}"]) for name in best.tensors)
 
 
-def test_best_and_patience_survive_a_resumed_run(tmp_path: Path) -> None:
+def test_train_resumed_remembers_the_best_score_and_patience(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, patience=2)
     with pytest.raises(Interrupted):
         train(Scripted(3, 1, 2), options, tmp_path, RunOptions(progress=interrupt_at(32)))
@@ -134,12 +138,12 @@ def test_best_and_patience_survive_a_resumed_run(tmp_path: Path) -> None:
     assert train(Scripted(), options, tmp_path, RunOptions(resume=True)) == result
 
 
-def test_early_stop_after_patience(tmp_path: Path) -> None:
+def test_train_stops_early_after_patience(tmp_path: Path) -> None:
     result = train(Toy(score=1.0), dataclasses.replace(OPTIONS, patience=2), tmp_path)
     assert result.step == 10 and curve(tmp_path)[-1]["step"] == 30
 
 
-def test_start_from_a_checkpoint(tmp_path: Path) -> None:
+def test_train_starts_from_the_weights_of_a_checkpoint(tmp_path: Path) -> None:
     first = train(Toy(), OPTIONS, tmp_path / "first")
     still = dataclasses.replace(OPTIONS, steps=1, lr=0.0, val_every=1, ema=0.0)
     second = train(Toy(), still, tmp_path / "second", RunOptions(init=first.checkpoint))
@@ -156,14 +160,14 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Nested:
-    """Two rows of ``inner`` for each of ``own``."""
+    """A batch with two rows of ``inner`` for each of ``own``."""
 
     own: Tensor
     inner: Pair
 
 
 class Sure(Toy):
-    """Without chance in its network; its batches are nested, and it counts the examples that a step is given."""
+    """A stage without chance in its network; its batches are nested, and it counts the examples of each step."""
 
     def build(self) -> Networks:
         self.seen: list[int] = []
@@ -179,7 +183,7 @@ class Sure(Toy):
         return super().step(networks, batch.own)
 
 
-def test_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
+def test_train_accumulates_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, batch_size=8)
     runs = {}
     for parts in (1, 4):
@@ -196,13 +200,13 @@ def test_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [0, 3])
-def test_batch_that_cannot_be_cut_is_refused(tmp_path: Path, parts: int) -> None:
+def test_train_refuses_a_batch_that_cannot_be_cut(tmp_path: Path, parts: int) -> None:
     options = dataclasses.replace(OPTIONS, batch_size=8, accumulate=parts)
     with pytest.raises(UsageError, match=f"batch_size 8: cannot be cut into {parts} parts"):
         train(Sure(), options, tmp_path)
 
 
-def test_divergence_is_said(tmp_path: Path) -> None:
+def test_train_says_at_which_step_it_diverged(tmp_path: Path) -> None:
     class Broken(Toy):
         def step(self, networks: Networks, batch: Tensor) -> dict[str, Tensor]:
             return {name: loss * float("nan") for name, loss in super().step(networks, batch).items()}
@@ -211,7 +215,7 @@ def test_divergence_is_said(tmp_path: Path) -> None:
         train(Broken(), OPTIONS, tmp_path)
 
 
-def test_critic_is_not_moved_by_the_networks_loss(tmp_path: Path) -> None:
+def test_train_does_not_move_the_critic_by_the_loss_of_the_network(tmp_path: Path) -> None:
     class Idle(Toy):
         def step(self, networks: Networks, batch: Tensor) -> dict[str, Tensor]:
             assert networks.critic is not None
@@ -231,7 +235,7 @@ def test_critic_is_not_moved_by_the_networks_loss(tmp_path: Path) -> None:
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """What a TensorBoard that is installed is told."""
+    """The calls that an installed TensorBoard gets."""
     said: list[tuple[object, ...]] = []
 
     class SummaryWriter:
@@ -248,12 +252,14 @@ def board(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 
 
 class Illustrated(Toy):
-    def pictures(self, network: nn.Module) -> dict[str, np.ndarray]:
+    def validation_images(self, network: nn.Module) -> dict[str, np.ndarray]:
         assert not network.training and not torch.is_grad_enabled()
         return {"identity": np.zeros((2, 2, 3), np.uint8)}
 
 
-def test_tensorboard_gets_every_figure_and_a_picture_a_look(tmp_path: Path, board: list[tuple[object, ...]]) -> None:
+def test_tensorboard_gets_every_figure_and_an_image_per_validation(
+    tmp_path: Path, board: list[tuple[object, ...]]
+) -> None:
     train(Illustrated(), OPTIONS, tmp_path)
     assert board[0] == ("open", None) and board[-1] == ("close",)
     scalars = [(name, value, step) for what, name, value, step in (b for b in board if b[0] == "add_scalar")]
@@ -263,7 +269,9 @@ def test_tensorboard_gets_every_figure_and_a_picture_a_look(tmp_path: Path, boar
     assert [b[1:4:2] for b in board if b[0] == "add_image"] == [("identity", step) for step in (10, 20, 30, 40)]
 
 
-def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path: Path, board: list[tuple[object, ...]]) -> None:
+def test_tensorboard_drops_the_steps_that_a_resumed_run_repeats(
+    tmp_path: Path, board: list[tuple[object, ...]]
+) -> None:
     with pytest.raises(Interrupted):
         train(Toy(), OPTIONS, tmp_path, RunOptions(progress=interrupt_at(27)))
     assert board[-1] == ("close",)
@@ -271,9 +279,9 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path: Path, board
     assert [b for b in board if b[0] == "open"] == [("open", None), ("open", 21)]
 
 
-def test_without_tensorboard_no_pictures_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_makes_no_images_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Idle(Toy):
-        def pictures(self, network: nn.Module) -> dict[str, np.ndarray]:
+        def validation_images(self, network: nn.Module) -> dict[str, np.ndarray]:
             raise AssertionError
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
@@ -281,32 +289,13 @@ def test_without_tensorboard_no_pictures_are_made(tmp_path: Path, monkeypatch: p
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "state.safetensors", "toy.safetensors"}
 
 
-def test_curves_are_drawn_over_their_own_range() -> None:
-    rising, falling = np.linspace(-1, 1, 50, dtype=np.float32), np.linspace(5, 4, 50, dtype=np.float32)
-    picture = draw_curves({"one": {"rising": rising}, "two": {"falling": falling}})
-    top, bottom = np.split(picture, 2)
-    for panel, sign in ((top, -1), (bottom, 1)):
-        y, x = np.nonzero((panel[30:] == COLOURS[0]).all(-1))
-        assert np.corrcoef(x, y)[0, 1] * sign > 0.99 and np.ptp(y) > 0.9 * PANEL
-
-
-def test_meshes_are_drawn_where_they_are() -> None:
-    images = np.full((5, 32, 32, 3), 9, np.uint8)
-    meshes = np.full((5, 1, 3), 7, np.float32)
-    meshes[4] = [[3, 40, 0]]
-    picture = draw_meshes(images, meshes)
-    assert picture.shape == (64, 128, 3)
-    dots = np.argwhere((picture == (90, 255, 120)).all(-1))
-    assert sorted(map(tuple, dots.tolist())) == [(7, 7), (7, 39), (7, 71), (7, 103), (63, 3)]
-
-
-def test_configuration_is_noted(tmp_path: Path) -> None:
+def test_train_notes_the_configuration(tmp_path: Path) -> None:
     config = load_config("tiny", ["motion.train.steps=7"])
     train(Toy(), OPTIONS, tmp_path, config=config)
     assert load_config(tmp_path / "config.yaml") == config
 
 
-def test_bfloat16(tmp_path: Path) -> None:
+def test_train_learns_in_bfloat16(tmp_path: Path) -> None:
     train(Toy(), dataclasses.replace(OPTIONS, bf16=True), tmp_path)
-    looks = [line for line in curve(tmp_path) if "score" in line]
-    assert looks[-1]["score"] < looks[0]["score"]
+    validations = [line for line in curve(tmp_path) if "score" in line]
+    assert validations[-1]["score"] < validations[0]["score"]

@@ -1,3 +1,5 @@
+"""Training of the tracker's mesh network, on discs that stand for faces."""
+
 import dataclasses
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from thcli.training.loop import RunOptions, train
 from thcli.training.unprojection import (
     UnprojectionStage,
     build,
-    export_onnx,
+    export_unprojection,
     measure,
     mirror_permutation,
     train_unprojection,
@@ -34,7 +36,7 @@ def canonical() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def samples(canonical: np.ndarray) -> FaceSamples:
-    """Discs for faces, of 8 subjects."""
+    """Images of discs, which stand for the faces of 8 subjects."""
     random = np.random.default_rng(0)
     x, y = np.meshgrid(np.arange(256), np.arange(256))
     images, meshes = [], []
@@ -53,7 +55,7 @@ def network(canonical: np.ndarray) -> UnprojectionNetwork:
     return build(TINY, canonical, shapes)
 
 
-def test_a_new_network_starts_from_the_mean_face_and_refines_lips_and_eyes(canonical: np.ndarray) -> None:
+def test_build_starts_from_the_mean_face_and_refines_lips_and_eyes(canonical: np.ndarray) -> None:
     made = network(canonical).eval()
     assert {33, 133, 468, 159} <= set(made.eye_index[0].tolist())
     assert {263, 362, 473, 386} <= set(made.eye_index[1].tolist())
@@ -64,10 +66,10 @@ def test_a_new_network_starts_from_the_mean_face_and_refines_lips_and_eyes(canon
     assert width == pytest.approx(0.2 * np.ptp(canonical[:, 0]), rel=0.3)
 
 
-def test_onnx_says_what_torch_says(canonical: np.ndarray, tmp_path: Path) -> None:
+def test_exported_unprojection_network_gives_what_torch_gives(canonical: np.ndarray, tmp_path: Path) -> None:
     made = network(canonical)
     torch.nn.init.normal_(made.mouth[1].weight, std=0.01)
-    export_onnx(made, tmp_path / "network.onnx")
+    export_unprojection(made, tmp_path / "network.onnx")
     crops = torch.rand(3, 3, 64, 64)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     for given, expected in zip(session.run(None, {"crop": crops.numpy()}), made(crops), strict=True):
@@ -75,7 +77,7 @@ def test_onnx_says_what_torch_says(canonical: np.ndarray, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
 
 
-def test_it_learns_where_faces_are(samples: FaceSamples, canonical: np.ndarray, tmp_path: Path) -> None:
+def test_unprojection_stage_learns_where_faces_are(samples: FaceSamples, canonical: np.ndarray, tmp_path: Path) -> None:
     config = load_config("tiny").unprojection
     options = dataclasses.replace(config.train, steps=60, batch_size=12, lr=3e-3, val_every=30, ema=0.9)
     stage = UnprojectionStage(samples, dataclasses.replace(config, train=options), canonical, "cpu")
@@ -85,20 +87,20 @@ def test_it_learns_where_faces_are(samples: FaceSamples, canonical: np.ndarray, 
     assert set(result.metrics) == {"score", "error", "lips", "lost"}
 
 
-def test_measured_against_itself_the_truth_has_no_error(samples: FaceSamples) -> None:
-    class Oracle(torch.nn.Module):
+def test_measure_gives_large_errors_to_meshes_that_are_all_zero(samples: FaceSamples) -> None:
+    class Zero(torch.nn.Module):
         dims = TINY
 
         def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return torch.zeros(len(crops), 478, 3), torch.ones(len(crops))
 
-    figures = measure(Oracle(), samples)  # type: ignore[arg-type]
+    figures = measure(Zero(), samples)  # type: ignore[arg-type]
     assert figures["lost"] == 0 and figures["error"] > 0.5 and figures["lips"] > 0.5
 
 
 @pytest.fixture
 def store(samples: FaceSamples, tmp_path: Path) -> Path:
-    """Four subjects of three frames each, preprocessed."""
+    """Store of four subjects with three frames each."""
     for i in range(4):
         part = slice(3 * i, 3 * i + 3)
         mesh, zeros = samples.meshes[part], np.zeros((3, 6), np.float32)
@@ -112,7 +114,7 @@ def store(samples: FaceSamples, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_from_a_store_to_weights_that_the_tracker_reads(store: Path, tmp_path: Path) -> None:
+def test_train_unprojection_exports_the_same_network_resumed_and_repeated(store: Path, tmp_path: Path) -> None:
     config, out = load_config("tiny"), tmp_path / "run"
     result = train_unprojection(store, out, config)
     assert read_header(result.checkpoint).data == {"frames": 9, "subjects": 3}

@@ -1,7 +1,8 @@
-"""``weights add``: what is not what it is taken for does not come into the user's folder, which stays as it was."""
+"""``add_files`` copies weights to the user's folder; it refuses what does not fit, and leaves the folder as it was."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from thcli import checkpoints
-from thcli.checkpoints import MANIFEST, read_manifest, sha256, shipped_weights, write_manifest
+from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, shipped_weights, write_manifest
 from thcli.errors import ThgenError, UsageError, WeightsError
 from thcli.weights import adding, catalogue
 from thcli.weights.adding import EXPORTS, THETA, add_files
@@ -20,6 +21,7 @@ SHIPPED = shipped_weights()
 
 @pytest.fixture
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Name the user's folder of weights, which does not exist yet."""
     folder = tmp_path / "cache" / "models"
     for module in (checkpoints, catalogue, adding):
         monkeypatch.setattr(module, "user_folder", lambda: folder)
@@ -27,10 +29,11 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder by name; none where there is no folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def test_added_files_are_listed_and_found(user: Path) -> None:
+def test_add_files_lists_files_so_that_they_are_found(user: Path) -> None:
     names = ["head_motion.safetensors", "expression.safetensors", "detection.onnx", "face_model.safetensors"]
     assert add_files([SHIPPED / name for name in names]) == [user / name for name in names]
     assert read_manifest(user) == {name: sha256(SHIPPED / name) for name in names}
@@ -38,7 +41,7 @@ def test_added_files_are_listed_and_found(user: Path) -> None:
     assert checkpoints.find_weights("expression.safetensors") == user / "expression.safetensors"
 
 
-def test_what_was_listed_before_stays_as_it_was_listed(user: Path) -> None:
+def test_add_files_keeps_the_hashes_listed_before(user: Path) -> None:
     user.mkdir(parents=True)
     (user / "syncnet.onnx").write_bytes(b"tampered")
     (user / MANIFEST).write_text(f"{'0' * 64}  syncnet.onnx\n")
@@ -65,7 +68,7 @@ def test_what_was_listed_before_stays_as_it_was_listed(user: Path) -> None:
         ("generator.onnx", "generator.onnx", UsageError, "add all three at once"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_add_files_refuses_a_file_that_is_not_what_its_name_says(
     user: Path, tmp_path: Path, name: str, source: str, error: type[ThgenError], message: str
 ) -> None:
     shutil.copyfile(SHIPPED / source, tmp_path / name)
@@ -77,7 +80,7 @@ def test_what_does_not_fit_is_refused(
     assert content(user) == {}
 
 
-def test_hashes_are_heeded(user: Path, tmp_path: Path) -> None:
+def test_add_files_refuses_a_file_with_another_hash(user: Path, tmp_path: Path) -> None:
     file = tmp_path / "head_motion.safetensors"
     shutil.copyfile(SHIPPED / file.name, file)
     with pytest.raises(WeightsError, match=f"SHA-256 is {sha256(file)}, expected 00; get the file again"):
@@ -93,7 +96,7 @@ def test_hashes_are_heeded(user: Path, tmp_path: Path) -> None:
     assert set(content(user)) == {file.name, MANIFEST}
 
 
-def test_nothing_is_replaced_unasked(user: Path) -> None:
+def test_add_files_replaces_a_file_only_with_overwrite(user: Path) -> None:
     file = SHIPPED / "head_motion.safetensors"
     add_files([file])
     with pytest.raises(UsageError, match="exists already; add --overwrite to replace it"):
@@ -103,7 +106,7 @@ def test_nothing_is_replaced_unasked(user: Path) -> None:
         add_files([file, file], overwrite=True)
 
 
-def test_a_new_theta_takes_the_old_exports_along(user: Path, theta_weights: Path) -> None:
+def test_add_files_removes_old_exports_with_a_new_generator(user: Path, theta_weights: Path) -> None:
     user.mkdir(parents=True)
     for name in (THETA, *EXPORTS):
         (user / name).write_bytes(b"old")
@@ -113,14 +116,10 @@ def test_a_new_theta_takes_the_old_exports_along(user: Path, theta_weights: Path
     assert read_manifest(user) == {THETA: sha256(theta_weights / THETA)}
 
 
-def test_exports_must_be_those_of_the_checkpoint(user: Path, tmp_path: Path) -> None:
+def test_add_files_refuses_exports_of_another_checkpoint(user: Path, tmp_path: Path) -> None:
     moved = load_file(SHIPPED / THETA)
     name = next(name for name in sorted(moved) if name.endswith("bias") and moved[name].size > 1)
     moved[name] = moved[name] + np.float32(0.5)
-    import json
-
-    from thcli.checkpoints import read_header
-
     header = {"thgen": json.dumps(vars(read_header(SHIPPED / THETA)), default=dict)}
     save_file(moved, tmp_path / THETA, header)
     for export in EXPORTS:

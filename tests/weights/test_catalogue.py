@@ -1,4 +1,4 @@
-"""What weights there are, where, and what is wrong with them."""
+"""The catalogue says which files of weights exist, where each was found, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from thcli import checkpoints
 from thcli.checkpoints import read_manifest, sha256, shipped_weights, write_manifest
 from thcli.errors import UsageError, WeightsError
-from thcli.evaluation import metric_models as models
+from thcli.evaluation import metric_models
 from thcli.weights import catalogue
-from thcli.weights.catalogue import ENTRIES, card_of, entry_of, find, header_of, look, missing, verify_folder
+from thcli.weights.catalogue import ENTRIES, card_of, entry_of, find, header_of, look, verify_folder
 
 
 @pytest.fixture
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder, empty."""
+    """Make the user's folder of weights, empty."""
     folder = tmp_path / "user"
     folder.mkdir()
     for module in (checkpoints, catalogue):
@@ -24,7 +24,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_catalogue_is_what_ships(user: Path) -> None:
+def test_entries_are_the_files_that_ship(user: Path) -> None:
     listed = read_manifest(shipped_weights())
     assert {entry.name for entry in ENTRIES if not entry.metric} == set(listed)
     for entry in ENTRIES:
@@ -32,10 +32,9 @@ def test_the_catalogue_is_what_ships(user: Path) -> None:
         if not entry.metric:
             assert file is not None and (file.place, file.sha256, file.fault) == ("shipped", listed[entry.name], "")
             assert card_of(file.path).startswith("# ")
-    assert missing() == []
 
 
-def test_a_file_of_the_users_comes_first_and_must_be_listed(user: Path) -> None:
+def test_find_prefers_a_file_of_the_user_which_must_be_listed(user: Path) -> None:
     (user / "syncnet.onnx").write_bytes(b"s")
     (user / "expression.safetensors").write_bytes(b"e")
     for name in ("syncnet.onnx", "expression.safetensors"):
@@ -49,19 +48,20 @@ def test_a_file_of_the_users_comes_first_and_must_be_listed(user: Path) -> None:
     assert look(user / "expression.safetensors").fault == "SHA-256 differs from SHA256SUMS"
 
 
-def test_a_known_file_of_a_metric_needs_no_listing(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_accepts_a_known_file_of_a_metric_without_listing(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (user / "identity.onnx").write_bytes(b"known")
-    monkeypatch.setattr(models, "KNOWN", {sha256(user / "identity.onnx"): models.Known("a", models.Pixels())})
+    known = metric_models.Known("a", metric_models.Pixels())
+    monkeypatch.setattr(metric_models, "KNOWN", {sha256(user / "identity.onnx"): known})
     file = find(entry_of("identity"))
     assert file is not None and file.fault == ""
 
 
-def test_a_folder_given_that_is_none(user: Path) -> None:
+def test_find_refuses_a_weights_folder_that_is_missing(user: Path) -> None:
     with pytest.raises(WeightsError, match="gone: no such folder of weights; give --weights a folder"):
         find(entry_of("expression"), Path("gone"))
 
 
-def test_a_folder_given_comes_before_both(user: Path, tmp_path: Path) -> None:
+def test_find_prefers_the_weights_folder_given(user: Path, tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
     for folder in (user, given):
@@ -72,7 +72,7 @@ def test_a_folder_given_comes_before_both(user: Path, tmp_path: Path) -> None:
     assert file is not None and (file.place, file.size) == ("--weights", 5)
 
 
-def test_a_folder_is_verified_file_by_file(tmp_path: Path) -> None:
+def test_verify_folder_reports_the_fault_of_each_file(tmp_path: Path) -> None:
     for name in ("a.onnx", "b.onnx", "c.safetensors"):
         (tmp_path / name).write_bytes(name.encode())
     write_manifest(tmp_path)
@@ -89,14 +89,14 @@ def test_a_folder_is_verified_file_by_file(tmp_path: Path) -> None:
         verify_folder(tmp_path / "nowhere")
 
 
-def test_names_are_known_with_and_without_suffix() -> None:
+def test_entry_of_knows_names_with_and_without_suffix() -> None:
     assert entry_of("expression") is entry_of("expression.safetensors")
     assert entry_of("generator").name == "generator.safetensors"
     with pytest.raises(UsageError, match=r"vgg: no file that thgen uses; expected detection\.onnx, "):
         entry_of("vgg")
 
 
-def test_headers() -> None:
+def test_header_of_reads_checkpoints_only() -> None:
     header = header_of(shipped_weights() / "head_motion.safetensors")
     assert header is not None and header["stage"] == "head_motion" and header["dims"]["mels"] == 80
     assert header_of(shipped_weights() / "face_model.safetensors") is None

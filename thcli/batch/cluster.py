@@ -1,6 +1,6 @@
-"""The jobs of a batch on a Ray cluster: an actor a device, each with its own networks and persons.
+"""Jobs of a batch on a Ray cluster: one actor per device, each with its own networks and persons.
 
-All machines see the same files under the same names, and have thgen with the same weights.
+All machines must see the same files under the same names, and have thgen installed with the same weights.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ from typing import Any
 
 from thcli.batch.jobs import Job
 from thcli.batch.outcomes import Outcome, failed
-from thcli.batch.run import Manner, Runner
+from thcli.batch.run import Runner, RunPolicy
 from thcli.errors import DeviceError, UsageError
 
 ANSWER = 10.0
-"""Seconds that a cluster has to answer."""
+"""Seconds within which a cluster must accept a connection."""
 
 
-def run_on_ray(jobs: Sequence[Job], manner: Manner, address: str | None) -> Generator[Outcome, None, None]:
-    """Outcomes as jobs end, in any order.
+def run_on_ray(jobs: Sequence[Job], policy: RunPolicy, address: str | None) -> Generator[Outcome, None, None]:
+    """Yield outcomes as jobs end, in any order.
 
-    address: of a running cluster; None for that of ``RAY_ADDRESS``, or where that is not set, one on this machine
-    A device is a GPU; where the cluster has none, a CPU core. UsageError where Ray is not installed or not reached.
+    An actor has one GPU, or one CPU core where the cluster has no GPU.
+
+    address: address of a running cluster; None for that of ``RAY_ADDRESS``, or for a cluster that is started on this
+        machine where ``RAY_ADDRESS`` is not set
+
+    Raises UsageError where Ray is not installed or the cluster does not answer, DeviceError where it has no device.
     """
     try:
         import ray
     except ImportError as error:
         raise UsageError("--ray: Ray is not installed; pip install '.[ray]'") from error
     _check_reached(address)
-    return _run(ray, jobs, manner, address)
+    return _run(ray, jobs, policy, address)
 
 
 def _check_reached(address: str | None) -> None:
-    """Ray itself leaves the process where nobody answers, after a minute."""
+    """Raise UsageError where no cluster answers; Ray itself would end the process after a minute."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
@@ -47,29 +51,32 @@ def _check_reached(address: str | None) -> None:
         ) from error
 
 
-def _run(ray: Any, jobs: Sequence[Job], manner: Manner, address: str | None) -> Generator[Outcome, None, None]:
+def _run(ray: Any, jobs: Sequence[Job], policy: RunPolicy, address: str | None) -> Generator[Outcome, None, None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
-        yield from _Cluster(ray, manner, jobs).run()
+        yield from _Cluster(ray, policy, jobs).run()
     finally:
         ray.shutdown()
 
 
 class _Cluster:
-    """Hands jobs to actors; one that is lost with its machine is started again elsewhere, and its job has failed."""
+    """Actors of a cluster and the jobs that wait for them.
 
-    def __init__(self, ray: Any, manner: Manner, jobs: Sequence[Job]) -> None:
-        self.ray, self.manner, self.waiting = ray, manner, list(jobs)
+    An actor that is lost with its machine is started again elsewhere, and the job that it ran has failed.
+    """
+
+    def __init__(self, ray: Any, policy: RunPolicy, jobs: Sequence[Job]) -> None:
+        self.ray, self.policy, self.waiting = ray, policy, list(jobs)
         there = ray.cluster_resources()
         kind, amount = ("num_gpus", there["GPU"]) if there.get("GPU", 0) >= 1 else ("num_cpus", there.get("CPU", 0))
         if amount < 1:
             raise DeviceError("--ray: the cluster has neither a GPU nor a CPU core to offer; add machines to it")
         actor = ray.remote(**{kind: 1}, max_restarts=-1)(Runner)
-        self.actors = [actor.remote(manner) for _ in range(min(int(amount), len(jobs)))]
+        self.actors = [actor.remote(policy) for _ in range(min(int(amount), len(jobs)))]
 
     def run(self) -> Iterator[Outcome]:
-        """Outcomes as jobs end."""
+        """Yield outcomes as jobs end."""
         running: dict[Any, tuple[Any, Job]] = {}
 
         def give(actor: Any, last: Job | None) -> None:
@@ -84,12 +91,16 @@ class _Cluster:
             actor, job = running.pop(ended)
             outcome = self._outcome(ended, job)
             yield outcome
-            if outcome.status == "failed" and not self.manner.keep_going:
+            if outcome.status == "failed" and not self.policy.keep_going:
                 self.waiting.clear()
             give(actor, job)
 
     def _next(self, last: Job | None, others: Sequence[Job]) -> Job | None:
-        """The job for an actor: best of the reference that it has tracked, else of one that no other is at."""
+        """Remove and return the next job for an actor, None where none waits.
+
+        A job with the reference that the actor has just tracked is preferred, then one whose reference no other actor
+        is using.
+        """
         if not self.waiting:
             return None
         taken = {job.reference for job in others}

@@ -1,7 +1,7 @@
-"""The folder that a batch writes to: who else does at this moment, and what a run that was killed has left there.
+"""The output folder of a batch: locks against other runs, and removal of partial files that killed runs left.
 
-Videos and all files beside them are written under hidden names and renamed once they are whole. A run that ends in any
-way but SIGKILL or a lost machine removes those names itself.
+Videos and all files beside them are written under hidden names and renamed once they are complete. A run removes its
+own hidden files however it ends, unless by SIGKILL or with its machine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTS = (".thgen-*.mp4", ".*.partial")
-"""Hidden names of ``clips.encode`` and of ``checkpoints.write_atomic``."""
+"""Patterns of the hidden names that ``clips.encode`` and ``checkpoints.write_atomic`` write to."""
 
 
 def lock(file: int, alone: bool, wait: bool = False) -> bool | None:
-    """Lock an open file or folder, for this process alone or along with others.
+    """Lock an open file or folder, and return whether that succeeded; None where the system offers no locks.
 
-    False where another has it, unless that is waited for; None where locks cannot be had. A lock goes with the process
-    that has it, however that ends.
+    The lock ends with the process that holds it, however that ends.
+
+    alone: whether the lock is exclusive; otherwise several processes may hold it
+    wait: whether to wait while another process holds it, in place of returning False
     """
     try:
         import fcntl
@@ -36,16 +38,16 @@ def lock(file: int, alone: bool, wait: bool = False) -> bool | None:
 
 @contextmanager
 def writing(folder: Path, places: Iterable[Path]) -> Iterator[None]:
-    """For as long as files are written: ``places`` are made, and cleared of the parts of runs that were killed.
+    """A block in which a run writes to ``places``: they are created, and cleared of partial files of killed runs.
 
-    They are cleared before and after, unless another run writes to the same folder at that moment.
+    They are cleared before and after the block, unless another run writes to the same ``folder`` at that moment.
     """
     for place in {folder, *places}:
         place.mkdir(parents=True, exist_ok=True)
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _clear_if_alone(file, places)
-        lock(file, alone=False, wait=True)  # nobody has it alone for longer than clearing takes
+        lock(file, alone=False, wait=True)  # other runs lock the folder alone only while they clear it
         try:
             yield
         finally:
@@ -55,6 +57,7 @@ def writing(folder: Path, places: Iterable[Path]) -> Iterator[None]:
 
 
 def _clear_if_alone(folder: int, places: Iterable[Path]) -> None:
+    """Delete partial files in ``places`` if no other run holds a lock on the open folder."""
     if lock(folder, alone=True):
         for place in set(places):
             for pattern in PARTS:

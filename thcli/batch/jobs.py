@@ -1,4 +1,4 @@
-"""The list of jobs (DESIGN.md §7): JSON Lines, keys as the long options of ``generate`` plus ``id``."""
+"""The list of jobs: JSON Lines whose keys are ``id`` and the long options of ``generate``; see ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from thcli.errors import MediaError, ThgenError, UsageError
-from thcli.generate.sidecar import sidecar_path
+from thcli.generation.sidecar import sidecar_path
 from thcli.pipeline.options import GenerateOptions
 
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
-"""A name that a file may have anywhere, which begins with a letter or a digit."""
+"""Pattern of a job's id: a file name that every system accepts and that begins with a letter or a digit."""
 SOURCES = ("motion", "expression")
-"""Options that may name a file to read."""
+"""Options that take a word or the name of a file to read."""
 WRITTEN = ("save-curves", "report")
 """Options that name a file to write."""
 _TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for f in fields(GenerateOptions)}
+"""Type of each long option of ``generate``."""
 KEYS = ("id", "ref", "audio", "output", *_TYPES)
+"""Keys that a job may have."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to make; paths are absolute, so that it means the same wherever it runs."""
+    """One video to make; its paths are absolute, so that it can run in any process and folder."""
 
     id: str
     reference: Path
@@ -38,12 +40,12 @@ class Job:
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """All files that are asked for, beside the sidecar."""
+        """Files that the job writes, without the sidecar."""
         also = (self.options.save_curves, self.options.report)
         return (self.output, *(path for path in also if path is not None))
 
     def with_folders(self, scratch: Path) -> Job:
-        """The same job with outputs in ``scratch`` whose folders are not there yet: a run makes them."""
+        """Return the job with those outputs moved to ``scratch`` whose folders do not exist yet; a run creates them."""
 
         def there(path: Path) -> Path:
             return path if path.parent.is_dir() else scratch / path.name
@@ -57,32 +59,39 @@ class Job:
 
 @dataclass(frozen=True)
 class Shard:
-    """The ``index``-th of ``count`` parts, from 1."""
+    """One part of a list of jobs.
+
+    index: number of the part, from 1
+    count: number of parts
+    """
 
     index: int
     count: int
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """``I/N``; UsageError for anything else."""
+        """Parse ``I/N``; raise UsageError for anything else."""
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(f"--shard {text}: expected I/N, the I-th of N parts, with I from 1 to N")
         return cls(int(match[1]), int(match[2]))
 
     def __contains__(self, job: object) -> bool:
-        """By the id alone: neither the order of the list nor what else is in it matters."""
+        """Whether a job is in this part; the id alone decides, whatever the order and the other jobs of the list."""
         if not isinstance(job, Job):
             return False
         return int(hashlib.sha256(job.id.encode()).hexdigest(), 16) % self.count == self.index - 1
 
 
 def read_jobs(source: Path, folder: Path, defaults: GenerateOptions) -> list[Job]:
-    """All jobs of a file, or of standard input where it is ``-``.
+    """Read all jobs of a file, or of standard input where ``source`` is ``-``.
 
-    folder: where outputs go; defaults: for what a job does not say
-    Inputs are relative to the file's folder, or for standard input to the current one; outputs to ``folder``.
-    UsageError names the first line that is wrong: then no job is to run.
+    Inputs are relative to the folder of the file, or for standard input to the current folder.
+
+    folder: folder of the outputs
+    defaults: options that apply where a job gives none
+
+    Raises UsageError, with the first wrong line, where any line is wrong, and MediaError where the file cannot be read.
     """
     name = "standard input" if str(source) == "-" else str(source)
     inputs = Path.cwd() if str(source) == "-" else source.parent.absolute()
@@ -109,7 +118,7 @@ def read_jobs(source: Path, folder: Path, defaults: GenerateOptions) -> list[Job
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a list's inputs and outputs are, and what its jobs need not say."""
+    """Folders of a list's inputs and outputs, and the default options of its jobs."""
 
     inputs: Path
     outputs: Path
@@ -127,7 +136,10 @@ def _text_of(source: Path, name: str) -> str:
 
 
 def _check_unique(job: Job, taken: dict[str | Path, int], number: int) -> None:
-    """Neither ids nor files twice; a sidecar counts as a file."""
+    """Raise UsageError where an earlier line has the same id or writes the same file; a sidecar counts as a file.
+
+    taken: line number of each id and file so far, to which those of this job are added
+    """
     names: list[str | Path] = [job.id, *job.outputs, sidecar_path(job.output)]
     for name in names:
         first = taken.setdefault(name, number)
@@ -151,6 +163,7 @@ def _job(line: str, place: _Place) -> Job:
 
 
 def _record(line: str) -> dict[str, Any]:
+    """Parse the JSON object of a line; raise UsageError for anything else and for unknown keys."""
     try:
         record = json.loads(line, object_pairs_hook=_without_twins)
     except json.JSONDecodeError as error:
@@ -168,6 +181,7 @@ def _record(line: str) -> dict[str, Any]:
 
 
 def _without_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dictionary; raise UsageError for a repeated key."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -190,7 +204,7 @@ def _id(record: Mapping[str, Any]) -> str:
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:
-    """The name of a file, which must be there."""
+    """Return the file name under a key of a job; raise UsageError where it is missing or no file name."""
     value = record.get(key)
     if key not in record:
         raise UsageError(f"no {key!r}; expected the name of a file")
@@ -202,7 +216,7 @@ def _text(record: Mapping[str, Any], key: str) -> str:
 
 
 def _typed(key: str, value: Any) -> Any:
-    """A value of JSON as the option takes it: what may be a word or a number on the command line, may be so here."""
+    """Return a JSON value as its option takes it; where the command line takes text, a number is accepted too."""
     kind = _TYPES[key]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is bool and isinstance(value, bool):
@@ -226,17 +240,18 @@ _SAID = {
     str | None: "text or a number",
     Path | None: "the name of a file",
 }
+"""Names of the types in messages."""
 
 
 def _placed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Those of the values that name inputs, with names that are relative to ``folder`` made absolute."""
+    """Return the options that name inputs, with their paths made absolute, relative to ``folder``."""
     words = {"motion": ("audio", "still"), "expression": ("audio",)}
     placed = {key: str(folder / values[key]) for key in SOURCES if key in values and values[key] not in words[key]}
     return placed if values.get("weights") is None else {**placed, "weights": folder / values["weights"]}
 
 
 def _below(folder: Path, key: str, name: str) -> Path:
-    """A file in the folder of the outputs, or in one below it."""
+    """Return the path of a file in the folder of the outputs or below it; raise UsageError for any other place."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or path.name.startswith(".") or not path.name:
         raise UsageError(f"{key}: {name}, expected the name of a file in --out-dir")

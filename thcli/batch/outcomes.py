@@ -1,4 +1,4 @@
-"""What has become of the jobs: ``outcomes.jsonl``, one line a job, written as each ends (DESIGN.md §7)."""
+"""Outcomes of jobs in ``outcomes.jsonl``: one line per job, written as it ends; see ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from thcli.errors import UsageError
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a job.
+    """The outcome of a job.
 
-    status: ``skipped`` is what ``--resume`` found done; seconds: from its beginning, with all its tries
-    frames: of the video; output: its file; error: why there is none; exit_code: what ``generate`` would have left with
+    status: ``done``, ``failed``, or ``skipped`` where ``--resume`` found the job done
+    seconds: time from its beginning, with all its tries
+    frames: number of frames of the video, None without a video
+    output: file of the video
+    error: message of the error that prevented the video
+    exit_code: exit code that ``generate`` would have had
     """
 
     id: str
@@ -32,19 +36,19 @@ class Outcome:
 
 
 def failed(job: Job, seconds: float, error: str, exit_code: int) -> Outcome:
-    """The outcome of a job that came to nothing."""
+    """Return the outcome of a job that failed."""
     return Outcome(job.id, "failed", round(seconds, 3), None, str(job.output), error, exit_code)
 
 
 def log_path(folder: Path, shard: Shard | None) -> Path:
-    """Every shard has its own, so that several can write at once, wherever they run."""
+    """Return the path of the log; each shard has its own, so that several can run at once on any machines."""
     return folder / ("outcomes.jsonl" if shard is None else f"outcomes.{shard.index}-of-{shard.count}.jsonl")
 
 
 class OutcomeLog:
-    """Appends outcomes to a file: of a job that ran several times the last line counts. A context manager.
+    """A context manager that appends outcomes to a file; of a job that ran several times, the last line counts.
 
-    While it is open no other run can open the same one: UsageError.
+    Opening it raises UsageError while another run has the same file open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +66,7 @@ class OutcomeLog:
         return self
 
     def write(self, outcome: Outcome) -> None:
-        """Add a line; it is in the file when this returns."""
+        """Append a line, unbuffered: it is in the file when this returns."""
         os.lseek(self._file, 0, os.SEEK_END)
         line = (json.dumps(asdict(outcome), ensure_ascii=False) + "\n").encode()
         while line:
@@ -72,6 +76,6 @@ class OutcomeLog:
         os.close(self._file)
 
     def _drop_half_a_line(self) -> None:
-        """What a full disk or a lost machine left of the last line would spoil the next one."""
+        """Remove an incomplete last line, left by a full disk or a lost machine, which would spoil the next line."""
         written = self.path.read_bytes()
         os.ftruncate(self._file, written.rfind(b"\n") + 1)

@@ -1,4 +1,4 @@
-"""What is done already: a job whose output is whole, and whose sidecar holds the hashes of its inputs and options."""
+"""Test of whether a job is done: its output is complete, and its sidecar holds its options and its inputs' hashes."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from thcli import __version__
 from thcli.batch.jobs import SOURCES, Job
 from thcli.checkpoints import sha256
 from thcli.errors import ThgenError
-from thcli.generate.sidecar import SEAL, read_sidecar, seal, sources_of
+from thcli.generation.session import job_hashes
+from thcli.generation.sidecar import SEAL, read_sidecar, seal, sources_of
+from thcli.pipeline.models import Models
+from thcli.version import __version__
 
 ELSEWHERE = ("device", "overwrite", "weights", "save_curves", "report")
-"""Options that do not decide what the video shows, or are known by the hash of what they name."""
+"""Options that do not change the video, or that name files whose hashes are compared."""
 
 
 def is_done(job: Job) -> bool:
-    """Whether the outputs are there, whole, and made by this version with these options from what the inputs and the
-    weights hold now; which device made them does not matter."""
+    """Whether the outputs are complete, and were made by this version from the same inputs, weights and options.
+
+    Inputs and weights are compared by their present content. The device that made the video does not matter.
+    """
     try:
         record = read_sidecar(job.output)
         if record is None or record.get(SEAL) != seal(record):
             return False
         if not all(path.is_file() for path in job.outputs) or record["output"]["sha256"] != sha256(job.output):
             return False
-        sources = sources_of(job.reference, job.audio, job.options, record["device"])
-    except (ThgenError, OSError, KeyError, TypeError):  # whatever is wrong with the inputs, running the job says it
+        models = Models(job.options.weights, record["device"], job.options.precision, job.options.tracker)
+        hashes = job_hashes(models, job.options)
+        sources = sources_of(job.reference, job.audio, job.options.motion_options, hashes)
+    except (ThgenError, OSError, KeyError, TypeError):  # running the job reports what is wrong
         return False
     return _recipe(record) == {
         "thgen": __version__,
@@ -37,7 +43,7 @@ def is_done(job: Job) -> bool:
 
 
 def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sidecar says of how its video was made."""
+    """Return the part of a sidecar's record that decides what the video shows."""
     return {
         "thgen": record["thgen"],
         "weights": record["weights"],
@@ -47,6 +53,7 @@ def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _that_count(options: Mapping[str, Any], inputs: Mapping[str, object]) -> dict[str, Any]:
+    """Return the options that change the video, without those that name one of the hashed inputs."""
     return {
         name: value
         for name, value in options.items()

@@ -1,1 +1,1 @@
-"""Media in and out: the only user of ffmpeg."""
+"""Reading and writing of media files; no other package uses ffmpeg."""

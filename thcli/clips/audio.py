@@ -1,4 +1,4 @@
-"""Any sound file, or the sound of a video, to 16 kHz mono."""
+"""Reading of any audio file, or of a video's audio, as 16 kHz mono."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from thcli.clips.ffmpeg import (
     open_input,
     scratch_folder,
 )
-from thcli.clips.probe import probe
+from thcli.clips.probe import MediaInfo, probe
 from thcli.errors import MediaError
 from thcli.records import SAMPLE_RATE, Float, Speech
 
 MIN_SECONDS = 0.1
+"""Least seconds of speech."""
 MAX_SECONDS = 4 * 3600
-"""Of speech; a file of a few bytes can claim a gap of years, which would be filled with silence."""
+"""Most seconds of speech; a file of a few bytes can claim a gap of years, which would be filled with silence."""
 MAX_SPOOLED = 8 << 30
-"""Bytes of a pipe that are copied to disk."""
+"""Most bytes of a pipe that are copied to disk."""
 FULL_SCALE = 0.999
 """Level from which a sample counts as being at full scale."""
 _CHUNK = 1 << 20
+"""Bytes read at a time."""
 
 
 @contextlib.contextmanager
 def local_audio(source: Path | str) -> Iterator[Path]:
-    """The sound as a regular file for as long as the block runs: ``-`` and named pipes are copied to disk first.
+    """Yield a regular file of the audio while the block runs; ``-`` and named pipes are copied to disk first.
 
-    Whoever mixes the sound into a video later needs it a second time, and many formats cannot be read from a pipe.
+    The audio is needed a second time where it is mixed into a video, and many formats cannot be read from a pipe.
     """
     source = Path(source)
     if str(source) != "-" and not _is_pipe(source):
@@ -65,25 +67,29 @@ def _spool(pipe: IO[bytes], target: Path) -> None:
             file.write(block)
 
 
-def read_speech(source: Path | str, start: float = 0.0, seconds: float | None = None) -> Speech:
-    """A sound file, the sound of a video, or ``-`` for standard input, as 16 kHz mono.
+def read_speech(source: Path | str | MediaInfo, start: float = 0.0, seconds: float | None = None) -> Speech:
+    """Read an audio file, the audio of a video, or standard input (``-``) as 16 kHz mono.
 
-    start, seconds: part to read, on the file's own clock, so that it fits ``read_clip`` of the same part
-    Samples stay as loud as they are, unless they exceed 1: then all are scaled to a peak of 1.
-    Raises MediaError without sound, for less than 0.1 s or more than 4 hours, and for samples that are no numbers.
+    start, seconds: part to read, on the file's own clock, so that it matches ``read_clip`` of the same part
+
+    Samples stay as loud as they are, unless one exceeds 1: then all are scaled to a peak of 1.
+
+    Raises MediaError for a file without audio, for less than ``MIN_SECONDS`` or more than ``MAX_SECONDS``, and for
+    samples that are not finite.
     """
-    with local_audio(source) as path:
-        info = probe(path)
+    name = source.path if isinstance(source, MediaInfo) else Path(source)
+    with local_audio(name) as path:
+        info = source if isinstance(source, MediaInfo) else probe(path)
         if not info.audio:
             raise MediaError(f"{label(path)}: no audio stream; give a sound file or a video with sound")
         samples, log = _decode(path, start, seconds)
     _check(label(path), samples, log)
     peak = float(max(samples.max(), -samples.min()))
-    return Speech(samples / np.float32(peak) if peak > 1 else samples, Path(source))
+    return Speech(samples / np.float32(peak) if peak > 1 else samples, name)
 
 
 def clipped_share(source: Path) -> float:
-    """Share of a file's samples, at its own rate and in all its channels, that are at full scale or beyond."""
+    """Return the share of a file's samples, at its own rate and in all its channels, at full scale or beyond."""
     command = arguments(open_input(source)["a:0"].output("pipe:1", format="f32le"))
     at_limit, count = 0, 0
     block = memoryview(bytearray(_CHUNK))
@@ -96,12 +102,12 @@ def clipped_share(source: Path) -> float:
 
 
 def _decode(path: Path, start: float, seconds: float | None) -> tuple[Float, str]:
-    """[S] float32 and what ffmpeg complained of."""
-    sound = on_timeline(open_input(path)["a:0"], SAMPLE_RATE)
+    """Return the samples [S] float32 at 16 kHz and ffmpeg's messages."""
+    audio = on_timeline(open_input(path)["a:0"], SAMPLE_RATE)
     if start > 0 or seconds is not None:
         part = {} if seconds is None else {"duration": seconds}
-        sound = sound.filter("atrim", start=start, **part)
-    command = arguments(sound.output("pipe:1", format="f32le", ac=1, ar=SAMPLE_RATE))
+        audio = audio.filter("atrim", start=start, **part)
+    command = arguments(audio.output("pipe:1", format="f32le", ac=1, ar=SAMPLE_RATE))
     data = bytearray()
     block = memoryview(bytearray(_CHUNK))
     with Reader(command, label(path)) as reader:

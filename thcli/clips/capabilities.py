@@ -1,4 +1,4 @@
-"""Which ffmpeg is used, and what it can write."""
+"""Report of the ffmpeg in use and of what it can write."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from thcli.errors import MediaError
 
 AAC = "aac"
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_nvenc", AAC)
+"""Encoders for H.264 and AAC that are reported where the writer has them."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """reader, version: the ffmpeg that reads, and its version; writer, encoder: the one that writes, and its H.264
-    encoder; encoders: those for H.264 and AAC that the writer has"""
+    """The ffmpeg binaries in use.
+
+    reader, version: path of the ffmpeg that reads, and its version
+    writer, encoder: path of the ffmpeg that writes, and the H.264 encoder it uses
+    encoders: encoders for H.264 and AAC that the writer has
+    """
 
     reader: str
     version: str
@@ -25,7 +30,10 @@ class Capabilities:
 
 
 def capabilities() -> Capabilities:
-    """What ffmpeg there is; MediaError, with what to install, where there is none, or none that writes H.264."""
+    """Return the ffmpeg binaries in use.
+
+    Raises MediaError, which says what to install, where there is no ffmpeg or none that writes H.264 and AAC.
+    """
     reader, encoder = executable(), h264_encoder()
     version = _said(reader, "-version").split()
     if version[:2] != ["ffmpeg", "version"]:

@@ -1,4 +1,4 @@
-"""Any video to frames at 25 fps by timestamps, upright, with square pixels; any photo to one frame."""
+"""Decoding of any video to frames at 25 fps by timestamps, upright, with square pixels; of any photo to one frame."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ import numpy as np
 
 from thcli.clips.ffmpeg import Reader, arguments, complaint, label, open_input
 from thcli.clips.photo import read_photo
-from thcli.clips.probe import MIN_SIDE, MediaInfo, probe
+from thcli.clips.probe import MIN_SIDE, MediaInfo, media_info
 from thcli.errors import DeviceError, MediaError
 from thcli.records import FPS, Clip, Image
 
 PREROLL = FPS
-"""Frames decoded before ``start`` and dropped: the picture on show there may have begun earlier (VFR)."""
+"""Frames decoded before ``start`` and dropped: at a variable frame rate, the frame shown there may begin earlier."""
 HD_SIDE = 1280
+"""Longer side in pixels from which a video counts as HD."""
 MAX_BYTES = 4 << 30
-"""Of the frames that ``read_clip`` holds at a time."""
+"""Most bytes of frames that ``read_clip`` holds at a time."""
 UNPROMISED = 10 * FPS
-"""Frames beyond twice the promised length, after which the time stamps must be wrong: gaps in them are filled."""
+"""Frames beyond twice the promised length after which time stamps count as damaged, as gaps in them are filled."""
 MISSING = FPS // 2
-"""Frames that may lack at the end (sound often outlasts the picture) before a complaint of ffmpeg counts as damage."""
+"""Most frames that may be missing at the end before an error of ffmpeg counts as damage; audio often outlasts video."""
 
 
-def read_clip(path: Path, start: float = 0.0, seconds: float | None = None, longest: int | None = None) -> Clip:
-    """A part of a video, or one photo, in memory.
+def read_clip(
+    source: Path | str | MediaInfo, start: float = 0.0, seconds: float | None = None, longest: int | None = None
+) -> Clip:
+    """Read a part of a video, or one photo, into memory.
 
     start, seconds: part of the file to read; all that follows ``start`` where ``seconds`` is None; ignored for a photo
-    longest: side in pixels to which larger frames of a video are reduced
+    longest: longer side in pixels to which larger frames of a video are reduced
+
     Raises MediaError for a file without usable frames there or with more than ``MAX_BYTES`` of them, DeviceError where
     they do not fit into memory.
     """
-    path = Path(path)
-    info = probe(path)
-    size = _size(info, longest)
+    info = media_info(source)
+    path, size = info.path, _size(info, longest)
     stream = _stream(path, info, size, start, seconds)
     most = MAX_BYTES // (3 * size[0] * size[1])
     expected = _expected(info, start, seconds) or min(10 * FPS, most)
@@ -68,18 +71,19 @@ def _too_long(path: Path, size: tuple[int, int], most: int) -> MediaError:
     )
 
 
-def stream_frames(path: Path, start: float = 0.0, seconds: float | None = None) -> Generator[Image, None, None]:
-    """The same frames one after the other: [H, W, 3] uint8, RGB, each its own array.
+def stream_frames(
+    source: Path | str | MediaInfo, start: float = 0.0, seconds: float | None = None
+) -> Generator[Image, None, None]:
+    """Yield the frames of ``read_clip`` one after the other: [H, W, 3] uint8, RGB, each an array of its own.
 
-    The file is checked at once. Closing the generator, or dropping it, kills its ffmpeg.
+    The file is checked at once. Closing or dropping the generator kills its ffmpeg.
     """
-    path = Path(path)
-    info = probe(path)
-    return _stream(path, info, _size(info), start, seconds)
+    info = media_info(source)
+    return _stream(info.path, info, _size(info), start, seconds)
 
 
 def _size(info: MediaInfo, longest: int | None = None) -> tuple[int, int]:
-    """(width, height) of the frames as they are read; a photo's are its own."""
+    """Return (width, height) of the frames as they are read; a photo keeps its own size."""
     scale = 1.0 if longest is None or info.image else longest / max(info.width, info.height)
     if scale >= 1:
         return info.width, info.height
@@ -87,7 +91,7 @@ def _size(info: MediaInfo, longest: int | None = None) -> tuple[int, int]:
 
 
 def frame_count(seconds: float) -> int:
-    """Frames of a video of that length, ceil(seconds x 25), forgiving the last bit of the float."""
+    """Return the number of frames of a video of ``seconds``: ceil(seconds x 25), tolerant of rounding errors."""
     return math.ceil(round(seconds * FPS, 4))
 
 
@@ -147,9 +151,9 @@ def _video(
 def _command(path: Path, info: MediaInfo, size: tuple[int, int], seek: float, limit: int | None) -> list[str]:
     source = open_input(path, **({"ss": f"{seek:.6f}"} if seek > 0 else {}))
     hd = max(info.width, info.height) >= HD_SIDE
-    # Untagged HD is BT.709 by common custom; swscale would take it for BT.601.
+    # Untagged HD is BT.709 by convention; swscale would take it for BT.601.
     matrix = {"in_color_matrix": "bt709"} if info.matrix == "unknown" and hd else {}
-    # Interpolated chroma takes 1.6 times the processor time, and at HD its pixels are small beside a face.
+    # Interpolated chroma takes 1.6 times the processor time, and in HD its pixels are small compared with a face.
     flags = "bicubic+accurate_rnd" if hd else "bicubic+accurate_rnd+full_chroma_int"
     frames = (
         source["V:0"]
@@ -163,7 +167,7 @@ def _command(path: Path, info: MediaInfo, size: tuple[int, int], seek: float, li
 
 
 def _expected(info: MediaInfo, start: float, seconds: float | None) -> int | None:
-    """Frames that the file promises from ``start`` on; None where it does not say."""
+    """Return the number of frames that the file promises from ``start`` on, or None where it does not say."""
     if info.image:
         return 1
     if not info.duration:
@@ -173,7 +177,7 @@ def _expected(info: MediaInfo, start: float, seconds: float | None) -> int | Non
 
 
 def _check_complete(path: Path, info: MediaInfo, start: float, got: int, expected: int | None, log: str) -> None:
-    """MediaError for a part without frames, or one that ends early because the file is damaged."""
+    """Raise MediaError for a part without frames, or one that ends early because the file is damaged."""
     if got > 0 and (not log or expected is None or expected - got <= MISSING):
         return
     if got > 0:

@@ -1,4 +1,4 @@
-"""Frames and the speech to an MP4: H.264 and AAC of equal length, written beside the target and renamed."""
+"""Writing of frames and speech to an MP4: H.264 and AAC of equal length, written beside the target and renamed."""
 
 from __future__ import annotations
 
@@ -30,24 +30,30 @@ from thcli.errors import MediaError
 from thcli.records import FPS, Image
 
 AUDIO_RATE = 48_000
-"""One AAC frame lasts 21 ms at this rate, so the sound can end within a video frame of the picture."""
+"""Samples per second of the audio; an AAC frame lasts 21 ms at this rate, so audio and video end within a video frame
+of each other."""
 KEYFRAME_INTERVAL = 2 * FPS
+"""Most frames from one keyframe to the next."""
 STDOUT = "standard output"
+"""Name of standard output in messages."""
 _COLOUR = "bt709"
+"""Colour space of the video, as ffmpeg calls it."""
 
 
 class VideoWriter:
-    """Writes ``n_frames`` frames at 25 fps and as much of a sound file; a context manager.
+    """Context manager that writes ``n_frames`` frames at 25 fps, and audio of the same length, to an MP4.
 
     target: the MP4 to make, replaced if it exists; None for a streamable (fragmented) MP4 on standard output
-    size: (width, height) in pixels; an odd side is extended by its last column or row, which H.264 needs
-    audio: any sound or video file, kept mono or made stereo, padded with silence or cut to the video's length
-    metadata: ffmpeg's keys (comment, title, artist…), and ``xmp`` for an XMP packet (``provenance``)
-    audio_start: seconds into the sound file at which the video begins
+    size: (width, height) in pixels; an odd side is extended by its last column or row, as H.264 needs even sides
+    audio: any audio or video file, kept mono or made stereo, padded with silence or cut to the video's length
+    metadata: values by ffmpeg's keys (comment, title, artist…), and ``xmp`` for an XMP packet (``provenance``)
+    audio_start: second of the audio file at which the video begins
 
-    Until the block ends well there is only a hidden file beside the target; any error, Ctrl-C included, removes
-    it. Raises MediaError naming the target where it cannot be written, ValueError for frames of another
-    size or number than announced.
+    Until the block ends without an error there is only a hidden file beside the target, which any error, Ctrl-C
+    included, removes.
+
+    Raises MediaError, which names the target, where it cannot be written, and ValueError for frames of another size or
+    number than announced.
     """
 
     def __init__(
@@ -70,11 +76,15 @@ class VideoWriter:
         self._metadata = dict(metadata or {})
         self._canvas = np.empty((size[1] + size[1] % 2, size[0] + size[0] % 2, 3), np.uint8)
         self._count = 0
+        self._part: Path | None = None
 
     def __enter__(self) -> VideoWriter:
         self._log: IO[bytes] = tempfile.TemporaryFile()
         try:
-            self._part = None if self._target is None else _part_beside(self._target)
+            if self._target is not None:
+                # The name is known before the file is there, so that Ctrl-C at any moment removes it.
+                self._part = _part_beside(self._target)
+                _create(self._part, self._target)
             self._process = start(self._command(), stdin=subprocess.PIPE, stderr=self._log, stdout=self._stdout())
         except BaseException:
             self._remove_part()
@@ -83,7 +93,7 @@ class VideoWriter:
         return self
 
     def write(self, frame: Image) -> None:
-        """Append one frame, [H, W, 3] uint8, RGB."""
+        """Append a frame [H, W, 3] uint8, RGB."""
         width, height = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
             raise ValueError(f"frame {frame.shape} {frame.dtype}, expected {(height, width, 3)} uint8")
@@ -147,29 +157,28 @@ class VideoWriter:
         )
 
     def _remove_part(self) -> None:
-        if getattr(self, "_part", None) is not None:
-            assert self._part is not None
+        if self._part is not None:
             self._part.unlink(missing_ok=True)
             self._part = None
 
     def _stdout(self) -> int | None:
-        """Standard output is ffmpeg's only where the video goes there."""
+        """Return ffmpeg's standard output: ours where the video goes there, else none."""
         return subprocess.DEVNULL if self._target is not None else None
 
     def _command(self) -> list[str]:
         encoder = h264_encoder()
         height, width = self._canvas.shape[:2]
         # The frames are sRGB; players take the matrix from the tags, so conversion and tags must agree.
-        picture = ffmpeg.input(
+        video = ffmpeg.input(
             "pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=FPS
         ).filter("scale", out_color_matrix=_COLOUR, out_range="tv", flags="bicubic+accurate_rnd+full_chroma_inp")
         tags = {"range": "tv", "colorspace": _COLOUR, "color_primaries": _COLOUR, "color_trc": _COLOUR}
-        streams = [picture.filter("format", "yuv420p").filter("setparams", **tags)]
+        streams = [video.filter("format", "yuv420p").filter("setparams", **tags)]
         options: dict[str, Any] = {"c:v": encoder.name, **dict(encoder.options), "g": KEYFRAME_INTERVAL, "r": FPS}
-        # Older ffmpegs take the tags from here, newer ones from the filtered frames.
+        # Older versions of ffmpeg take the tags from here, newer ones from the filtered frames.
         options |= {"colorspace": _COLOUR, "color_primaries": _COLOUR, "color_trc": _COLOUR, "color_range": "tv"}
         if self._audio is not None:
-            streams.append(self._sound(self._audio))
+            streams.append(self._audio_stream(self._audio))
             options |= {"c:a": "aac", "b:a": "128k"}
         said = ((key, value) for key, value in self._metadata.items() if key != XMP_KEY)
         options |= {f"metadata:g:{i}": f"{key}={value}" for i, (key, value) in enumerate(said)}
@@ -179,22 +188,27 @@ class VideoWriter:
         output = "pipe:1" if self._part is None else local_file(self._part)
         return arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)
 
-    def _sound(self, audio: Path) -> Any:
-        """The sound, on the file's clock, cut or padded with silence to the length of the video."""
-        sound = on_timeline(open_input(audio)["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
+    def _audio_stream(self, audio: Path) -> Any:
+        """Return the audio stream, by the file's clock, cut or padded with silence to the length of the video."""
+        audio_stream = on_timeline(open_input(audio)["a:0"], AUDIO_RATE).filter(
+            "aformat", channel_layouts="mono|stereo"
+        )
         if self._audio_start > 0:
-            sound = sound.filter("atrim", start=self._audio_start).filter("asetpts", "PTS-STARTPTS")
-        return sound.filter("apad").filter("atrim", end=f"{self._n_frames / FPS:.6f}")
+            audio_stream = audio_stream.filter("atrim", start=self._audio_start).filter("asetpts", "PTS-STARTPTS")
+        return audio_stream.filter("apad").filter("atrim", end=f"{self._n_frames / FPS:.6f}")
 
 
 def _part_beside(target: Path) -> Path:
-    """A new, empty, hidden file in the target's folder: on the same file system, so that a rename is atomic."""
+    """Return the name of a new hidden file in the target's folder: on the same file system, so a rename is atomic."""
     if target.exists() and not target.is_file():
         raise MediaError(f"{target}: a folder or a device, expected the name of a video file to write")
-    part = target.parent / f".thgen-{secrets.token_hex(6)}.mp4"
+    return target.parent / f".thgen-{secrets.token_hex(6)}.mp4"
+
+
+def _create(part: Path, target: Path) -> None:
+    """Make the hidden file, empty; MediaError where that is impossible."""
     try:
-        with open(part, "xb"):
-            return part
+        open(part, "xb").close()
     except FileNotFoundError as error:
         raise MediaError(f"{target}: the folder {target.parent} does not exist; make it first") from error
     except OSError as error:

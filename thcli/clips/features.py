@@ -1,4 +1,4 @@
-"""What the networks hear: log-mel steps of 10 ms, four a video frame, and where there is speech.
+"""Audio features for the networks: log-mel steps of 10 ms, four per video frame, and speech activity.
 
 Step s is centred on sample 160 s + 80 of the recording, with a Hann window of 25 ms around it, so the four
 steps of frame t lie inside the frame's 40 ms and their windows reach 7.5 ms beyond it.
@@ -11,68 +11,95 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, Float, Speech
+from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, AudioFeatures, Float, Speech
 
 STEPS_PER_FRAME = 4
+"""Log-mel steps per video frame."""
 HOP = SAMPLES_PER_FRAME // STEPS_PER_FRAME
+"""Samples from one step to the next: 10 ms."""
 WINDOW = SAMPLE_RATE * 25 // 1000
+"""Samples of the window of a step: 25 ms."""
 N_FFT = 512
+"""Samples of the Fourier transform; the window is padded with zeros."""
 N_MELS = 80
+"""Mel bands of a step."""
 LOW_HZ, HIGH_HZ = 55.0, 7600.0
+"""Lowest and highest frequency of the mel bands, Hz."""
 CHUNK_STEPS = 1024
+"""Steps whose spectrum is computed at a time, by default."""
 
-FLOOR = -12.0
-"""Lowest feature, in nepers of power below the speech level (-52 dB): what lies deeper is noise, not speech."""
 LOUD = 99.0
-"""Percentile of the step levels taken for the loudest speech; a click shorter than 1 % of the time does not move it."""
+"""Percentile of the step levels taken as the loudest speech; a click shorter than 1 % of the time does not move it."""
 GATE_NEPERS = 20.0 / 10.0 * np.log(10.0)
-"""Steps within 20 dB of the loudest count as speech when its level is measured; pauses and noise do not."""
+"""Distance from the loudest level, nepers of power (20 dB), within which a step counts as speech when the speech level
+is measured; pauses and noise lie below."""
 _TINY = 1e-20
+"""Least power of which a logarithm is taken."""
 _LOWEST_LEVEL = -23.0
-"""Natural log of mel power, about -84 dBFS: recordings below it are silence, not quiet speech."""
+"""Lowest speech level, natural log of mel power (about -84 dBFS); recordings below it are silence, not quiet speech."""
 
 # Speech activity: thresholds in dB and lengths in steps of 10 ms.
 _NOISE_WINDOW, _NOISE_PERCENTILE = 400, 10
+"""Steps around a step, and percentile of their levels, that give the noise floor."""
 _NOISE_CEILING = -20.0
+"""Highest noise floor, dB from the speech level."""
 _OPEN, _CLOSE = 0.5, 0.3
+"""Levels at which the gate opens and closes, as shares of the way from the noise floor to the speech level in dB."""
 _SHORTEST_BURST, _LONGEST_GAP = 4, 12
+"""Least steps of a burst that is kept, and most steps of a gap that is filled."""
 _STEADY_RANGE = 6.0
+"""Range in dB from the 5th to the 95th percentile below which a recording is steady noise."""
 _QUIETEST_POWER = 1e-8
+"""Power of the loudest speech below which a recording is silent, about -60 dBFS."""
 
 SPEECH_HZ = (200.0, 4000.0)
+"""Band whose level decides about speech activity, Hz."""
 VOWEL_HZ, VOICE_HZ, VOICE_WEIGHT = (1500.0, 4200.0), (0.0, 450.0), 0.5
-"""An open mouth lets the upper formants out; hummed and closed sounds (m, b) are as loud below. See ``openness``."""
+"""Bands of the upper formants and of the voice, Hz, and weight of the voice's band in ``openness``.
+
+An open mouth lets the upper formants out; hummed and closed sounds (m, b) are as loud in the band of the voice.
+"""
+
+
+def audio_features(speech: Speech | None, frames: int | None = None) -> AudioFeatures:
+    """Compute the features of the first ``frames`` frames of a recording, or of all; of no frames for no recording."""
+    if speech is None:
+        none = np.zeros((0, STEPS_PER_FRAME, N_MELS), np.float32)
+        return AudioFeatures(none, np.zeros((0, SAMPLES_PER_FRAME), np.float32))
+    return AudioFeatures(log_mel(speech)[:frames], framed(speech)[:frames])
 
 
 def log_mel(speech: Speech, chunk_steps: int = CHUNK_STEPS) -> Float:
-    """Log-mel features: [T, 4, 80] float32, natural log of power over the recording's speech level, -12 at least.
+    """Compute log-mel features [T, 4, 80] float32: natural log of power over the recording's speech level.
 
-    Loud and quiet recordings of the same speech give the same features: the level that is taken off is the mean
-    log power (over the mel bands) of those steps that lie within 20 dB of the 99th percentile of all steps, so
-    neither clicks nor long pauses nor background noise shift it. ``chunk_steps`` bounds the memory of the
-    spectrum and changes nothing in the result. T is ``speech.n_frames``; beyond the ends there is silence.
+    Loud and quiet recordings of the same speech give the same features: the level that is subtracted is the mean
+    log power (over the mel bands) of the steps within ``GATE_NEPERS`` of percentile ``LOUD`` of all steps, so
+    neither clicks nor long pauses nor background noise shift it. Features are at least ``LOG_MEL_SILENCE``. T is
+    ``speech.n_frames``; beyond the ends there is silence.
+
+    chunk_steps: steps computed at a time; it bounds the memory of the spectrum and does not change the result
     """
     power = _mel_power(speech.samples, speech.n_frames * STEPS_PER_FRAME, chunk_steps)
     level = _speech_level(power)
     np.log(np.maximum(power, _TINY, out=power), out=power)
-    np.maximum(power - np.float32(level), np.float32(FLOOR), out=power)
+    np.maximum(power - np.float32(level), np.float32(LOG_MEL_SILENCE), out=power)
     features: Float = power.reshape(-1, STEPS_PER_FRAME, N_MELS)
     return features
 
 
 def framed(speech: Speech) -> Float:
-    """The samples frame by frame: [T, 640] float32 at 16 kHz; after the end there is silence."""
+    """Return the samples frame by frame: [T, 640] float32 at 16 kHz; after the end there is silence."""
     missing = speech.n_frames * SAMPLES_PER_FRAME - len(speech.samples)
     samples = np.pad(speech.samples, (0, missing)) if missing else speech.samples
     return np.asarray(samples, np.float32).reshape(-1, SAMPLES_PER_FRAME)
 
 
 def speech_activity(speech: Speech) -> Float:
-    """How much of each frame is speech: [T] float32 in 0..1, multiples of a quarter.
+    """Compute the share of each frame that is speech: [T] float32 in 0..1, multiples of a quarter.
 
-    An energy gate between 200 and 4000 Hz: it opens half-way (in dB) between the noise floor, a low percentile of
-    the four seconds around, and the speech level, and closes at 30 % of the way; bursts shorter than 40 ms are
-    dropped, gaps up to 120 ms filled. Silence below about -60 dBFS and steady noise count as no speech.
+    An energy gate on the band ``SPEECH_HZ`` opens half-way (in dB) from the noise floor, a low percentile of the four
+    seconds around, to the speech level, and closes at 30 % of the way. Bursts shorter than 40 ms are dropped, and gaps
+    up to 120 ms filled. Silence below about -60 dBFS and steady noise count as no speech.
     """
     power = _mel_power(speech.samples, speech.n_frames * STEPS_PER_FRAME, CHUNK_STEPS)
     band = power[:, _bands(*SPEECH_HZ)].mean(axis=1)
@@ -88,10 +115,11 @@ def speech_activity(speech: Speech) -> Float:
 
 
 def openness(features: Float) -> Float:
-    """How open the mouth sounds: [T] float32, nepers, from log-mel features [T, 4, 80].
+    """Estimate how open the mouth is from log-mel features [T, 4, 80]: [T] float32, nepers.
 
-    Mean level between 1.5 and 4.2 kHz, less half of that below 450 Hz. Over 97 training clips it goes with the mouth's
-    opening at 0.43 in the mean where the two are in step; the loudness of all bands does at 0.28.
+    It is the mean level between 1.5 and 4.2 kHz, less half of that below 450 Hz. Over 97 training clips its mean
+    correlation with the mouth's opening is 0.43 where audio and video are in step; that of the loudness of all bands
+    is 0.28.
     """
     level = features.mean(axis=1)
     upper, lower = (level[:, _bands(*limits)].mean(axis=1) for limits in (VOWEL_HZ, VOICE_HZ))
@@ -99,7 +127,7 @@ def openness(features: Float) -> Float:
 
 
 def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
-    """Mel power [n_steps, 80] float32 of a recording, computed a chunk of steps at a time."""
+    """Compute the mel power [n_steps, 80] float32 of a recording, ``chunk_steps`` steps at a time."""
     bank, window = _mel_bank(), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     margin = (WINDOW - HOP) // 2
     power = np.empty((n_steps, N_MELS), np.float32)
@@ -115,14 +143,14 @@ def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
 
 
 def _speech_level(power: Float) -> float:
-    """Mean log power of the steps in which someone speaks; power is [steps, bands]."""
+    """Return the mean log power of the steps of power [steps, bands] in which someone speaks."""
     loudness = np.log(np.maximum(power.mean(axis=1), _TINY))
     speaking = loudness > np.percentile(loudness, LOUD) - GATE_NEPERS
     return max(float(loudness[speaking].mean()), _LOWEST_LEVEL)
 
 
 def _noise_floor(level: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Slowly moving floor [steps] in dB, never so high that speech without pauses would be taken for noise."""
+    """Return the slowly moving noise floor [steps] in dB, never so high that speech without pauses counts as noise."""
     from scipy.ndimage import percentile_filter, uniform_filter1d
 
     floor = percentile_filter(level, _NOISE_PERCENTILE, size=min(_NOISE_WINDOW, len(level)), mode="nearest")
@@ -132,7 +160,7 @@ def _noise_floor(level: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _hysteresis(level: NDArray[np.floating], floor: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Steps above the lower threshold whose run somewhere exceeds the upper one; level 0 is that of speech."""
+    """Return the steps above the lower threshold whose run exceeds the upper one somewhere; speech has level 0 dB."""
     runs = _runs(level > floor * (1.0 - _CLOSE))
     opened = level > floor * (1.0 - _OPEN)
     runs = [(begin, end) for begin, end in runs if end - begin >= _SHORTEST_BURST and opened[begin:end].any()]
@@ -144,24 +172,24 @@ def _hysteresis(level: NDArray[np.floating], floor: NDArray[np.floating]) -> NDA
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Half-open intervals where the mask holds."""
+    """Return the half-open intervals in which a mask is true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @lru_cache(maxsize=1)
 def _mel_bank() -> Float:
-    """librosa's Slaney filter bank, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
+    """Return librosa's Slaney filter bank, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
 
     The triangles peak at 1: wide bands gather more power, which offsets the fall of speech toward high frequencies.
     """
-    from librosa.filters import mel  # 1 s of import, numba and scipy.signal, hence here
+    from librosa.filters import mel  # imported here, because numba and scipy.signal take 1 s to import
 
     bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ, norm=None)
     return np.ascontiguousarray(bank.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
 
 
 def _bands(low: float, high: float) -> slice:
-    """Mel bands whose centre lies from ``low`` to below ``high``, Hz."""
+    """Return the mel bands whose centre lies from ``low`` to below ``high``, Hz."""
     centre = _mel_bank().argmax(axis=0) * SAMPLE_RATE / N_FFT
     return slice(int(np.searchsorted(centre, low)), int(np.searchsorted(centre, high)))

@@ -1,8 +1,8 @@
-"""Where ffmpeg is, and the one way it is run: argument lists, local files and pipes only, no shell.
+"""Search for ffmpeg, and the one way in which it is run: argument lists, local files and pipes only, no shell.
 
-A media file may be hostile: a playlist can name other files or hosts. Hence only the protocols
-``file`` and ``pipe`` are open to ffmpeg, and only demuxers which read nothing but their own file.
-What claims to be huge, or keeps ffmpeg busy for ever, meets limits of picture size, memory and time.
+A media file may be hostile: a playlist can name other files or hosts. Hence ffmpeg may use only the protocols
+``file`` and ``pipe``, and only demuxers that read nothing but their own file. Limits of image size, memory and time
+stop files that claim to be huge or keep ffmpeg busy for ever.
 """
 
 from __future__ import annotations
@@ -25,33 +25,38 @@ import ffmpeg
 from thcli.errors import MediaError
 
 PROTOCOLS = "file,pipe"
+"""Protocols that ffmpeg may use."""
 DEMUXERS = (
     "aac,ac3,aiff,amr,apng,ape,asf,au,avi,av1,caf,dts,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,"
     "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,tak,tta,voc,w64,wav,webp_anim,wv,"
     "yuv4mpegpipe"
 )
-"""Demuxers that open no second file; hls, dash, concat, imf, sdp, image2, avisynth and the like stay shut."""
+"""Demuxers that ffmpeg may use, which open no second file; hls, dash, concat, imf, sdp, image2, avisynth and the like
+are left out."""
 
 MAX_PIXELS = 1 << 26
-"""Of a frame: twice those of 8K. ffmpeg refuses larger ones before it takes memory for them."""
+"""Most pixels of a frame, twice those of 8K; ffmpeg refuses larger ones before it takes memory for them."""
 MAX_MEMORY = 8 << 30
-"""Bytes that an ffmpeg may take, on Linux: several times what one needs for 8K."""
+"""Most bytes that an ffmpeg may take, on Linux; several times what one needs for 8K."""
 MAX_SECONDS = 120
-"""Within which an ffmpeg must be done with a first look, or give its next bytes when it is read from."""
+"""Most seconds for a run of ffmpeg, by default, and for its next bytes where its output is read."""
 LOG_BYTES = 1 << 20
+"""Most bytes read of an ffmpeg's log."""
 
 _STAND_INS = {0xDC80 + byte: 0xF0080 + byte for byte in range(128)}
-"""For bytes that are no text in a file's name, which Python has as surrogates: characters that nobody uses."""
+"""Private characters by the surrogates that Python uses for bytes of a file name that are not text."""
 _STOOD_FOR = {character: surrogate for surrogate, character in _STAND_INS.items()}
+"""Surrogates by the private characters that stand in for them."""
 
 STDIN_NAME = "standard input"
+"""Name of standard input in messages, and of the file that it is copied to."""
 PIPE_BYTES = 1 << 20
-"""Asked of the kernel for the pipe of raw frames: its 64 KiB default costs a switch of process every 10 rows of HD."""
+"""Bytes requested for the pipe of raw frames; the default of 64 KiB costs a switch of process every 10 rows of HD."""
 
 
 @lru_cache(maxsize=1)
 def candidates() -> tuple[str, ...]:
-    """ffmpeg binaries to try, best first: the system's, then the one in imageio-ffmpeg."""
+    """Return the ffmpeg binaries to try, best first: the system's, then the one in imageio-ffmpeg."""
     import imageio_ffmpeg
 
     found = [shutil.which("ffmpeg")]
@@ -61,7 +66,7 @@ def candidates() -> tuple[str, ...]:
 
 
 def executable() -> str:
-    """Path of the ffmpeg that is used to read; MediaError where there is none."""
+    """Return the path of the ffmpeg that reads; MediaError where there is none."""
     if not candidates():
         raise MediaError("ffmpeg: found neither on PATH nor in the imageio-ffmpeg package; install one of them")
     return candidates()[0]
@@ -69,7 +74,12 @@ def executable() -> str:
 
 @dataclass(frozen=True)
 class VideoEncoder:
-    """An H.264 encoder: the binary that has it, its name there, its quality options."""
+    """An H.264 encoder.
+
+    executable: path of the ffmpeg that has it
+    name: the encoder's name there
+    options: pairs of option and value that set its quality
+    """
 
     executable: str
     name: str
@@ -78,10 +88,10 @@ class VideoEncoder:
 
 @lru_cache(maxsize=1)
 def h264_encoder() -> VideoEncoder:
-    """The best H.264 encoder of the binaries found; not every distribution's ffmpeg carries x264."""
+    """Return the best H.264 encoder of the binaries found; not every distribution's ffmpeg carries x264."""
     options = {
         "libx264": (("crf", "18"), ("preset", "fast")),
-        # openh264 knows no constant quality, only a bitrate: enough for a sharp face at any usual size.
+        # openh264 has no constant quality, only a bitrate; this one keeps a face sharp at any usual size.
         "libopenh264": (("b:v", "6M"), ("rc_mode", "bitrate")),
         "h264_videotoolbox": (("q:v", "65"),),
     }
@@ -105,13 +115,13 @@ def _encoders(binary: str) -> frozenset[str]:
 
 
 def label(path: Path | str) -> str:
-    """The name by which messages call a file."""
+    """Return the name of a file in messages."""
     path = Path(path)
     return STDIN_NAME if path.name in ("-", STDIN_NAME) else str(path)
 
 
 def open_input(path: Path, **options: object) -> Any:
-    """ffmpeg-python input node of a local file, with protocols, demuxers and picture size limited."""
+    """Return the ffmpeg-python input node of a local file, with protocols, demuxers and image size limited."""
     return ffmpeg.input(
         local_file(path),
         protocol_whitelist=PROTOCOLS,
@@ -122,18 +132,21 @@ def open_input(path: Path, **options: object) -> Any:
 
 
 def local_file(path: Path) -> str:
-    """A file as ffmpeg-python takes it: names need not be text, and for what is not others stand till ``arguments``."""
-    # The prefix keeps names like "-x.mp4" or "http:a.mp4" from being anything but files.
+    """Return a file's name as ffmpeg-python takes it, with stand-ins for bytes that are not text.
+
+    ``arguments`` turns the stand-ins back into these bytes.
+    """
+    # With the prefix, names like "-x.mp4" or "http:a.mp4" can only be files.
     return "file:" + str(Path.cwd() / path).translate(_STAND_INS)
 
 
 def on_timeline(stream: Any, rate: int) -> Any:
-    """Audio at ``rate`` Hz by timestamps from the start of the file: gaps filled, a late start padded."""
+    """Resample audio to ``rate`` Hz by timestamps from the start of the file: gaps filled, a late start padded."""
     return stream.filter("aresample", rate, **{"async": 1, "first_pts": 0})
 
 
 def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -> list[str]:
-    """The command line of an ffmpeg-python graph."""
+    """Return the command line of an ffmpeg-python graph."""
     command: list[str] = ffmpeg.compile(
         stream, cmd=[binary or executable(), "-hide_banner", "-nostdin", "-loglevel", loglevel]
     )
@@ -141,15 +154,16 @@ def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -
 
 
 class Reader:
-    """A running ffmpeg whose raw output is read; killed when closed before its end.
+    """A running ffmpeg whose raw output is read; closing it before its end kills it.
 
-    name: the file that it reads, for messages
+    name: name of the file that it reads, for messages
+
     Raises MediaError where no bytes come for ``MAX_SECONDS``.
     """
 
     def __init__(self, command: list[str], name: str) -> None:
         self._name = name
-        # Messages go to a file: a full pipe of them would stop ffmpeg while frames are read.
+        # Messages go to a file, because a full pipe of them would stop ffmpeg while frames are read.
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
         assert self._process.stdout is not None
@@ -157,7 +171,7 @@ class Reader:
         _widen(self._stdout)
 
     def fill(self, buffer: memoryview) -> int:
-        """Read until the byte buffer is full or the stream ends; how many bytes came."""
+        """Read until the byte buffer is full or the stream ends; return how many bytes came."""
         done = 0
         while done < len(buffer):
             self._await()
@@ -168,12 +182,12 @@ class Reader:
         return done
 
     def finish(self) -> str:
-        """Wait for the end of ffmpeg and return what it complained of."""
+        """Wait for the end of ffmpeg and return its messages."""
         self._process.wait()
         return read_log(self._log)
 
     def _await(self) -> None:
-        """Come back when there is something to read; only POSIX can wait for a pipe."""
+        """Wait until there is something to read; only POSIX can wait for a pipe."""
         if os.name == "posix":
             waiting = select.poll()
             waiting.register(self._stdout, select.POLLIN)
@@ -192,7 +206,7 @@ class Reader:
 
 
 def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
-    """Start ffmpeg in a session of its own: Ctrl-C reaches us, and we end it in order."""
+    """Start ffmpeg in a session of its own, so that Ctrl-C reaches only thgen, which then ends it in order."""
     try:
         process = subprocess.Popen(command, bufsize=0, start_new_session=True, **streams)
     except OSError as error:
@@ -200,16 +214,18 @@ def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
     if sys.platform == "linux":
         import resource
 
-        with contextlib.suppress(OSError, ValueError):  # it is over already, or its limit is lower
-            # not of the address space, of which each of a large machine's many threads reserves much and uses little
+        with contextlib.suppress(OSError, ValueError):  # raised where ffmpeg has ended or its limit is lower
+            # The address space is not limited: threads, many on a large machine, reserve much of it and use little.
             resource.prlimit(process.pid, resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     return process
 
 
 def run(command: list[str], name: str, seconds: float = MAX_SECONDS) -> tuple[int, str]:
-    """Run ffmpeg to its end: its exit status and what it wrote to its log.
+    """Run ffmpeg to its end; return its exit status and its log.
 
-    name: the file that it reads, for the MediaError of one that takes longer than ``seconds``
+    name: name of the file that it reads, for messages
+
+    Raises MediaError where it takes longer than ``seconds``.
     """
     process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
@@ -229,7 +245,7 @@ def _too_slow(name: str, seconds: float) -> MediaError:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill if it still runs, reap, close its pipes."""
+    """Kill a process if it still runs, reap it, and close its pipes."""
     if process.poll() is None:
         process.kill()
     process.wait()
@@ -240,20 +256,20 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def read_log(log: IO[bytes]) -> str:
-    """What ffmpeg wrote to its log file, as far as a person would read it."""
+    """Return the first ``LOG_BYTES`` of ffmpeg's log file."""
     log.seek(0)
     return log.read(LOG_BYTES).decode(errors="replace").strip()
 
 
 def complaint(log: str) -> str:
-    """The line of an ffmpeg log which says most, without addresses of its contexts."""
+    """Return the most telling line of an ffmpeg log, the first one, without addresses of its contexts."""
     lines = [line.split("] ", 1)[-1].strip() for line in log.splitlines() if line.strip()]
     return lines[0][:200] if lines else "no message from ffmpeg"
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """Yield a temporary folder, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="thgen-") as folder:
         yield Path(folder)
 

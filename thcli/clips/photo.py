@@ -1,4 +1,4 @@
-"""Photos, through Pillow: upright, RGB, on white where they are transparent."""
+"""Reading of photos with Pillow: upright, RGB, on white where they are transparent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ from thcli.errors import MediaError, ThgenError
 from thcli.records import Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+"""Formats that are read, by Pillow's names."""
 MOVING = ("GIF", "PNG", "WEBP")
-"""Formats which may hold an animation; several pictures in a JPEG or TIFF are views or pages of one."""
+"""Formats that may hold an animation; several images in a JPEG or TIFF are views or pages of one photo."""
 _EXIF_ORIENTATION = 0x0112
+"""EXIF tag of a photo's orientation."""
 _HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"avif")
+"""Brands of the ISO media files that are HEIC or AVIF photos."""
 
 
 @dataclass(frozen=True)
 class PhotoSize:
-    """Upright size in pixels and Pillow's name of the format."""
+    """Size of a photo.
+
+    width, height: pixels of the upright photo
+    format: Pillow's name of its format
+    """
 
     width: int
     height: int
@@ -33,7 +40,7 @@ class PhotoSize:
 
 
 def photo_size(path: Path) -> PhotoSize | None:
-    """Size of a photo; None where the file is no photo: a video, a sound, or an animation."""
+    """Return the size of a photo, or None where the file is not one but a video, audio or an animation."""
     with open(path, "rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
@@ -48,7 +55,7 @@ def photo_size(path: Path) -> PhotoSize | None:
 
 
 def read_photo(path: Path) -> Image:
-    """The photo as [H, W, 3] uint8, RGB, turned as its EXIF says."""
+    """Read a photo as [H, W, 3] uint8, RGB, turned as its EXIF says."""
     with _opened(path) as photo:
         if photo is None:
             raise MediaError(f"{label(path)}: not a photo that Pillow reads; convert it to JPEG or PNG")
@@ -57,7 +64,7 @@ def read_photo(path: Path) -> Image:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Pillow.Image | None]:
-    """The picture, or None where Pillow knows no such format; damage while it is used becomes a MediaError."""
+    """Yield the open photo, or None where Pillow does not know the format; damage found in use becomes a MediaError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)
@@ -74,9 +81,8 @@ def _opened(path: Path) -> Iterator[Pillow.Image | None]:
             raise MediaError(f"{label(path)}: more than {limit} megapixels; make the photo smaller") from error
         except (ThgenError, MemoryError):
             raise
-        except (
-            Exception
-        ) as error:  # Pillow's readers let through whatever damage makes of them: struct.error, KeyError…
+        except Exception as error:
+            # Pillow's readers raise all sorts of errors for damaged files: struct.error, KeyError…
             reason = " ".join(str(error).split()) or type(error).__name__
             raise MediaError(
                 f"{label(path)}: the photo is damaged or cut off ({reason}); use a complete copy"
@@ -89,7 +95,7 @@ def _rgb(photo: Pillow.Image) -> Pillow.Image:
         full = 65535.0 if grey.max() > 255 else 255.0  # Pillow would clip 16-bit grey at 255
         return Pillow.fromarray(np.clip(grey * (255.0 / full), 0, 255).astype(np.uint8)).convert("RGB")
     if photo.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in photo.info:
-        picture = photo.convert("RGBA")
-        white = Pillow.new("RGBA", picture.size, "white")
-        return Pillow.alpha_composite(white, picture).convert("RGB")
+        rgba = photo.convert("RGBA")
+        white = Pillow.new("RGBA", rgba.size, "white")
+        return Pillow.alpha_composite(white, rgba).convert("RGB")
     return photo.convert("RGB")

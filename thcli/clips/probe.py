@@ -1,4 +1,4 @@
-"""What a media file holds, found out with ffmpeg alone: imageio-ffmpeg brings no ffprobe."""
+"""Probing of media files with ffmpeg alone, because imageio-ffmpeg brings no ffprobe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thcli.clips.ffmpeg import MAX_PIXELS, arguments, complaint, label, open_inp
 from thcli.errors import MediaError
 
 MIN_SIDE = 16
-"""Smaller pictures hold no face, and the deinterlacer refuses the smallest."""
+"""Least side of an image in pixels; smaller ones hold no face, and the deinterlacer refuses the smallest."""
 
 _STREAM = re.compile(r"^ {2,4}Stream #0:\d+.*?: (Video|Audio): (.*)$", re.MULTILINE)
 _DURATION = re.compile(r"^ {2}Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
@@ -27,17 +27,21 @@ _MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file holds, as thgen will see it.
+    """Contents of a media file; readers take it in place of the path, and then do not probe the file again.
 
+    path: the file
     width, height: pixels of the frames as shown: rotated as the file says, pixels made square; 0 without video
-    fps: frames a second as stored, 0 where unknown; decoding gives 25 in any case
+    fps: frames per second as stored, 0 where unknown; decoding gives 25 in any case
     duration: seconds of the longest stream; None where the file does not say; 0 for a photo
-    video: it has moving pictures (cover art does not count); audio: it has sound; image: it is one photo
+    video: whether it has a video stream; cover art does not count
+    audio: whether it has an audio stream
+    image: whether it is a photo
     format: ffmpeg's or Pillow's name of the container
-    matrix: colour matrix as tagged in the stream, "unknown" where it is not
-    codec: ffmpeg's names of the picture's codec and pixel format, as in "h264 yuv420p"; empty where unknown
+    matrix: colour matrix as tagged in the stream, "unknown" without a tag
+    codec: ffmpeg's names of the video's codec and pixel format, as in "h264 yuv420p"; empty where unknown
     """
 
+    path: Path
     width: int
     height: int
     fps: float
@@ -51,15 +55,17 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look into a file and decode its first frame.
+    """Probe a file and decode its first frame.
 
-    Raises MediaError for what is missing, empty, cut off, a playlist, or no media at all.
+    Raises MediaError for a file that is missing, empty, cut off, a playlist, or not a media file.
     """
     path = Path(path)
     check_readable(path)
     size = photo.photo_size(path)
     if size is not None:
-        return MediaInfo(size.width, size.height, 0.0, 0.0, video=False, audio=False, image=True, format=size.format)
+        return MediaInfo(
+            path, size.width, size.height, 0.0, 0.0, video=False, audio=False, image=True, format=size.format
+        )
     log = _first_frame_log(path)
     kind = _FORMAT.search(log)
     if kind is None:
@@ -67,8 +73,13 @@ def probe(path: Path) -> MediaInfo:
     return _parse(path, kind.group(1), log)
 
 
+def media_info(source: Path | str | MediaInfo) -> MediaInfo:
+    """Return the contents of a file: the given record, or what ``probe`` finds."""
+    return source if isinstance(source, MediaInfo) else probe(Path(source))
+
+
 def check_length(path: Path) -> None:
-    """MediaError for a name that no file can have here."""
+    """Raise MediaError for a name that is too long for the file system."""
     try:
         path.lstat()
     except OSError as error:
@@ -77,7 +88,7 @@ def check_length(path: Path) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """MediaError unless the path is a file with something in it that may be read."""
+    """Raise MediaError unless the path is a regular file that can be read and is not empty."""
     name = label(path)
     check_length(path)
     try:
@@ -97,7 +108,7 @@ def check_readable(path: Path) -> None:
 
 
 def _first_frame_log(path: Path) -> str:
-    """ffmpeg's messages while it opens the file and decodes one frame, shown square and upright."""
+    """Return ffmpeg's messages while it opens a file and decodes one frame, upright and with square pixels."""
     shown = (
         open_input(path)["V:0"]  # capital V leaves out cover art
         .filter("scale", "if(gt(sar,1),round(iw*sar),iw)", "if(lt(sar,1),round(ih/sar),ih)")
@@ -111,12 +122,12 @@ def _first_frame_log(path: Path) -> str:
 def _parse(path: Path, kind: str, log: str) -> MediaInfo:
     header = log.split("\nOutput #0")[0].split("\nStream mapping:")[0]
     streams = _STREAM.findall(header)
-    pictures = [text for medium, text in streams if medium == "Video" and "(attached pic)" not in text]
+    videos = [text for medium, text in streams if medium == "Video" and "(attached pic)" not in text]
     audio = any(medium == "Audio" for medium, _ in streams)
     clock = _DURATION.search(header)
     duration = None if clock is None else int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
-    if not pictures:
-        return MediaInfo(0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
+    if not videos:
+        return MediaInfo(path, 0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
     shown = _SHOWN.search(log)
     size = shown or _TOO_LARGE.search(log)
     width, height = (int(size[1]), int(size[2])) if size else (0, 0)
@@ -135,32 +146,32 @@ def _parse(path: Path, kind: str, log: str) -> MediaInfo:
         )
     matrix = _MATRIX.search(log, shown.start())
     return MediaInfo(
-        width, height, _rate(pictures[0]), duration, video=True, audio=audio, image=False, format=kind,
-        matrix=matrix[1] if matrix else "unknown", codec=_codec(pictures[0]),
+        path, width, height, _rate(videos[0]), duration, video=True, audio=audio, image=False, format=kind,
+        matrix=matrix[1] if matrix else "unknown", codec=_codec(videos[0]),
     )  # fmt: skip
 
 
 def _codec(stream: str) -> str:
-    """Codec and pixel format from a line such as ``h264 (High) (avc1 / 0x31637661), yuv420p(tv, bt709), …``."""
+    """Return codec and pixel format of a line like ``h264 (High) (avc1 / 0x31637661), yuv420p(tv, bt709), …``."""
     found = _CODEC.match(stream)
     return " ".join(found.groups()) if found else ""
 
 
 def _rate(stream: str) -> float:
-    """Frames a second from a line such as ``…, 23.98 fps, 24 tbr, 16k tbn``."""
+    """Return the frames per second of a line such as ``…, 23.98 fps, 24 tbr, 16k tbn``, or 0."""
     rates = {unit: float(number) * (1000 if kilo else 1) for number, kilo, unit in _RATE.findall(stream)}
     return rates.get("fps", rates.get("tbr", 0.0))
 
 
 def _reason(log: str) -> str:
-    """The first message after the list of streams that tells of a failure."""
+    """Return the first message after the list of streams that reports a failure."""
     tail = log.split("\nStream mapping:")[-1]
     telling = [line for line in tail.splitlines() if re.search(r"error|invalid|not |fail|empty|partial", line, re.I)]
     return complaint("\n".join(telling))
 
 
 def _unreadable(path: Path, log: str) -> MediaError:
-    """Why ffmpeg did not open the file, in the words of a person who has to mend it."""
+    """Return an error that says why ffmpeg did not open the file, and what to do about it."""
     name = label(path)
     with open(path, "rb") as file:
         head = file.read(64)

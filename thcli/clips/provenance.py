@@ -1,6 +1,7 @@
-"""What a video says of itself: made by a model (IPTC digital source type), by which program, and from what.
+"""Declaration in a video that a model made it (IPTC digital source type), with which program, and from what.
 
-It is said twice: in a comment, which tools that copy a video keep, and as XMP, which programs for pictures read.
+It stands in the file twice: in a comment, which programs that copy a video keep, and as XMP, which photo programs read
+(docs/files.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from thcli.clips.ffmpeg import Reader, arguments, label, open_input
 XMP_KEY = "xmp"
 """Key of the XMP packet in the metadata given to ``VideoWriter``; the other keys are ffmpeg's."""
 SOURCE_TYPE = "trainedAlgorithmicMedia"
+"""IPTC's digital source type of media that a model made."""
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # XMP specification part 3, ISO base media files
 _SOURCE_URI = f"http://cv.iptc.org/newscodes/digitalsourcetype/{SOURCE_TYPE}"
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -35,15 +37,17 @@ _SAYS = "Synthetic talking-head video made by "
 _COMMENT = re.compile(re.escape(_SAYS) + r"(?P<tool>.{1,200}?) \(" + SOURCE_TYPE + r"\)(?:, from (?P<sources>.*))?")
 _HASH = re.compile(r"([a-z]{1,20}) sha256:([0-9a-f]{64})")
 _MAX_PACKET = _MAX_LISTING = 1 << 20
-"""Bytes of an XMP packet, and of a file's other metadata, that are read; ours have one thousandth of it."""
+"""Most bytes that are read of an XMP packet, and of a file's other metadata; thgen writes a thousandth of that."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a file says of being synthetic.
+    """Declaration of a file that it is synthetic.
 
-    tool: that made it, "" where nobody says; sources: SHA-256 of what it was made from, by role (``ref``, ``audio``…)
-    comment, xmp: where it is said
+    tool: name and version of the program that made it, empty where the file does not say
+    sources: SHA-256 of the files it was made from, by role (``ref``, ``audio``…)
+    comment: whether its comment declares it synthetic
+    xmp: whether its XMP packet does
     """
 
     tool: str = ""
@@ -53,14 +57,15 @@ class Declaration:
 
     @property
     def synthetic(self) -> bool:
-        """Whether it says so anywhere."""
+        """Whether the file declares itself synthetic anywhere."""
         return self.comment or self.xmp
 
 
 def provenance(tool: str, sources: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Metadata for ``VideoWriter`` that declares the video synthetic.
+    """Return metadata for ``VideoWriter`` that declare the video synthetic.
 
-    tool: name and version, "thgen 0.1.0"; sources: SHA-256, by role, of what it is made from
+    tool: name and version of the program, such as "thgen 0.1.0"
+    sources: SHA-256, by role, of the files that the video is made from
     """
     made_from = ", ".join(f"{role} sha256:{digest}" for role, digest in (sources or {}).items())
     said = f"<dc:source>{escape(made_from)}</dc:source>" if made_from else ""
@@ -71,13 +76,13 @@ def provenance(tool: str, sources: Mapping[str, str] | None = None) -> dict[str,
 
 
 def xmp_box(packet: str) -> bytes:
-    """The XMP packet as a top-level ``uuid`` box; legal at the end of any MP4, where it moves no offset."""
+    """Return an XMP packet as a top-level ``uuid`` box, valid at the end of any MP4, where it shifts no offset."""
     content = _XMP_UUID.bytes + packet.encode()
     return struct.pack(">I4s", 8 + len(content), b"uuid") + content
 
 
 def read_declaration(path: Path) -> Declaration:
-    """What a media file of any kind says in its comment, and as XMP where it is an MP4; MediaError by ``probe``."""
+    """Read the declaration of a media file from its comment and, in an MP4, from its XMP packet."""
     said = _COMMENT.search(_comment(path))
     packet = _packet(path)
     claims = SOURCE_TYPE in _element(packet, "DigitalSourceType")
@@ -91,7 +96,7 @@ def read_declaration(path: Path) -> Declaration:
 
 
 def _comment(path: Path) -> str:
-    """The file's comment, as ffmpeg finds it in any container; empty where there is none."""
+    """Return the comment that ffmpeg finds in a file of any format, or an empty string."""
     listing = ffmpeg.output(open_input(path), "pipe:1", format="ffmetadata")
     buffer = memoryview(bytearray(_MAX_LISTING))
     with Reader(arguments(listing), label(path)) as reader:
@@ -101,14 +106,14 @@ def _comment(path: Path) -> str:
 
 
 def _packet(path: Path) -> str:
-    """The XMP packet among the boxes on top of an MP4; empty where there is none, or the file is none."""
+    """Return the XMP packet among the top-level boxes of an MP4, or an empty string, also for other files."""
     with open(path, "rb") as file:
         end = file.seek(0, 2)
         at = 0
         while at + 24 <= end:
             file.seek(at)
             kind, header, size = _box(file, end - at)
-            if size < header:  # no box: not an MP4, or a broken one
+            if size < header:  # not a box, so the file is not an MP4 or is broken
                 return ""
             if kind == b"uuid" and file.read(16) == _XMP_UUID.bytes:
                 return file.read(min(size - header - 16, _MAX_PACKET)).decode(errors="replace")
@@ -117,7 +122,10 @@ def _packet(path: Path) -> str:
 
 
 def _box(file: BinaryIO, left: int) -> tuple[bytes, int, int]:
-    """Kind of the box that begins here, bytes of its header, and of all of it; 0 means to the end of the file."""
+    """Read the header of a box: its kind, bytes of the header, and bytes of the whole box.
+
+    left: bytes to the end of the file, which are the box's where its header gives 0
+    """
     size, kind = struct.unpack(">I4s", file.read(8))
     if size == 1:
         return kind, 16, struct.unpack(">Q", file.read(8))[0]
@@ -125,6 +133,6 @@ def _box(file: BinaryIO, left: int) -> tuple[bytes, int, int]:
 
 
 def _element(packet: str, name: str) -> str:
-    """Text of an element. By pattern: what a stranger's file holds is not given to an XML parser."""
+    """Return the text of an element, found by a pattern, because an untrusted file is not given to an XML parser."""
     found = re.search(rf"<(?:\w+:)?{name}>([^<]{{0,4096}})<", packet)
     return "" if found is None else html.unescape(found[1])

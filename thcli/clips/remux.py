@@ -1,4 +1,4 @@
-"""A video as an MP4 that every browser plays, without anything that tells what it was made with."""
+"""Copying of a video to an MP4 that every browser plays, without anything that tells what made it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from thcli.clips.probe import MediaInfo, probe
 from thcli.errors import MediaError
 
 _PLAYABLE = ("h264 yuv420p", "h264 yuvj420p")
+"""Codecs of video streams that every browser plays, as in ``MediaInfo.codec``."""
 LONGEST_COPY = 3600
-"""Seconds that a copy may take."""
+"""Most seconds that a copy may take."""
 _SEI = 6
-"""H.264's supplemental information: for playing not needed, and where x264 writes its version and options."""
+"""Type of H.264's supplemental information, where x264 writes its version and options; players do not need it."""
 
 
 def anonymous_mp4(source: Path) -> bytes:
-    """The file's picture and sound as an MP4 without metadata, chapters, cover art, and marks of an encoder.
+    """Return a file's video and audio as an MP4 without metadata, chapters, cover art and marks of an encoder.
 
-    A picture in H.264 (8 bit, 4:2:0) is copied as it is, any other is encoded anew, and so is the sound: AAC carries
-    the name of its encoder inside.
-    Raises MediaError for what holds no video or no sound.
+    Video in H.264 (8 bit, 4:2:0) is copied as it is, any other is encoded anew. Audio is always encoded anew, because
+    AAC carries the name of its encoder inside.
+
+    Raises MediaError for a file without video or without audio.
     """
     info = probe(source)
     if not info.video:
@@ -51,8 +53,8 @@ def anonymous_mp4(source: Path) -> bytes:
 
 def _command(source: Path, info: MediaInfo, target: Path) -> list[str]:
     file = open_input(source)
-    picture, binary = file["V:0"], executable()
-    sound = on_timeline(file["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
+    video, binary = file["V:0"], executable()
+    audio = on_timeline(file["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
     options: dict[str, Any] = {"map_metadata": -1, "map_metadata:s": -1, "map_chapters": -1}
     if info.codec in _PLAYABLE:
         options |= {"c:v": "copy"}
@@ -60,8 +62,8 @@ def _command(source: Path, info: MediaInfo, target: Path) -> list[str]:
         encoder = h264_encoder()
         binary = encoder.executable
         options |= {"c:v": encoder.name, **dict(encoder.options), "pix_fmt": "yuv420p"}
-        picture = picture.filter("crop", "floor(iw/2)*2", "floor(ih/2)*2", 0, 0)  # H.264 has no odd sides
+        video = video.filter("crop", "floor(iw/2)*2", "floor(ih/2)*2", 0, 0)  # H.264 in 4:2:0 needs even sides
     options |= {"bsf:v": f"filter_units=remove_types={_SEI}", "c:a": "aac", "b:a": "128k"}
-    # Without it the AAC encoder and the muxer name themselves and their version.
+    # Without "bitexact" the AAC encoder and the muxer write their names and versions.
     options |= {"flags:a": "+bitexact", "fflags": "+bitexact", "movflags": "+faststart", "format": "mp4"}
-    return arguments(ffmpeg.output(picture, sound, f"file:{target}", **options).overwrite_output(), binary)
+    return arguments(ffmpeg.output(video, audio, f"file:{target}", **options).overwrite_output(), binary)

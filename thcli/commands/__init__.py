@@ -1,1 +1,1 @@
-"""The command line: the only user of click and rich."""
+"""The command line, the only package that uses click and rich."""

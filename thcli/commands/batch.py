@@ -16,29 +16,32 @@ import click
 from thcli.commands import generate, options
 from thcli.commands.failures import SOME_FAILED, Failure, failure_of
 from thcli.commands.progress import show_progress
-from thcli.pipeline import GenerateOptions, plan
+from thcli.pipeline.options import GenerateOptions
 
 if TYPE_CHECKING:
     from thcli.batch.jobs import Job, Shard
     from thcli.batch.outcomes import Outcome
-    from thcli.batch.run import Manner
+    from thcli.batch.run import RunPolicy
 
 OF_ONE_JOB = ("reference", "audio", "output", "start", "face", "save_curves", "report", "dry_run", "progress")
-"""Options of ``generate`` that make no sense for many videos, or that this command has itself."""
+"""Parameters of ``generate`` that apply to a single video, or that ``batch`` defines itself."""
 
 
 @click.command("batch")
 @click.argument("jobs", type=options.PATH, metavar="JOBS.jsonl|-")
-@click.option("--out-dir", required=True, type=options.PATH, metavar="DIR", help="Where the videos go; made if needed.")
-@click.option("--resume", is_flag=True, help="Leave out what is done: same inputs, options, weights and version.")
-@click.option("--shard", metavar="I/N", help="Only the I-th of N parts, from 1; each job's part follows from its id.")
+@click.option(
+    "--out-dir", required=True, type=options.PATH, metavar="DIR", help="Folder of the videos; made if needed."
+)
+@click.option("--resume", is_flag=True,
+              help="Skip jobs that are done with the same inputs, options, weights and version.")  # fmt: skip
+@click.option("--shard", metavar="I/N", help="Run only part I of N, counted from 1; a job's id decides its part.")
 @click.option("--retries", type=click.IntRange(0, 100), default=0, show_default=True, metavar="N",
-              help="Try jobs that fail up to N times more, unless that cannot help.")  # fmt: skip
+              help="Try a failed job up to N more times, unless that cannot help.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
-              help="Whether jobs begin after one has failed.")  # fmt: skip
+              help="Begin further jobs after one has failed, or stop.")  # fmt: skip
 @click.option("--ray", is_flag=False, flag_value="", metavar="[ADDRESS]",
-              help="Run on a Ray cluster, one actor a device; without ADDRESS on this machine's.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Check all jobs and say what would be done.")
+              help="Run on a Ray cluster, one actor per device; without ADDRESS, on a local one.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Check all jobs and print what would be done.")
 @options.progress
 def command(
     jobs: Path,
@@ -52,13 +55,13 @@ def command(
     progress: str,
     **defaults: Any,
 ) -> None:
-    """Make many videos: of each line of a list, with networks loaded once and each clip tracked once.
+    """Make one video per line of a list; networks are loaded once, and each clip is tracked once.
 
     A line of JOBS.jsonl is a JSON object: id, ref and audio, and any long option of 'thgen generate' without its
-    dashes. Options below hold for jobs that do not say otherwise. Inputs are relative to the list's folder, outputs to
-    DIR, where a video is ID.mp4 unless the job names it by "output". What has become of each job is a line of
-    DIR/outcomes.jsonl; of a shard, of DIR/outcomes.I-of-N.jsonl. One bad job never stops the others; exit code 7 says
-    that some failed.
+    leading dashes. The options below are the defaults of all jobs. Inputs are relative to the list's folder, outputs
+    to DIR, where a video is named ID.mp4 unless the job gives an "output". The outcome of each job becomes a line of
+    DIR/outcomes.jsonl, or for a shard of DIR/outcomes.I-of-N.jsonl. One bad job never stops the others, unless
+    --fail-fast is given; exit code 7 says that some failed.
 
     \b
     thgen batch jobs.jsonl --out-dir videos
@@ -66,20 +69,20 @@ def command(
     thgen batch jobs.jsonl --out-dir videos --shard 3/16 --device cuda
     """
     from thcli.batch.jobs import Shard, read_jobs
-    from thcli.batch.run import Manner
+    from thcli.batch.run import RunPolicy
 
     part = None if shard is None else Shard.parse(shard)
-    defaults["overwrite"] |= resume  # what is in the place of a job that is not done
+    defaults["overwrite"] |= resume  # files of jobs that are not done are replaced
     listed = read_jobs(jobs, out_dir, GenerateOptions(**defaults))
     mine = [job for job in listed if part is None or job in part]
-    manner = Manner(_described_at_length if _debugging() else described, retries, keep_going, resume)
+    policy = RunPolicy(_described_at_length if _debugging() else described, retries, keep_going, resume)
     if dry_run:
         _say_plans(mine, resume)
         return
     began = time.monotonic()
     with (
         show_progress(progress, unit="jobs") as display,
-        closing(_logged(mine, out_dir, part, manner, ray)) as outcomes,
+        closing(_logged(mine, out_dir, part, policy, ray)) as outcomes,
     ):
         display.stage("jobs", len(mine))
         ended = []
@@ -92,12 +95,13 @@ def command(
 
 
 def described(error: Exception) -> tuple[str, int]:
-    """The line and the exit code of a job's error."""
+    """Return the message and the exit code of a job's error."""
     failure = failure_of(error)
     return failure.message.removeprefix("error: "), failure.exit_code
 
 
 def _described_at_length(error: Exception) -> tuple[str, int]:
+    """Print the traceback of a job's error, and return its message and exit code."""
     traceback.print_exception(error, file=sys.stderr)
     return described(error)
 
@@ -107,9 +111,9 @@ def _debugging() -> bool:
 
 
 def _logged(
-    jobs: list[Job], folder: Path, part: Shard | None, manner: Manner, ray: str | None
+    jobs: list[Job], folder: Path, part: Shard | None, policy: RunPolicy, ray: str | None
 ) -> Generator[Outcome, None, None]:
-    """Runs the jobs; outcomes come once they are in the log."""
+    """Run the jobs, and yield each outcome once it is in the log."""
     from thcli.batch.folder import writing
     from thcli.batch.outcomes import OutcomeLog, log_path
 
@@ -117,11 +121,11 @@ def _logged(
     if ray is None:
         from thcli.batch.run import Runner
 
-        outcomes = Runner(manner).run(jobs)
+        outcomes = Runner(policy).run(jobs)
     else:
         from thcli.batch.cluster import run_on_ray
 
-        outcomes = run_on_ray(jobs, manner, ray or None)
+        outcomes = run_on_ray(jobs, policy, ray or None)
     places = [path.parent for job in jobs for path in job.outputs]
     with writing(folder, places), OutcomeLog(log_path(folder, part)) as log, closing(outcomes):
         for outcome in outcomes:
@@ -130,8 +134,9 @@ def _logged(
 
 
 def _say_plans(jobs: list[Job], resume: bool) -> None:
-    """What would be done of each job, a line each; nothing is written."""
+    """Print one line per job that says what would be done; write nothing."""
     from thcli.batch.resume import is_done
+    from thcli.generation.checks import plan
 
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -168,7 +173,7 @@ def _summarise(ended: list[Outcome], jobs: list[Job], folder: Path, part: Shard 
 
 
 def _of_many_jobs() -> list[click.Parameter]:
-    """The options of ``generate`` that can hold for all jobs, as they are there."""
+    """Return the parameters of ``generate`` that can apply to all jobs of a list, unchanged."""
     return [parameter for parameter in generate.command.params if parameter.name not in OF_ONE_JOB]
 
 

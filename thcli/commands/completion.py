@@ -16,8 +16,8 @@ VARIABLE = "_THGEN_COMPLETE"
 def command(shell: str) -> None:
     """Print a script that lets a shell complete commands, options, their values, and file names.
 
-    Put the line for your shell where it is read at the start (~/.bashrc, ~/.zshrc), or the script into
-    ~/.config/fish/completions/thgen.fish:
+    For bash and zsh, add the line below to the file that your shell reads at its start (~/.bashrc, ~/.zshrc). For fish,
+    write the script to ~/.config/fish/completions/thgen.fish, or source it:
 
     \b
     eval "$(thgen completion bash)"
@@ -27,5 +27,5 @@ def command(shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
-    assert kind is not None  # it is one of SHELLS
+    assert kind is not None  # click supports every shell in SHELLS
     click.echo(kind(click.get_current_context().find_root().command, {}, "thgen", VARIABLE).source())

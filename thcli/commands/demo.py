@@ -18,14 +18,14 @@ from thcli.commands.progress import show_progress
 def command(folder: Path, overwrite: bool, progress: str) -> None:
     """Make a talking video from a public-domain portrait.
 
-    Writes to FOLDER (default: demo) the portrait, a three-second moving clip made from it, and the talking video
-    made from that clip: portrait.png, reference.mp4, demo.mp4.
+    Three files are written to FOLDER (default: demo): the portrait (portrait.png), a moving clip of three seconds made
+    from it (reference.mp4), and the talking video made from that clip (demo.mp4).
 
     \b
     thgen demo
     thgen demo elsewhere --overwrite
     """
-    from thcli.generate import demo
+    from thcli.generation import demo
 
     with show_progress(progress) as display:
         video = demo.make_demo(folder, overwrite=overwrite, progress=display)

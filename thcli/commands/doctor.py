@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from thcli.doctor.check import Check
 
 WIDTHS = {"installation": 27, "video": 11}
-"""Of the column of names, in either use: that of the longest, and a space."""
+"""Width in characters of the column of names, by use: that of the longest name, and one space."""
 
 
 @click.command("doctor")
 @click.argument("video", type=options.PATH, required=False)
 @options.device
 @options.weights
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @options.debug
 def command(video: Path | None, device: str, weights: Path | None, as_json: bool) -> None:
-    """Look whether thgen works here and say what to do where it does not; or say what a VIDEO was made from.
+    """Check whether thgen works on this machine, and how to repair it; or show what a VIDEO was made from.
 
-    Without VIDEO: Python, libraries, device, ffmpeg, every file of weights by its SHA-256, free space and memory, and
-    half a second of video really made. With VIDEO: what it says of itself, and whether the sidecar beside it is as it
-    was written, and of this very file. Leaves with 0 where all is well, with 7 where something is not.
+    Without VIDEO, thgen checks Python, libraries, device, ffmpeg, the SHA-256 of every file of weights, free space and
+    memory, and makes half a second of video. With VIDEO, it shows what the video declares about itself, and checks
+    whether the sidecar beside it is unchanged and belongs to this very file. The exit code is 0 where all is well, and
+    7 where something is not.
 
     \b
     thgen doctor
@@ -57,7 +58,7 @@ def _examine(video: Path | None, device: str, weights: Path | None) -> Iterator[
 
 
 def _as_lines(checks: Iterable[Check], video: Path | None) -> list[Check]:
-    """Each as soon as it is there: the self-test takes some seconds."""
+    """Print each check as soon as it is made, because the self-test takes some seconds, and return them all."""
     done = []
     width = WIDTHS["installation" if video is None else "video"]
     for check in checks:
@@ -73,9 +74,10 @@ def _as_lines(checks: Iterable[Check], video: Path | None) -> list[Check]:
 
 
 def _as_json(checks: Iterable[Check]) -> list[Check]:
+    """Print all checks as one JSON object, and return them."""
     from dataclasses import asdict
 
-    from thcli import __version__
+    from thcli.version import __version__
 
     done = list(checks)
     report = {"thgen": __version__, "ok": all(check.ok for check in done), "checks": [asdict(check) for check in done]}

@@ -14,7 +14,7 @@ from thcli.commands.progress import show_progress
 from thcli.commands.tables import check_output, deliver, note, table
 
 if TYPE_CHECKING:
-    from thcli.evaluation.files import EvaluateOptions, Outcome
+    from thcli.evaluation.files import EvaluateOptions, PairOutcome
     from thcli.evaluation.metric import Metric
     from thcli.evaluation.table import Row
 
@@ -26,10 +26,10 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl"}
 @click.argument("predicted", type=options.PATH, required=False)
 @click.argument("reference", type=options.PATH, required=False)
 @click.option("--reference-start", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
-              help="Where in the reference the predicted video begins.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How much to compare.  [default: all]")
-@click.option("--metrics", metavar="NAME,NAME…", help="Measure these alone.  [default: all]")
-@click.option("--list", "list_metrics", is_flag=True, help="Say what each metric is, and measure nothing.")
+              help="Second of the reference at which the predicted video begins.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds to compare.  [default: all]")
+@click.option("--metrics", metavar="NAME,NAME…", help="Metrics to compute.  [default: all]")
+@click.option("--list", "list_metrics", is_flag=True, help="Print the definition of each metric, and measure nothing.")
 @click.option("--identity", type=options.PATH, metavar="FILE.onnx", help="Network for CSIM and the identity distance.")
 @click.option("--inception", type=options.PATH, metavar="FILE.onnx", help="Network for FID.")
 @click.option("--syncnet", type=options.PATH, metavar="FILE.onnx", help="Network for the sync offset and confidence.")
@@ -45,14 +45,14 @@ def command(
     predicted: Path | None, reference: Path | None, metrics: str | None, list_metrics: bool, kind: str,
     output: Path | None, overwrite: bool, progress: str, **given: Any,
 ) -> None:  # fmt: skip
-    """Measure videos against the real ones, beside the real ones' own figures and trivial baselines.
+    """Compare videos with the real ones, beside the figures of the real videos and of trivial baselines.
 
     PREDICTED and REFERENCE are two videos, compared frame by frame, or two folders whose videos are paired by name.
-    Networks that some metrics need are never fetched: give their path, or put them into the cache folder; without
-    them the metric is not computed.
+    Networks that some metrics need are never downloaded: give their paths, or put them into the cache folder. A metric
+    whose network is missing is not computed.
 
-    With --suite thgen draws the videos itself, by the protocols of the paper's tables: of each clip of DATA the first
-    64 frames are known, the rest is driven by its own sound or landmarks.
+    With --suite, thgen renders the videos itself by the protocols of the paper's tables: the first 64 frames of each
+    clip in DATA are known, and the clip's own audio or landmarks drive the rest.
 
     \b
     thgen evaluate made.mp4 clip.mp4 --reference-start 3
@@ -70,7 +70,7 @@ def command(
         return
     measuring = _options(**{name: value for name, value in given.items() if name not in suite.NAMES})
     if given["suite"] is not None:
-        report = suite.run(measuring.models, names).report
+        report = suite.run(measuring.metric_models, names).report
         show(report.rows, report.means, chosen, kind, None)
         return
     check_output(output, SUFFIXES, overwrite)
@@ -78,23 +78,23 @@ def command(
 
 
 def _options(identity: Path | None, inception: Path | None, syncnet: Path | None, **given: Any) -> EvaluateOptions:
-    """The options, and a look at the networks given: a wrong one is said before anything is measured."""
+    """Return the options, after a check of the networks given, so that a wrong one is reported before the work."""
     from thcli.evaluation.files import EvaluateOptions
-    from thcli.evaluation.metric_models import Models, Role
+    from thcli.evaluation.metric_models import MetricModels, Role
 
-    models = Models(identity, inception, syncnet)
+    models = MetricModels(identity, inception, syncnet)
     roles: dict[Role, Path | None] = {"identity": identity, "inception": inception, "syncnet": syncnet}
     for role, path in roles.items():
         if path is not None:
             models.find(role)
-    return EvaluateOptions(**given, models=models)
+    return EvaluateOptions(**given, metric_models=models)
 
 
 def _evaluate_files(
     predicted: Path | None, reference: Path | None, metrics: Sequence[Metric], chosen: EvaluateOptions, kind: str,
     output: Path | None, progress: str,
 ) -> None:  # fmt: skip
-    """Measure one pair, or the pairs of two folders, and print and write the figures."""
+    """Measure one pair of videos or the pairs of two folders, and print and write the figures."""
     from thcli.evaluation import files
 
     if predicted is None or reference is None:
@@ -119,8 +119,8 @@ def _evaluate_files(
         raise Failure(f"error: {failed} of {len(pairs)} pairs could not be measured", SOME_FAILED)
 
 
-def _tell(outcome: Outcome, folders: bool) -> None:
-    """What was noted on a pair, and why it could not be measured."""
+def _tell(outcome: PairOutcome, folders: bool) -> None:
+    """Print why a pair could not be measured, and the notes on it."""
     if outcome.error:
         click.echo(f"thgen: {outcome.files.clip}: {outcome.error}", err=True)
     for text in outcome.rows[0].notes if outcome.rows else ():
@@ -128,9 +128,9 @@ def _tell(outcome: Outcome, folders: bool) -> None:
 
 
 def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], kind: str, output: Path | None) -> None:
-    """Print the figures as ``kind`` says and write them as the file's suffix says.
+    """Print the figures in the format ``kind``, and write them in the format that the file's suffix names.
 
-    Tables hold ``means``, which are the rows themselves where there is one clip; data hold all ``rows`` and the means.
+    Tables show ``means``, which are ``rows`` itself where there is one clip; CSV and JSON Lines hold rows and means.
     """
     from thcli.evaluation.table import markdown, sheet, to_csv, to_json_lines
 
@@ -147,7 +147,7 @@ def show(rows: Sequence[Row], means: Sequence[Row], metrics: Sequence[Metric], k
 
 
 def _definitions(metrics: Sequence[Metric], kind: str) -> str:
-    """What each metric is, for people or as JSON Lines."""
+    """Return the definitions of the metrics, as text or as JSON Lines."""
     import json
 
     from thcli.evaluation.table import ARROWS

@@ -17,15 +17,16 @@ from thcli.commands import options
 def command(folder: Path, weights: Path | None, overwrite: bool) -> None:
     """Write all networks as ONNX files, each compared with PyTorch on random input.
 
-    Ψ and Φ are converted, the tracker's two networks and Θ's two copied where they are ONNX already. DIR also gets
-    manifest.json (shapes, hashes, and by how much each differs from PyTorch) and SHA256SUMS.
+    Ψ and Φ are converted. The two networks of the tracker and the two of Θ are copied where they are ONNX already. DIR
+    also gets a manifest.json (shapes, hashes, and the difference of each network from PyTorch) and a SHA256SUMS.
 
     \b
     thgen export --onnx onnx
     thgen export --onnx onnx --weights runs/motion --overwrite
     """
     from thcli.export.run import export_all
+    from thcli.pipeline.models import load_models
 
-    for one in export_all(folder, weights, overwrite):
+    for one in export_all(folder, load_models(weights, device="cpu"), overwrite):
         made = "copied" if one.copied else "converted"
         click.echo(f"{folder / one.file}: {one.network}, {made}; differs from PyTorch by {one.difference:.0e}")

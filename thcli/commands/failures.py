@@ -1,4 +1,4 @@
-"""From any exception to the line and the exit code that a person and a shell get (DESIGN.md §6)."""
+"""Messages and exit codes of exceptions; ``docs/inputs.md`` lists the exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ BUG, USAGE, MEDIA, DEVICE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 6, 7, 130
 
 
 class Failure(Exception):
-    """The end of a command: ``message`` for standard error, without ``thgen:``, and the exit code."""
+    """The failed end of a command.
+
+    message: line for standard error, without the leading ``thgen:``; empty where nothing is printed
+    exit_code: exit code of the process
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -20,7 +24,7 @@ class Failure(Exception):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What to say of an exception, and with which code to leave."""
+    """Return the message and the exit code for an exception."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, click.exceptions.Exit):
@@ -35,7 +39,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(f"error: {_one_line(str(error))}", error.exit_code)
     if isinstance(error, OSError):
         return Failure(f"error: {_operating_system(error)}", MEDIA)
-    # torch's own out-of-memory error is known by name: importing torch to compare would cost seconds.
+    # PyTorch's out-of-memory error is recognised by its name, because importing torch for its class takes seconds.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure("error: out of memory; use a shorter or smaller clip, or --device cpu", DEVICE)
     return Failure(

@@ -10,24 +10,36 @@ import click
 from thcli.commands import options
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
-from thcli.pipeline import GenerateOptions, generate, plan
-from thcli.pipeline.options import PRECISIONS, RENDERERS, SIZES, Adapted, Stream
+from thcli.generation.result import FineTuneReport
+from thcli.pipeline.options import (
+    FRAMINGS,
+    MAX_REFERENCES,
+    MAX_SCALE,
+    PRECISIONS,
+    RENDERERS,
+    SILENCES,
+    SIZES,
+    GenerateOptions,
+    Stream,
+)
 
 DEFAULT = GenerateOptions()
-SCALE = click.FloatRange(0, 3)
+SCALE = click.FloatRange(0, MAX_SCALE)
 
 
 @click.command("generate")
-@click.option("--ref", "reference", required=True, type=options.PATH, metavar="CLIP|PHOTO", help="Who is to speak.")
-@click.option("--audio", required=True, type=options.PATH, help="What to say: sound or video file; - reads stdin.")
-@click.option("-o", "--output", type=options.PATH, help="MP4 to write; - is stdout.  [default: CLIP_AUDIO.mp4 here]")
+@click.option(
+    "--ref", "reference", required=True, type=options.PATH, metavar="CLIP|PHOTO", help="Person who is to speak."
+)
+@click.option("--audio", required=True, type=options.PATH, help="Speech, an audio or video file; - reads stdin.")
+@click.option("-o", "--output", type=options.PATH, help="MP4 to write; - for stdout.  [default: CLIP_AUDIO.mp4 here]")
 @click.option("--start", type=click.FloatRange(min=0), default=DEFAULT.start, show_default=True,
-              help="Use the clip from this second on.")  # fmt: skip
+              help="Second of the clip from which it is used.")  # fmt: skip
 @click.option("--face", default=DEFAULT.face, show_default=True, metavar="largest|INDEX|X,Y,W,H",
-              help="Which of several faces: the largest, the INDEX-th from the left (from 0), or the one in a box of "
-              "pixels.")  # fmt: skip
-@click.option("--references", type=click.IntRange(1, 32), default=DEFAULT.references, show_default=True, metavar="K",
-              help="Frames of the clip that the picture is made of, 1 to 32.")  # fmt: skip
+              help="Face to use where there are several: the largest, the INDEX-th from the left (from 0), or the "
+              "one in a box of pixels.")  # fmt: skip
+@click.option("--references", type=click.IntRange(1, MAX_REFERENCES), default=DEFAULT.references, show_default=True,
+              metavar="K", help="Number of frames of the clip that the images are made of, 1 to 32.")  # fmt: skip
 @click.option("--motion", default=DEFAULT.motion, show_default=True, metavar="audio|still|VIDEO|CURVES.csv",
               shell_complete=options.words_or_files("audio", "still"), help="What moves the head.")  # fmt: skip
 @click.option("--motion-scale", type=SCALE, default=DEFAULT.motion_scale, show_default=True,
@@ -37,42 +49,45 @@ SCALE = click.FloatRange(0, 3)
 @click.option("--expression-scale", type=SCALE, default=DEFAULT.expression_scale, show_default=True,
               help="Strength of the expression.")  # fmt: skip
 @click.option("--blink", default=DEFAULT.blink, show_default=True, metavar="reference|none|SECONDS",
-              help="Blink at the clip's own rate, never, or every so many seconds.")  # fmt: skip
-@click.option("--silence", type=click.Choice(["close", "ignore"]), default=DEFAULT.silence, show_default=True,
+              help="Blink at the clip's own rate, never, or every SECONDS seconds.")  # fmt: skip
+@click.option("--silence", type=click.Choice(SILENCES), default=DEFAULT.silence, show_default=True,
               help="Whether silence closes the mouth.")  # fmt: skip
 @click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT.renderer, show_default=True,
-              help="The network Θ draws the picture, or it is the warped frames of the clip alone.")  # fmt: skip
+              help="Renderer of the images: the network Θ, or warped frames of the clip alone.")  # fmt: skip
 @click.option("--adapt", type=click.IntRange(min=0), default=DEFAULT.adapt, show_default=True, metavar="STEPS",
               help="Fine-tune Θ to the clip first; 100 steps take a minute or two on two CPU cores.")  # fmt: skip
-@click.option("--frame", type=click.Choice(["crop", "full"]), default=DEFAULT.frame, show_default=True,
-              help="A square around head and shoulders, or the clip's whole frame.")  # fmt: skip
+@click.option("--frame", type=click.Choice(FRAMINGS), default=DEFAULT.frame, show_default=True,
+              help="Show a square around head and shoulders, or the clip's whole frame.")  # fmt: skip
 @click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size,
-              help="Side of the square in pixels; source: as large as it is in the clip.  [default: 256]")  # fmt: skip
+              help="Side of the square in pixels; source: its size in the clip.  [default: 256]")  # fmt: skip
 @options.device
 @click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
-              help="What Θ computes in. auto: bf16 on a CPU that multiplies matrices in it, else fp32.")  # fmt: skip
+              help="Number format of Θ. auto: bf16 on a CPU with AMX, else fp32.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,
-              metavar="N", help="Frames drawn at a time, at most; of large ones fewer are.")  # fmt: skip
-@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Head motion and blinks follow it.")
+              metavar="N", help="Most frames rendered at a time; fewer where they are large.")  # fmt: skip
+@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Seed of head motion and blinks.")
 @options.tracker
 @options.weights
-@click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion and expression.")
+@click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion curves.")
 @click.option("--report", type=options.PATH, metavar="REPORT.html|.json",
-              help="Also look at the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
+              help="Also measure the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
 @options.overwrite
 @click.option(
-    "--dry-run", is_flag=True, help="Check everything, and say what would be done and about how long it takes."
+    "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
 )
 @options.progress
 @options.debug
 def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, progress: str, **given: Any) -> None:
-    """Make a talking video of the person in a clip or photo, saying what a recording says.
+    """Make a video of the person in a clip or photo, speaking the words of a recording.
 
     \b
     thgen generate --ref clip.mp4 --audio speech.wav -o out.mp4
     thgen generate --ref photo.jpg --audio speech.mp3 --frame full
     thgen generate --ref clip.mp4 --audio speech.wav --motion other.mp4 --blink 4
     """
+    from thcli.generation import generate
+    from thcli.generation.checks import plan
+
     chosen = GenerateOptions(**given)
     source, target = _or_stream(audio), _or_stream(output or default_output(reference, audio))
     if dry_run:
@@ -86,16 +101,16 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
     )
     for text in result.notes:
         note(text)
-    if result.adapted is not None:
-        click.echo(_said_of(result.adapted), err=True)
+    if result.fine_tuned is not None:
+        click.echo(_said_of(result.fine_tuned), err=True)
     if chosen.report is not None:
         for warning in result.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{chosen.report}: report, {_counted(len(result.warnings), 'warning')}", err=True)
 
 
-def _said_of(adapted: Adapted) -> str:
-    """What fine-tuning came to, on frames that were not trained on."""
+def _said_of(adapted: FineTuneReport) -> str:
+    """Return a line on the outcome of fine-tuning, measured on frames that were not trained on."""
     before, after = (
         f"mouth error {figures['mouth']:.1f}, SSIM {figures['ssim']:.3f}" for figures in (adapted.before, adapted.after)
     )
@@ -113,5 +128,5 @@ def _or_stream(path: Path) -> Path | Stream:
 
 
 def default_output(reference: Path, audio: Path) -> Path:
-    """``CLIP_AUDIO.mp4`` in the current folder."""
+    """Return the default output, ``CLIP_AUDIO.mp4`` in the current folder."""
     return Path(f"{reference.stem}_{'stdin' if str(audio) == '-' else audio.stem}.mp4")

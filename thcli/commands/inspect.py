@@ -17,17 +17,18 @@ from thcli.commands import options
 @options.overwrite
 @options.debug
 def command(clip: Path, output: Path | None, tracker: str, weights: Path | None, overwrite: bool) -> None:
-    """Show what a clip holds: the face, its motion, the speech, and what a reference should have.
+    """Measure face, motion and speech of a clip, and advise on its use as a reference.
 
-    Prints the figures, with advice, and draws a contact sheet with the curves of head pose, mouth and eyes.
+    Figures and advice are printed. A contact sheet with curves of head pose, mouth and eyes is written as a PNG.
 
     \b
     thgen inspect clip.mp4
     thgen inspect photo.jpg -o photo_inspect.png --overwrite
     """
-    from thcli.inspection import clip as inspection
+    from thcli.inspection.clip import inspect_clip
+    from thcli.pipeline.models import load_models
 
     target = output or Path(f"{clip.stem}_inspect.png")
-    findings = inspection.inspect_clip(clip, target, tracker=tracker, weights=weights, overwrite=overwrite)
+    findings = inspect_clip(clip, target, load_models(weights, tracker=tracker), overwrite)
     click.echo("\n".join(findings.lines()))
     click.echo(f"{target}: contact sheet and curves", err=True)

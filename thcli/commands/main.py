@@ -1,4 +1,4 @@
-"""``thgen``: the group of all commands. A command's module is imported when it is called, so ``--help`` is quick."""
+"""``thgen``: the group of all commands. A command's module is imported when it is called, to keep ``--help`` fast."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from thcli import __version__
 from thcli.commands.failures import Failure, failure_of
+from thcli.version import __version__
 
 COMMANDS = {
-    "generate": "Make a talking video of the person in a clip or photo, saying what a recording says.",
-    "batch": "Make many videos: of each line of a list, with networks loaded once and each clip tracked once.",
+    "generate": "Make a video of the person in a clip or photo, speaking the words of a recording.",
+    "batch": "Make one video per line of a list; networks are loaded once, and each clip is tracked once.",
     "demo": "Make a talking video from a public-domain portrait.",
-    "inspect": "Show what a clip holds: the face, its motion, the speech, and what a reference should have.",
-    "evaluate": "Measure videos against the real ones, beside the real ones' own figures and trivial baselines.",
-    "study": "Let viewers rate videos of several methods, and see what their answers come to.",
+    "inspect": "Measure face, motion and speech of a clip, and advise on its use as a reference.",
+    "evaluate": "Compare videos with the real ones, beside the figures of the real videos and of trivial baselines.",
+    "study": "Let viewers rate videos of several methods, and evaluate their answers.",
     "preprocess": "Turn clips into training data, or write their landmarks, poses, meshes or audio features.",
     "train": "Train the networks on preprocessed clips.",
     "export": "Write all networks as ONNX files, each compared with PyTorch on random input.",
     "weights": "List, show and verify the files of the networks, and add your own.",
-    "doctor": "Look whether thgen works here and say what to do where it does not; or say what a VIDEO was made from.",
+    "doctor": "Check whether thgen works on this machine, and how to repair it; or show what a VIDEO was made from.",
     "completion": "Print a script that lets a shell complete commands, options, their values, and file names.",
 }
-"""Name of the command, which is also its module's, and its one-line help."""
+"""One-line help of each command by its name, which is also the name of its module."""
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is asked for, and turns errors into one line and an exit code (DESIGN.md §6)."""
+    """A group that imports a command when it is called, and turns errors into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names from the table above: importing all commands would keep whoever pressed the key waiting."""
+        """Complete command names from ``COMMANDS``, because importing all commands would make completion slow."""
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs |= {"standalone_mode": False, "prog_name": "thgen"}
         if isinstance(sys.stdout, TextIOWrapper):
-            # names of files need not be text, and a terminal need not know Greek
+            # File names may hold bytes that are no text, and terminals may lack Greek letters.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = super().main(*args, **kwargs)
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read our output has closed it, as `head` does. Nothing more to say: the shell's code for SIGPIPE.
+            # The reader has closed our standard output, as `head` does; end quietly with the shell's code for SIGPIPE.
             return _abandon_stdout()
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get("thgen.debug"):
@@ -80,10 +80,11 @@ class LazyGroup(click.Group):
 
 
 def _abandon_stdout() -> int:
+    """Redirect standard output to the null device, and return the exit code for a closed pipe."""
     import os
     import sys
 
-    # The interpreter flushes standard output when it ends; without this it would complain there.
+    # The interpreter flushes standard output at its end, and would print an error for the closed pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
 
@@ -101,7 +102,7 @@ def _say(failure: Failure) -> None:
 @click.version_option(__version__, prog_name="thgen", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Talking-head video from about three seconds of a person, or one photo, and any speech recording.
+    """Make a talking-head video from a clip of about three seconds or a photo of a person, and any speech recording.
 
     \b
     thgen generate --ref clip.mp4 --audio speech.wav -o out.mp4

@@ -16,7 +16,7 @@ TRACKERS = click.Choice(["builtin", "mediapipe", "face-alignment"])
 
 
 def words_or_files(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Completes an option that takes a word or a file."""
+    """Return a completion for an option that takes one of some words or a file."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         fitting = [CompletionItem(word) for word in words if word.startswith(incomplete)]
@@ -38,7 +38,8 @@ progress: Decorator = click.option(
     type=click.Choice(["auto", "bar", "json", "none"]),
     default="auto",
     show_default=True,
-    help="How to show progress, on standard error. auto: bar on a terminal, lines on one without colours, else none.",
+    help="Display of progress on standard error. auto: a bar on a terminal, plain lines on one without colours, else "
+    "none.",
 )
 
 

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from thcli.preprocess.clips import Run
 
 _OF_VIDEOS = ("tracker", "layout")
-_OF_TAKES = ("takes", "frames", "windows", "quality", "seed")
-"""Parameters that mean nothing to the kind ``takes``, and to the others."""
+"""Parameters that apply to every kind but ``episodes``."""
+_OF_EPISODES = ("episodes", "frames", "windows", "quality", "seed")
+"""Parameters that apply to the kind ``episodes`` only."""
 LISTED = 20
-"""Clips off sync that are named; the index has them all."""
+"""Most clips with audio out of sync that are printed; the index of the store lists them all."""
 
 
 @click.command("preprocess")
-@click.argument("kind", type=click.Choice(["landmarks", "poses", "mesh", "audio", "all", "takes"]))
+@click.argument(
+    "kind", type=click.Choice(["landmarks", "poses", "mesh", "audio", "all", "episodes", "takes"]), metavar="KIND"
+)
 @click.argument("source", nargs=-1, required=True, type=options.PATH)
 @click.option("--out", required=True, type=options.PATH, metavar="DIR", help="Folder to write to.")
 @options.tracker
@@ -34,43 +37,49 @@ LISTED = 20
     type=click.Choice(["files", "voxceleb2", "lrs3", "lrw", "grid", "crema-d"]),
     default="files",
     show_default=True,
-    help="How files are named: as in a data set, whose subjects and splits are taken, or in no known way.",
+    help="Naming of the files: that of a data set, which tells subjects and splits, or files for any other.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
-@click.option("--resume", is_flag=True, help="Leave alone what has been done.")
-@click.option("--takes", type=click.IntRange(min=1), default=3, show_default=True, help="takes: so many of each clip.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Clips processed at a time.")
+@click.option("--resume", is_flag=True, help="Skip clips that are done.")
+@click.option("--episodes", "--takes", type=click.IntRange(min=1), default=3, show_default=True,
+              help="episodes: number of episodes per clip.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(min=1), metavar="N",
-              help="takes: N frames in all, at most, spread evenly over the clips, in place of --takes.")  # fmt: skip
+              help="episodes: most frames in all, spread evenly over the clips; replaces --episodes.")  # fmt: skip
 @click.option("--windows", type=click.IntRange(min=1), default=8, show_default=True,
-              help="takes: pairs of frames in a take.")  # fmt: skip
-@click.option("--quality", type=click.IntRange(1, 95), default=92, show_default=True, help="takes: of the JPEGs.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="takes: what is drawn by lot.")
+              help="episodes: pairs of consecutive frames per episode.")  # fmt: skip
+@click.option("--quality", type=click.IntRange(1, 95), default=92, show_default=True,
+              help="episodes: JPEG quality.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="episodes: seed of the random choices.")  # fmt: skip
 @options.progress
 @options.debug
 def command(
     kind: str, source: tuple[Path, ...], out: Path, tracker: str, weights: Path | None, layout: str, workers: int,
-    resume: bool, progress: str, **of_takes: Any,
+    resume: bool, progress: str, **of_episodes: Any,
 ) -> None:  # fmt: skip
     """Turn clips into training data, or write their landmarks, poses, meshes or audio features.
 
-    SOURCE are video files, or folders that are searched for them. `all` makes the folder that `thgen train`
-    reads, and names the clips whose sound is off sync; the other kinds write one NAME.KIND.npz a clip. A folder's
-    subfolders train and val say which clips are held out, other subfolders who speaks; with --layout, the names
-    of a data set's files do.
+    KIND is landmarks, poses, mesh, audio, all or episodes.
 
-    `takes` draws what `thgen train generator` reads: pictures of a clip as the geometric path makes them from a few
-    of its frames, beside the real ones. SOURCE is the one folder that `all` made. A frame takes about 40 kB at
-    --quality 85, 60 kB at 92: with --frames 1400 --quality 85, a set has about 60 MB.
+    SOURCE names video files, or folders that are searched for videos. `all` makes the folder that `thgen train`
+    reads, and prints the clips whose audio is out of sync. The kinds landmarks, poses, mesh and audio write one
+    NAME.KIND.npz per clip. The subfolders train and val of a folder tell which clips are held out, and other
+    subfolders tell who speaks; with --layout, the names of the data set's files tell both.
+
+    `episodes` makes the folder that `thgen train generator` reads: images that the geometric renderer makes from a few
+    frames of a clip, beside the real frames. SOURCE is one folder made by `all`. A frame takes about 40 kB at --quality
+    85 and 60 kB at 92, so --frames 1400 --quality 85 make about 60 MB. `takes` is the older name of this kind.
 
     \b
     thgen preprocess all videos/ --out store --workers 2 --resume
     thgen preprocess all vox2/ --layout voxceleb2 --out store --workers 16 --resume
     thgen preprocess landmarks clip.mp4 --out tracks
-    thgen preprocess takes store --out takes --frames 1400 --quality 85 --workers 2 --resume
+    thgen preprocess episodes store --out episodes --frames 1400 --quality 85 --workers 2 --resume
     """
+    kind = "episodes" if kind == "takes" else kind
     _check(kind)
-    if kind == "takes":
-        _draw_takes(source, out, progress, workers=workers, resume=resume, weights=weights, **of_takes)
+    if kind == "episodes":
+        _render_episodes(source, out, progress, workers=workers, resume=resume, weights=weights, **of_episodes)
         return
     from thcli.preprocess import clips as preprocess
 
@@ -84,43 +93,45 @@ def command(
 
 
 def _check(kind: str) -> None:
-    """Refuse options that the kind has no use for."""
+    """Raise UsageError for options that do not apply to the kind."""
     ctx = click.get_current_context()
     given = {
-        parameter.name: parameter.opts[-1]
+        parameter.name: parameter.opts[0]
         for parameter in ctx.command.params
         if parameter.name and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     }
     for name, option in given.items():
-        if kind == "takes" and name in _OF_VIDEOS:
-            raise click.UsageError(f"{option} cannot be used with 'takes': its clips have been tracked.")
-        if kind != "takes" and name in _OF_TAKES:
-            raise click.UsageError(f"{option} is for 'preprocess takes'.")
-    if "takes" in given and "frames" in given:
-        raise click.UsageError("--frames says how many takes there are; leave out --takes.")
+        if kind == "episodes" and name in _OF_VIDEOS:
+            raise click.UsageError(f"{option} cannot be used with 'episodes': its clips have been tracked.")
+        if kind != "episodes" and name in _OF_EPISODES:
+            raise click.UsageError(f"{option} applies to 'preprocess episodes' only.")
+    if "episodes" in given and "frames" in given:
+        raise click.UsageError("--frames sets the number of episodes; leave out --episodes.")
 
 
-def _draw_takes(source: tuple[Path, ...], out: Path, progress: str, **chosen: Any) -> None:
+def _render_episodes(source: tuple[Path, ...], out: Path, progress: str, **chosen: Any) -> None:
     if len(source) > 1:
-        raise click.UsageError(f"takes: {len(source)} sources, expected one folder that 'thgen preprocess all' made.")
+        raise click.UsageError(
+            f"episodes: {len(source)} sources, expected one folder that 'thgen preprocess all' made."
+        )
     from thcli.data.episodes import read_index
     from thcli.data.store import Store
-    from thcli.preprocess.episodes import TakesOptions, make_takes
+    from thcli.preprocess.episodes import EpisodeOptions, make_episodes
 
-    run = make_takes(Store(source[0]), out, TakesOptions(**chosen))
+    run = make_episodes(Store(source[0]), out, EpisodeOptions(**chosen))
     failed = _follow(run, progress)
-    takes = read_index(out)
-    size = sum((out / take.file).stat().st_size for take in takes) / (1 << 20)
+    episodes = read_index(out)
+    size = sum((out / episode.file).stat().st_size for episode in episodes) / (1 << 20)
     click.echo(
-        f"{out}: {run.total - failed} of {run.total} clips; there are {len(takes)} takes now, of "
-        f"{sum(take.frames for take in takes)} frames, {size:.1f} MiB",
+        f"{out}: {run.total - failed} of {run.total} clips; there are {len(episodes)} episodes now, of "
+        f"{sum(episode.frames for episode in episodes)} frames, {size:.1f} MiB",
         err=True,
     )
     _end(out, failed, run.total)
 
 
 def _follow(run: Run, progress: str) -> int:
-    """Does the work; returns how many clips failed."""
+    """Process the clips with a progress display, and return how many failed."""
     for note in run.notes:
         click.echo(f"thgen: {note}", err=True)
     failed = 0
@@ -140,7 +151,7 @@ def _end(out: Path, failed: int, total: int) -> None:
 
 
 def _tell_off_sync(clips: list[ClipMeta]) -> None:
-    """Names clips of the store whose sound is off sync, the worst first, and how far it is."""
+    """Print the clips of the store whose audio is out of sync and by how many frames, the worst first."""
     clips = sorted(clips, key=lambda meta: -abs(meta.av_lag or 0))
     for meta in clips[:LISTED]:
         lag = meta.av_lag or 0

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 from thcli.commands.terminal import without_codes
 
 if TYPE_CHECKING:
-    from thcli.pipeline import Progress
+    from thcli.pipeline.options import Progress
 
 INTERVAL = 0.5
-"""Seconds between two JSON lines of one stage, and the least."""
-
+"""Fewest seconds between two JSON lines of one stage."""
 UNITS = {"adapt": "steps"}
-"""What ``advance`` counts in stages that count other things than their command does."""
+"""Unit that ``advance`` counts, for stages whose unit differs from their command's."""
 
 
 class JsonLines:
-    """One JSON object a line: ``stage``, ``done``, ``total`` (null where unknown), ``seconds``, ``rate`` (a second).
+    """A display that prints one JSON object per line; ``docs/progress.schema.json`` is its schema.
 
-    The schema is docs/progress.schema.json.
+    An object has ``stage``, ``done``, ``total`` (null where unknown), ``seconds`` and ``rate`` (per second).
     """
 
     def __init__(self) -> None:
@@ -44,7 +43,7 @@ class JsonLines:
             self._write()
 
     def finish(self) -> None:
-        """Close the stage with its last count."""
+        """End the stage with a line that holds its last count."""
         if self.name:
             self._write()
 
@@ -57,7 +56,7 @@ class JsonLines:
 
 
 class Lines:
-    """One plain line a finished stage, for terminals without escape codes."""
+    """A display that prints one plain line per finished stage, for terminals without escape codes."""
 
     def __init__(self, unit: str) -> None:
         self.unit, self.name, self.done, self.began = unit, "", 0, 0.0
@@ -70,7 +69,7 @@ class Lines:
         self.done += frames
 
     def finish(self) -> None:
-        """Say what the stage came to."""
+        """Print the count and the seconds of the finished stage."""
         if self.name:
             count = f"{self.done} {UNITS.get(self.name, self.unit)}, " if self.done else ""
             print(f"{self.name}: {count}{time.monotonic() - self.began:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
@@ -78,7 +77,7 @@ class Lines:
 
 @contextmanager
 def show_progress(kind: str, unit: str = "frames") -> Iterator[Progress]:
-    """The display for ``--progress KIND``; ``unit`` is what ``advance`` counts."""
+    """Yield the display for ``--progress KIND``; ``unit`` names what ``advance`` counts."""
     if kind == "auto":
         kind = "none" if not sys.stderr.isatty() else "lines" if without_codes() else "bar"
     if kind == "lines":
@@ -110,7 +109,7 @@ def _bar(unit: str) -> Iterator[Progress]:
         rich.TextColumn("{task.fields[rate]}"),
         rich.TimeElapsedColumn(),
     )
-    # rich leaves out colours by itself where NO_COLOR is set, and nothing else.
+    # Where NO_COLOR is set, rich leaves out colours but no other escape codes.
     console = Console(stderr=True, color_system=None if without_codes() else "auto")
     with rich.Progress(*columns, console=console) as display:
         bar = _Bar(display, unit)
@@ -119,7 +118,7 @@ def _bar(unit: str) -> Iterator[Progress]:
 
 
 class _Bar:
-    """One line a stage; finished stages stay on show with their frames a second."""
+    """A display with one bar per stage; the bars of finished stages stay visible, with their rate per second."""
 
     def __init__(self, display: object, unit: str) -> None:
         from rich.progress import Progress as Display
@@ -140,6 +139,6 @@ class _Bar:
         self.display.update(self.task, advance=frames, rate=f"{rate:.1f} {UNITS.get(self.name, self.unit)}/s")
 
     def finish(self) -> None:
-        """A stage whose length nobody knew is as long as it was."""
+        """End the stage; where its total was unknown, set it to the count reached."""
         if self.task >= 0 and self.display.tasks[self.task].total is None:
             self.display.update(self.task, total=self.done)

@@ -22,7 +22,7 @@ SUFFIXES = {".md": "markdown", ".json": "json", ".csv": "csv"}
 @click.group("study", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Let viewers rate videos of several methods, and see what their answers come to.
+    """Let viewers rate videos of several methods, and evaluate their answers.
 
     \b
     thgen study make ours=made/ theirs=other/ real=clips/ -o study.html
@@ -36,18 +36,18 @@ def command(ctx: click.Context) -> None:
 @click.argument("methods", nargs=-1, required=True, metavar="METHOD=FOLDER…")
 @click.option("-o", "--output", type=options.PATH, default=Path("study.html"), show_default=True, metavar="PAGE.html",
               help="The page to write; its key is written beside it.")  # fmt: skip
-@click.option("--title", default="Rating videos of talking people", show_default=True, help="What viewers read on top.")
-@click.option("--seed", type=int, help="The videos' names in the page follow it.  [default: drawn anew]")
+@click.option("--title", default="Rating videos of talking people", show_default=True, help="Heading of the page.")
+@click.option("--seed", type=int, help="Seed of the videos' names in the page.  [default: random]")
 @options.overwrite
 @options.progress
 @options.debug
 def make(methods: tuple[str, ...], output: Path, title: str, seed: int | None, overwrite: bool, progress: str) -> None:
     """Write a page on which viewers rate videos without knowing which method made them.
 
-    Each FOLDER holds the videos of a METHOD; videos of equal name are the same clip, and every method needs all of
-    them. The page is one file, which works offline: give it to the viewers. Every viewer sees the videos in an order
-    of their own, rates each for realism and for how it fits the sound, from 0 to 10, and saves a file of answers,
-    which you collect. Keep PAGE.key.json, which says what the videos are, to yourself.
+    Each FOLDER holds the videos of a METHOD. Videos of the same name show the same clip, and every method needs all
+    clips. The page is one file that works offline: give it to the viewers. Each viewer sees the videos in an order of
+    their own, rates each from 0 to 10 for realism and for how well it fits the audio, and saves a file of answers,
+    which you collect. Keep PAGE.key.json, which tells what the videos are, to yourself.
 
     \b
     thgen study make ours=made/ theirs=other/ real=clips/ -o study.html
@@ -82,7 +82,7 @@ def _folders(methods: tuple[str, ...]) -> dict[str, Path]:
     return folders
 
 
-@command.command("score", short_help="Means, spread and paired tests from the answers.")
+@command.command("score", short_help="Compute means, spread and paired tests of the ratings.")
 @click.argument("key", type=options.PATH, metavar="KEY.json")
 @click.argument("answers", nargs=-1, required=True, type=options.PATH, metavar="ANSWERS.json…")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True,
@@ -91,10 +91,10 @@ def _folders(methods: tuple[str, ...]) -> dict[str, Path]:
 @options.overwrite
 @options.debug
 def score_answers(key: Path, answers: tuple[Path, ...], kind: str, output: Path | None, overwrite: bool) -> None:
-    """Means, spread and paired tests from the files that viewers saved.
+    """Compute means, spread and paired tests of the ratings in the files that viewers saved.
 
-    Ratings are averaged over each viewer's clips first, so that the viewers count, not the number of their ratings;
-    every two methods are compared by Wilcoxon's signed-rank test over viewers, corrected after Holm.
+    Ratings are first averaged over each viewer's clips, so that every viewer has the same weight however many ratings
+    they gave. Every two methods are compared by Wilcoxon's signed-rank test over viewers, with Holm's correction.
 
     \b
     thgen study score study.key.json answers_*.json

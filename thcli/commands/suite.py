@@ -1,4 +1,4 @@
-"""``thgen evaluate --suite``: its options, and what it does."""
+"""``thgen evaluate --suite``: its options and its run."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ from thcli.commands.progress import show_progress
 from thcli.pipeline.options import DEFAULT_RENDERER, RENDERERS
 
 if TYPE_CHECKING:
-    from thcli.evaluation.metric_models import Models
+    from thcli.evaluation.metric_models import MetricModels
     from thcli.evaluation.suite.run import Done
 
 _OPTIONS: tuple[options.Decorator, ...] = (
     click.option("--suite", type=options.PATH, metavar="DATA",
-                 help="Draw and measure the clips of what `thgen preprocess all` made."),
-    click.option("--out", type=options.PATH, metavar="DIR", help="Folder for the suite's tables; a run in it goes on."),
-    click.option("--drive", type=click.Choice(["audio", "landmarks"]), help="What drives a clip after frame 64."),
+                 help="Render and measure clips of DATA, a folder made by `thgen preprocess all`."),
+    click.option("--out", type=options.PATH, metavar="DIR",
+                 help="Folder of the suite's tables; a run found there continues."),
+    click.option("--drive", type=click.Choice(["audio", "landmarks"]), help="What drives the face after frame 64."),
     click.option("--references", default="1,8,32", show_default=True, metavar="K,K…",
-                 help="Numbers of reference frames, each 1 to 32."),
+                 help="Numbers of reference frames to compare, each 1 to 32."),
     click.option("--ablate", metavar="all|NAME,NAME…",
-                 help="Also draw without: 3d-aware, hybrid-attention, non-linear, warping; or baseline, without all."),
+                 help="Also render without 3d-aware, hybrid-attention, non-linear, warping; baseline lacks all four."),
     click.option("--ablation-weights", type=options.PATH, metavar="DIR",
-                 help="Draw --ablate with the networks that benchmarks/ablation.py has trained there."),
+                 help="Folder of networks trained by benchmarks/ablation.py, with which --ablate renders."),
     click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT_RENDERER, show_default=True,
-                 help="Of the row thgen, as of `thgen generate`."),
-    click.option("--split", default="val", show_default=True, help="Clips of DATA to draw, by split"),
-    click.option("--clips", metavar="NAME,NAME…", help="and by name.  [default: all]"),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of head motion and blinks."),
+                 help="Renderer of the row thgen, as in `thgen generate`."),
+    click.option("--rasterizer", type=click.Choice(["torch", "pytorch3d"]), default="torch", show_default=True,
+                 help="Rasterizer of the row frontal texture; pytorch3d must be installed."),
+    click.option("--split", default="val", show_default=True, help="Split of DATA whose clips are rendered."),
+    click.option("--clips", metavar="NAME,NAME…", help="Clips of the split to render.  [default: all]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of head motion and blinks."),
     options.device,
     options.weights,
 )  # fmt: skip
 NAMES = (
-    "suite", "out", "drive", "references", "ablate", "ablation_weights", "renderer", "split", "clips", "seed",
-    "device", "weights",
+    "suite", "out", "drive", "references", "ablate", "ablation_weights", "renderer", "rasterizer", "split", "clips",
+    "seed", "device", "weights",
 )  # fmt: skip
-"""The parameters of these options, which mean nothing without ``--suite``."""
+"""Parameters of ``thgen evaluate`` that apply with ``--suite`` only."""
 _OF_FILES = ("predicted", "reference", "reference_start", "output", "overwrite")
-"""Parameters of ``thgen evaluate`` that mean nothing with it."""
+"""Parameters of ``thgen evaluate`` that do not apply with ``--suite``."""
 
 
 def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
+    """Add the options of the suite to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def check() -> None:
-    """Refuse options of the suite without it, and what it has no use for."""
+    """Raise UsageError for options that need ``--suite``, do not go with it, or are missing beside it."""
     ctx = click.get_current_context()
     suite = ctx.params["suite"] is not None
     for parameter in ctx.command.params:
@@ -71,8 +74,8 @@ def check() -> None:
                 raise click.UsageError(f"--suite needs --{name} as well.")
 
 
-def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
-    """Run the suite with the options of the command, and say where its table lies."""
+def run(models: MetricModels, metrics: tuple[str, ...] | None) -> Done:
+    """Run the suite with the options of the current command, and print where its table is."""
     from thcli.evaluation.suite.options import SuiteOptions
     from thcli.evaluation.suite.run import run_suite
 
@@ -84,11 +87,12 @@ def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
         ablate=words(given["ablate"]),
         ablation_weights=given["ablation_weights"],
         renderer=given["renderer"],
+        rasterizer=given["rasterizer"],
         split=given["split"],
         clips=words(given["clips"]),
         seconds=given["seconds"],
         metrics=metrics,
-        models=models,
+        metric_models=models,
         seed=given["seed"],
         device=given["device"],
         tracker=given["tracker"],
@@ -102,7 +106,7 @@ def run(models: Models, metrics: tuple[str, ...] | None) -> Done:
 
 
 def words(text: str | None) -> tuple[str, ...]:
-    """A list with commas, taken apart."""
+    """Return the words of a list separated by commas."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
@@ -114,7 +118,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _typed(ctx: click.Context) -> str:
-    """The command with the options given, as it would be typed."""
+    """Return the command line with the options that were given, as a user would type it."""
     typed = ["thgen", "evaluate"]
     for parameter in ctx.command.params:
         name = parameter.name or ""

@@ -1,4 +1,4 @@
-"""What commands print as a table, or as data, and write to a file besides."""
+"""Printing of tables and data, and writing of them to a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ GAP = 2
 
 
 def check_output(output: Path | None, suffixes: Mapping[str, str], overwrite: bool) -> None:
-    """What is wrong with the file to write is said before the work; ``suffixes`` are those that may be asked for."""
+    """Raise UsageError or MediaError, before the work, where the output file cannot be written.
+
+    suffixes: allowed suffixes of the file, each with its format
+    """
     from thcli.errors import MediaError, UsageError
 
     if output is None:
@@ -34,10 +37,15 @@ def check_output(output: Path | None, suffixes: Mapping[str, str], overwrite: bo
 def deliver(
     written: Mapping[str, Callable[[], str]], kind: str, output: Path | None, suffixes: Mapping[str, str]
 ) -> None:
-    """Print the text of a kind, and write the one that the file's suffix names."""
+    """Print the text of one format, and write the text of the format that the output's suffix names.
+
+    written: function that makes the text, for each format
+    kind: format that is printed
+    suffixes: format for each suffix
+    """
     from thcli.checkpoints import write_atomic
 
-    # rich has decided on styles already; click would take them from where they are wanted in a pipe
+    # color=True, because rich has already left out styles where they are not wanted; click would also drop wanted ones.
     click.echo(written[kind](), nl=False, color=True)
     if output is not None:
         write_atomic(output, written[suffixes[output.suffix.lower()]]().encode())
@@ -45,14 +53,14 @@ def deliver(
 
 
 def note(text: str) -> None:
-    """Something a reader of the figures should know, on standard error."""
+    """Print a note for readers of the figures on standard error."""
     click.echo(f"thgen: note: {text}", err=True)
 
 
 def table(sheet: Sheet, names: int = 1) -> str:
-    """For a terminal in blocks as wide as it is, elsewhere in one, without colours and lines.
+    """Return a sheet as text: for a terminal in blocks of its width, elsewhere in one block without colours and lines.
 
-    names: how many columns, from the left, name a row
+    names: number of columns, from the left, that name a row
     """
     from rich import box
     from rich.console import Console
@@ -66,7 +74,7 @@ def table(sheet: Sheet, names: int = 1) -> str:
     widths = _widths(sheet)
     with console.capture() as captured:
         for columns in [range(len(widths))] if plain else _blocks(widths, console.width):
-            # with lines, one character between columns comes by itself
+            # rich adds one character between columns where it draws lines
             rule, gap = (None, GAP) if plain else (box.SIMPLE_HEAD, GAP - 1)
             table = Table(box=rule, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
             for i in columns:
@@ -80,14 +88,17 @@ def table(sheet: Sheet, names: int = 1) -> str:
 
 
 def _widths(sheet: Sheet) -> list[int]:
-    """Of the columns at the least, whose headings may be broken between words; the first is never broken."""
+    """Return the smallest widths of the columns, in characters.
+
+    Headings may be broken between words, except the first one.
+    """
     columns = list(zip(*sheet.cells, strict=True))
     words = [[sheet.headings[0]], *(heading.split() for heading in sheet.headings[1:])]
     return [max(len(text) for text in (*heading, *cells)) for heading, cells in zip(words, columns, strict=True)]
 
 
 def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit beside one another into so many characters, each block with the first column."""
+    """Return blocks of columns that fit into ``width`` characters; every block begins with the first column."""
     blocks = [[0]]
     for i in range(1, len(widths)):
         if len(blocks[-1]) > 1 and sum(widths[j] + GAP for j in [*blocks[-1], i]) > width:

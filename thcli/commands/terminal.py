@@ -1,4 +1,4 @@
-"""Whether whoever reads a stream wants escape codes."""
+"""Whether escape codes may be printed."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def without_codes() -> bool:
-    """On a terminal that knows no codes (``TERM=dumb``), or whose user wants no colours (``NO_COLOR``)."""
+    """Whether the terminal knows no escape codes (``TERM=dumb``), or its user wants no colours (``NO_COLOR``)."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")

@@ -15,32 +15,32 @@ from thcli.commands.failures import Failure, failure_of
 from thcli.commands.progress import show_progress
 
 if TYPE_CHECKING:
-    from thcli.pipeline import Progress as Display
+    from thcli.pipeline.options import Progress as Display
     from thcli.training.distributed import World
     from thcli.training.loop import TrainResult
 
 STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
-"""Those of ``thcli.training.stages``, which is not imported for a help text: it brings torch."""
+"""Stages of ``thcli.training.stages``, repeated here because that module imports torch, which a help text must not."""
 
 
 @click.command("train")
 @click.argument("stage", type=click.Choice(STAGES))
 @click.option("--data", required=True, type=options.PATH, metavar="DIR",
-              help="What `thgen preprocess all` made; for generator, `thgen preprocess takes`.")  # fmt: skip
+              help="Folder made by `thgen preprocess all`; for generator, by `thgen preprocess episodes`.")  # fmt: skip
 @click.option("--out", required=True, type=options.PATH, metavar="RUN",
               help="Folder of the run; for face-model and mouth-interior, the file to write.")  # fmt: skip
 @click.option("--config", metavar="NAME|FILE", help="lite, tiny, paper, or a YAML file.  [default: lite]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), metavar="N",
-              help="Train for so many steps: short for --set STAGE.train.steps=N.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the run in RUN; start anew where there is none.")
+              help="Number of training steps; short for --set STAGE.train.steps=N.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue the run in RUN, or start one where there is none.")
 @click.option("--init", type=options.PATH, metavar="CHECKPOINT", help="Start from the weights of an earlier run.")
 @click.option("--perceptual-weights", "perceptual", type=options.PATH, metavar="FILE",
               help="generator: VGG19 (safetensors) or MobileFaceNet (ONNX), for the perceptual loss.")  # fmt: skip
 @options.device
 @options.weights
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 @options.progress
 @options.debug
 def command(
@@ -53,8 +53,8 @@ def command(
     thgen train face-model --data store --out weights/face_model.safetensors
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
     thgen train motion --data store --out runs/motion --resume
-    thgen train generator --data takes --out runs/generator --resume
-    thgen train generator --data own_takes --out runs/own --init generator.safetensors --steps 300
+    thgen train generator --data episodes --out runs/generator --resume
+    thgen train generator --data own_episodes --out runs/own --init generator.safetensors --steps 300
     torchrun --nproc-per-node 2 -m thcli train motion --data store --out runs/motion
     """
     from thcli.training import stages
@@ -87,6 +87,7 @@ def command(
 
 
 def _report(stage: str, display: Display) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Return a function that shows the steps done of a stage on a progress display."""
     seen = 0
 
     def report(done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -108,7 +109,7 @@ def _echo(result: TrainResult, boards: bool) -> None:
 
 @contextmanager
 def _one_voice(world: World) -> Iterator[None]:
-    """Of several processes the one that fails first says why; the others, which cannot go on, end quietly."""
+    """A block in which, of several processes, only the first that fails prints its error; the others end quietly."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:

@@ -29,8 +29,9 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 def command(ctx: click.Context) -> None:
     """List, show and verify the files of the networks, and add your own.
 
-    What you add lies in your own folder (~/.cache/thgen/models, or below XDG_CACHE_HOME) and comes before what ships;
-    a folder named by --weights comes before both. Delete a file there to have the shipped one back.
+    Files that you add are copied to your own folder (~/.cache/thgen/models, or below XDG_CACHE_HOME), which is searched
+    before the shipped files; a folder given by --weights is searched before both. Delete a file from your own folder
+    to use the shipped one again.
 
     \b
     thgen weights list
@@ -48,7 +49,7 @@ def command(ctx: click.Context) -> None:
 def list_weights(weights: Path | None) -> None:
     """List every file that thgen can use.
 
-    With its network, size, SHA-256 and licence, and where it is found.
+    A line shows the file's network, size, SHA-256 and licence, and where it was found.
 
     \b
     thgen weights list
@@ -77,8 +78,8 @@ def _cells(file: File) -> list[str]:
 def show(name: str, weights: Path | None) -> None:
     """Show a file's card and header.
 
-    NAME is a file's name, with or without its suffix. The header of a checkpoint tells the sizes of its network,
-    training steps, data and figures.
+    NAME is the name of a file, with or without its suffix. The header of a checkpoint tells the sizes of its network,
+    its training steps, data and figures.
 
     \b
     thgen weights show expression
@@ -119,8 +120,8 @@ def _lines(entry: Entry, file: File) -> str:
 def verify(folder: Path | None) -> None:
     """Compare files with their listed SHA-256.
 
-    Leaves with 5 where one differs. FOLDER is one with a SHA256SUMS; without it, the shipped files and your own are
-    verified.
+    The exit code is 5 where one differs. FOLDER holds files and their SHA256SUMS; without FOLDER, the shipped files
+    and your own are verified.
 
     \b
     thgen weights verify
@@ -142,14 +143,15 @@ def verify(folder: Path | None) -> None:
 
 @command.command("add")
 @click.argument("files", type=options.PATH, nargs=-1, required=True, metavar="FILE…")
-@click.option("--sha256", metavar="HEX", help="What the SHA-256 of the one FILE must be.")
+@click.option("--sha256", metavar="HEX", help="Expected SHA-256 of the one FILE.")
 @options.overwrite
 @options.debug
 def add(files: tuple[Path, ...], sha256: str | None, overwrite: bool) -> None:
     """Copy files into your own folder.
 
-    There they come before those that ship. Each must have the name of a file that `thgen weights list` knows, and is
-    loaded once as it will be used: what is no network of that kind is refused. A SHA256SUMS beside it is heeded.
+    Your own files are used in place of those that ship. Each must have a name that `thgen weights list` shows, and is
+    loaded once as it will be used: a file that holds no network of that kind is refused. A SHA256SUMS beside a file is
+    checked.
 
     \b
     thgen weights add runs/motion/head_motion.safetensors

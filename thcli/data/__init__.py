@@ -1,1 +1,1 @@
-"""The preprocessed store and the datasets made of it."""
+"""Stored clips and episodes, and the training data made of them."""

@@ -1,4 +1,4 @@
-"""What Psi and Phi learn from: a speaker's sound beside the movement of the face, aligned in time."""
+"""Training data of Ψ and Φ: a speaker's audio features beside the motion of the face, aligned in time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.clips.features import STEPS_PER_FRAME
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, mouth_opening
-from thcli.records import FPS, FaceTrack, Float
+from thcli.records import FPS, Float
 
-STEPS = 4
-"""Log-mel steps a frame."""
 MOUTH_LEADS = 2
-"""Frames by which a mouth opens before it sounds open where both are in step (median over 97 clips)."""
+"""Frames by which a mouth opens before it sounds open, where audio and video are in step (median over 97 clips)."""
 _QUICK, _SLOW = 1.0, FPS / 2
-"""Standard deviations, in frames, of the Gaussians between which sound and mouth are compared: syllables."""
+"""Standard deviations, frames, of the two Gaussians whose difference keeps changes as slow as syllables, in which audio
+and mouth are compared."""
 
 
 @dataclass(frozen=True)
 class AudioMotion:
-    """One clip, mouth and sound in step.
+    """Audio features and motion of one clip, with mouth and audio in step.
 
+    clip, subject: name of the clip, and of who speaks
     features: [T, 4, 80] float32, log-mel; or [T, 640] float32, samples at 16 kHz
     expression: [T, 20] float32, coefficients of the face model
     pose: [T, 6] float32, rotation vector (rad) and translation (canonical face units)
@@ -50,16 +51,16 @@ def load_audio_motion(
     split: str,
     model: FaceModel,
     features: Callable[[Path], Float],
-    deposed: Callable[[FaceTrack], Float],
     shortest: int = 50,
 ) -> list[AudioMotion]:
-    """The clips of a split whose sound is known to fit the mouth (``av_lag``), at least ``shortest`` frames each.
+    """Load the clips of a split whose audio is known to fit the mouth (``av_lag``) and that have enough frames.
 
-    features: log-mel features [T, 4, 80], or samples [T, 640], of a sound file
-    deposed: meshes [T, V, 3] of a track on the canonical face
-    Stages must not be imported here, so training passes these two in.
+    features: returns log-mel features [T, 4, 80], or samples [T, 640], of an audio file
+    shortest: least frames of a clip
+
+    Raises MediaError where there is no such clip.
     """
-    clips = [_load(store, meta, model, features, deposed) for meta in store.select(split) if meta.av_lag is not None]
+    clips = [_load(store, meta, model, features) for meta in store.select(split) if meta.av_lag is not None]
     clips = [clip for clip in clips if len(clip) >= shortest]
     if not clips:
         raise MediaError(
@@ -73,15 +74,14 @@ def _load(
     meta: ClipMeta,
     model: FaceModel,
     features: Callable[[Path], Float],
-    deposed: Callable[[FaceTrack], Float],
 ) -> AudioMotion:
     track = store.track(meta.clip)
-    mesh = deposed(track)
-    sound, motion = in_step(len(mesh), features(store.speech(meta.clip)), meta.av_lag or 0)
+    mesh = track.unposed()
+    audio, motion = in_step(len(mesh), features(store.speech(meta.clip)), meta.av_lag or 0)
     return AudioMotion(
         clip=meta.clip,
         subject=meta.subject,
-        features=sound,
+        features=audio,
         expression=model.expression(mesh)[motion].astype(np.float32),
         pose=track.pose[motion],
         opening=mouth_opening(mesh)[motion].astype(np.float32),
@@ -90,36 +90,38 @@ def _load(
 
 
 def in_step(n_frames: int, features: Float, lag: int) -> tuple[Float, slice]:
-    """Features and the frames that belong to them where the mouth trails the sound by ``lag`` frames.
+    """Return features and the frames that belong to them, where the mouth trails the audio by ``lag`` frames.
 
-    Frame t + lag shows the mouth that spoke features t; what has no partner is cut off.
+    Frame t + lag shows the mouth that spoke features t. Features and frames without a partner are cut off.
     """
     first = max(0, -lag)
     length = min(len(features) - first, n_frames - (first + lag))
     return features[first : first + max(length, 0)], slice(first + lag, first + lag + max(length, 0))
 
 
-def mouth_lag(heard: Float, opening: Float, reach: int) -> tuple[int, float]:
-    """By how many frames the mouth trails the sound (negative: leads), at most ``reach``, and how well they fit there.
+def mouth_lag(openness: Float, opening: Float, reach: int) -> tuple[int, float]:
+    """Return the frames by which the mouth trails the audio (negative: leads), at most ``reach``, and the fit there.
 
-    heard: [T] how open the mouth sounds (``clips.features.openness``); opening: [T] how open it is
+    openness: [T], how open the mouth sounds (``clips.features.openness``)
+    opening: [T], how open the mouth is
+
     The fit is the correlation of the two over time, both without their slow changes; 0 where either is constant.
     """
     from scipy.ndimage import gaussian_filter1d
 
-    length = min(len(heard), len(opening))
-    both = np.stack([heard[:length], opening[:length]]).astype(np.float64)
-    sound, mouth = gaussian_filter1d(both, _QUICK, axis=1) - gaussian_filter1d(both, _SLOW, axis=1)
+    length = min(len(openness), len(opening))
+    both = np.stack([openness[:length], opening[:length]]).astype(np.float64)
+    audio, mouth = gaussian_filter1d(both, _QUICK, axis=1) - gaussian_filter1d(both, _SLOW, axis=1)
     fits = {}
     for lag in range(-reach, reach + 1):
         shift = lag - MOUTH_LEADS
-        fits[lag] = correlation(sound[max(0, -shift) :], mouth[max(0, shift) :])
+        fits[lag] = correlation(audio[max(0, -shift) :], mouth[max(0, shift) :])
     best = max(fits, key=lambda lag: fits[lag])
     return best, fits[best]
 
 
 def correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Pearson's, over the common length of two curves; 0 where either is constant."""
+    """Return Pearson's correlation of two curves over their common length; 0 where either is constant."""
     length = min(len(first), len(second))
     if not length:
         return 0.0
@@ -129,19 +131,19 @@ def correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> fl
 
 
 def shifted(clip: AudioMotion, steps: int) -> AudioMotion:
-    """The clip with its mouth, found to trail the sound by ``steps`` of 10 ms, moved back into step.
+    """Return a clip whose mouth trails the audio by ``steps`` of 10 ms, with the two moved into step.
 
-    Whole frames are cut off at the ends; what a part of a frame uncovers of the sound repeats its edge.
+    Whole frames without a partner are cut off at the ends; for a part of a frame the features' edge is repeated.
     """
-    lag = round(steps / STEPS)
-    part = steps - STEPS * lag
-    flat = clip.features.reshape(len(clip.features) * STEPS, -1)
+    lag = round(steps / STEPS_PER_FRAME)
+    part = steps - STEPS_PER_FRAME * lag
+    flat = clip.features.reshape(len(clip.features) * STEPS_PER_FRAME, -1)
     flat = np.pad(flat, ((max(part, 0), max(-part, 0)), (0, 0)), mode="edge")
     flat = flat[: len(flat) - part] if part > 0 else flat[-part:]
-    sound, motion = in_step(len(clip), flat.reshape(clip.features.shape), lag)
+    audio, motion = in_step(len(clip), flat.reshape(clip.features.shape), lag)
     return replace(
         clip,
-        features=sound,
+        features=audio,
         expression=clip.expression[motion],
         pose=clip.pose[motion],
         opening=clip.opening[motion],
@@ -152,7 +154,7 @@ def shifted(clip: AudioMotion, steps: int) -> AudioMotion:
 def split_subjects(
     clips: Sequence[AudioMotion], held_out: int, seed: int
 ) -> tuple[list[AudioMotion], list[AudioMotion]]:
-    """Clips apart by subject: those to train on, and those of ``held_out`` random subjects to choose by."""
+    """Split clips by subject: those to train on, and those of ``held_out`` random subjects for validation."""
     subjects = sorted({clip.subject for clip in clips})
     if held_out >= len(subjects):
         raise MediaError(

@@ -1,4 +1,4 @@
-"""What the tracker's networks learn from: pictures of faces and their meshes, out of a store."""
+"""Training data of the tracker's networks: images of faces and their meshes, from a store."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from thcli.errors import MediaError
 from thcli.records import CROP_SIZE, Float, Image
 
 BALANCE = 0.7
-"""Power by which a subject's frames count less, the more there are: at 1 subjects would be alike, at 0 frames."""
+"""Power of a subject's number of frames by which each of these is drawn less often.
+
+With 1 every subject would be drawn equally often, and with 0 every frame.
+"""
 PHOTOS = 0.3
-"""Share of one-frame clips in what is drawn."""
+"""Share of one-frame clips among the samples that are drawn."""
 
 
 @dataclass(frozen=True)
 class FaceSamples:
-    """Frames with their tracks.
+    """Frames of a store with their meshes.
 
     images: [N, S, S, 3] uint8
     meshes: [N, V, 3] float32, pixels of the image
-    subjects: [N] who it is
-    chances: [N] float64, how often each should be drawn, 1 in all
+    subjects: [N], who is shown
+    chances: [N] float64, probability with which each is drawn; they sum to 1
     """
 
     images: Image
@@ -39,13 +42,16 @@ class FaceSamples:
         return len(self.images)
 
     def select(self, chosen: NDArray[np.bool_]) -> FaceSamples:
-        """Some of them, their chances again 1 in all."""
+        """Return some of the samples, with chances that sum to 1 again."""
         chances = self.chances[chosen]
         return FaceSamples(self.images[chosen], self.meshes[chosen], self.subjects[chosen], chances / chances.sum())
 
 
 def load_faces(store: Store, split: str, every: int) -> FaceSamples:
-    """Every n-th frame of the clips of a split, those aside where the track was interpolated; MediaError for none."""
+    """Load every ``every``-th frame of the clips of a split, except frames whose track was interpolated.
+
+    Raises MediaError where there is no such frame, or a clip was not tracked at ``CROP_SIZE``.
+    """
     images: list[Image] = []
     meshes: list[Float] = []
     owners: list[ClipMeta] = []
@@ -68,7 +74,10 @@ def load_faces(store: Store, split: str, every: int) -> FaceSamples:
 
 
 def draw_chances(owners: Sequence[ClipMeta]) -> NDArray[np.float64]:
-    """How often the samples of these clips are drawn, 1 in all: rare subjects more often, photos as ``PHOTOS``."""
+    """Return the probability with which each sample is drawn, given the clip it is from: [N] float64, summing to 1.
+
+    Rare subjects are drawn more often (``BALANCE``), and photos with the share ``PHOTOS``.
+    """
     counts = Counter(meta.subject for meta in owners)
     chances = np.array([counts[meta.subject] ** -BALANCE for meta in owners], float)
     photo = np.array([meta.frames == 1 for meta in owners])
@@ -79,7 +88,7 @@ def draw_chances(owners: Sequence[ClipMeta]) -> NDArray[np.float64]:
 
 
 def split_faces(samples: FaceSamples, held_out: float, seed: int) -> tuple[FaceSamples, FaceSamples]:
-    """Samples apart by subject: those to train on, and those of a share ``held_out`` of the subjects to measure on."""
+    """Split samples by subject: those to train on, and those of a share ``held_out`` of the subjects for validation."""
     subjects = np.unique(samples.subjects)
     count = max(1, round(held_out * len(subjects)))
     if count >= len(subjects):

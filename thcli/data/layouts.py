@@ -1,4 +1,4 @@
-"""How well-known data sets name their files, and what a name says: the clip, who speaks, and the set it belongs to.
+"""Layouts of well-known data sets: how they name their files, and what a name says of clip, speaker and split.
 
     voxceleb2   dev|test/mp4/id00012/21Uxsk56VDQ/00001.mp4, the test videos also under vox2_test_mp4/mp4
     lrs3        pretrain|trainval|test/0Fi83BHQsMA/00002.mp4
@@ -6,7 +6,7 @@
     grid        s1/bbaf2n.mpg, also s1/video/mpg_6000/bbaf2n.mpg
     crema-d     1001_DFA_ANG_XX.flv
 
-A set that its makers hold out for tests is for ``val``, the only one that a store holds out.
+Clips that a data set holds out for tests are for ``val``, the only split that a store holds out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """What the place of a file says.
+    """Facts that the place of a file tells.
 
-    clip: a name that no other clip of the data set has
+    clip: name that no other clip of the data set has
     subject: who speaks
-    split: ``train``, ``val``, or None where nothing is said
+    split: ``train``, ``val``, or None where the place does not tell
     """
 
     clip: str
@@ -32,10 +32,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set's way to name files.
+    """Layout of a data set.
 
-    read: what a path (its folders and its name without suffix, joined by ``/``) says; None where it is none of these
-    expected: such a path, for messages
+    read: returns what a path (folders and name without suffix, joined by ``/``) tells, or None for any other path
+    expected: example of such a path, for messages
     note: what a user has to know about subjects and splits
     """
 
@@ -45,7 +45,7 @@ class Layout:
 
 
 _VIDEO_ID = r"[\w-]{11}"
-"""YouTube's names of videos."""
+"""Pattern of YouTube's names of videos."""
 _VOXCELEB2 = re.compile(rf"(?:^|/)(?:(?:vox2_)?(dev|test)(?:_mp4)?/(?:mp4/)?)?(id\d{{5}})/({_VIDEO_ID})/(\d{{5}})$")
 _LRS3 = re.compile(rf"(?:.*/)?(pretrain|trainval|test)/({_VIDEO_ID})/(\d{{5}})")
 _LRW = re.compile(r"(?:.*/)?([A-Z]+)/(train|val|test)/\1_(\d{5})")
@@ -54,7 +54,7 @@ _GRID = re.compile(
 )
 _CREMA_D = re.compile(r"(?:.*/)?((10(?:0[1-9]|[1-8]\d|9[01]))_[A-Z]{3}_(?:ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX?))")
 _GRID_HELD_OUT = frozenset({"s1", "s2", "s20", "s22"})
-"""The unseen speakers of LipNet, two men and two women, whom others have held out since."""
+"""Speakers that are held out: the unseen speakers of LipNet, two men and two women, whom others have held out since."""
 
 
 def _voxceleb2(path: str) -> Place | None:
@@ -72,7 +72,7 @@ def _lrs3(path: str) -> Place | None:
 
 def _lrw(path: str) -> Place | None:
     found = _LRW.fullmatch(path)
-    # A word's clips are numbered anew in each set.
+    # The clips of a word are numbered anew in each of the data set's splits.
     clip = f"{found[1]}_{found[2]}_{found[3]}" if found else ""
     return Place(clip, clip, "train" if found[2] == "train" else "val") if found else None
 
@@ -106,4 +106,4 @@ LAYOUTS = {
     "grid": Layout(_grid, "s1/bbaf2n.mpg"),
     "crema-d": Layout(_crema_d, "1001_DFA_ANG_XX.flv"),
 }
-"""By the names that ``--layout`` takes, besides ``files``."""
+"""Layouts by the names that ``--layout`` takes besides ``files``."""

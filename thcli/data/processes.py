@@ -1,4 +1,4 @@
-"""Work on many things by several processes, each of which may be killed without harm to the others."""
+"""Work on many items in several processes, each of which may be killed without harm to the others."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def spread(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result | None]]:
-    """Each item with what ``work`` makes of it, as they are done; None where the process at work on it was killed.
+def map_in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[Item, Result | None]]:
+    """Yield each item with its result when it is done; None where the process that worked on it was killed.
 
-    work, items: what pickle takes; an error of ``work`` ends everything
+    work, items: function and its arguments, which must be picklable; an error that ``work`` raises ends the run
+    workers: number of processes
     """
     waiting = deque(items)
     while waiting:
         suspects = yield from _until_killed(work, waiting, workers)
-        # One of these took its process with it; each on its own, the others are done.
+        # One of these items killed its process; run one by one, the others can be done.
         for item in suspects:
             if (yield from _until_killed(work, deque([item]), 1)):
                 yield item, None
@@ -32,13 +35,13 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
 def _until_killed(
     work: Callable[[Item], Result], waiting: deque[Item], workers: int
 ) -> Generator[tuple[Item, Result], None, list[Item]]:
-    """Takes items from those that wait; returns those in work when a process was killed, none at the end."""
+    """Work on waiting items until none are left or a process is killed; return the items in work when that happened."""
     running: dict[Future[Result], Item] = {}
-    # Spawned, not forked: the threads of the libraries do not survive a fork.
+    # Processes are spawned, not forked, because the threads of the libraries do not survive a fork.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
     try:
         while waiting or running:
-            # No more than keeps the workers busy: data sets have a million clips.
+            # Only as many items are submitted as keep the workers busy: data sets have a million clips.
             while waiting and len(running) < 2 * workers:
                 job = pool.submit(work, waiting[0])
                 running[job] = waiting.popleft()
@@ -53,7 +56,7 @@ def _until_killed(
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent is killed would go on, and then wait for ever; so it ends as soon as the parent does."""
+    """End this worker as soon as its parent ends; otherwise it would go on when that is killed, and wait for ever."""
 
     def watch() -> None:
         if parent := parent_process():
@@ -64,9 +67,9 @@ def _end_with_parent() -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of this machine, by its number, has not ended."""
+    """Whether the process of this machine with the given number is running."""
     if os.name != "posix":
-        return True  # there, signal 0 would not be a question
+        return True  # signal 0 only asks on POSIX
     try:
         os.kill(process, 0)
     except ProcessLookupError:

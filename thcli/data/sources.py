@@ -1,10 +1,11 @@
-"""From files and folders that a user names to clips with a name, a subject and a split.
+"""Search for clips, with name, subject and split, in the files and folders that a user names.
 
-A folder is searched for media files. Where it holds an ``index.jsonl`` (one line a clip: ``clip``, ``subject``,
-``split``, and as known ``av_lag``, ``source``, ``license``), the files it lists, ``CLIP.*`` or ``SPLIT/CLIP.*``,
-are taken and no others. Elsewhere the layout says what a file's place means: a data set's (``thcli.data.layouts``), or
-``files``: folders called ``train`` and ``val`` on the way to a file say its split, the first other folder its subject;
-without them a file is its own subject. Where nothing says the split, about one subject in ten is for ``val``.
+A folder is searched for media files. Where it holds an ``index.jsonl`` (one line per clip: ``clip``, ``subject``,
+``split``, and where known ``av_lag``, ``source``, ``license``), only the files that it lists, ``CLIP.*`` or
+``SPLIT/CLIP.*``, are taken. Elsewhere the layout says what a file's place means: the layout of a data set
+(``thcli.data.layouts``), or ``files``, where folders called ``train`` and ``val`` on the way to a file give its split,
+and the first other folder its subject; without such a folder a file is its own subject. Where nothing gives the split,
+about one subject in ten is for ``val``.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ from thcli.errors import MediaError, UsageError
 
 SPLITS = ("train", "val")
 FILES = "files"
+"""Name of the layout of folders that belong to no known data set."""
 LAYOUT_NAMES = (FILES, *LAYOUTS)
+"""Names that ``--layout`` takes."""
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp"})
 SOUNDS = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus"})
 VAL_SHARE = 10
-"""One subject in so many is held out where nothing else says which."""
+"""Number of subjects of which one is held out, where nothing else gives the split."""
 FOLDERS_ABOVE = 4
-"""Depth of the deepest layout."""
+"""Folders above the searched one whose names a layout reads: the depth of the deepest layout."""
 LOOKED_AT = 100
-"""Files that are looked at to tell whether they are a known data set's."""
+"""Most files whose names are read to tell whether they are those of a known data set."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A media file, and what is known about it; ``meta.frames`` is 0 until somebody has read it."""
+    """A media file and its record; ``meta.frames`` is 0, because the file has not been read yet."""
 
     path: Path
     meta: ClipMeta
@@ -44,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """Clips in order of their paths, and what a user has to know about how they were found."""
+    """Clips in order of their paths, and notes for the user on how they were found."""
 
     clips: tuple[Source, ...]
     notes: tuple[str, ...] = ()
@@ -53,12 +56,13 @@ class Sources:
 def find_sources(
     paths: Sequence[Path], suffixes: Collection[str], layout: str = FILES, leave_out: Path | None = None
 ) -> Sources:
-    """The clips behind ``paths`` in order: files as they are, folders searched for files of these suffixes.
+    """Find the clips in ``paths``, in order: files as they are, and in folders the files with one of ``suffixes``.
 
-    layout: ``files``, or the data set whose names the files have; of a data set, the videos alone are taken
-    leave_out: a folder that is not searched, because it takes the results
-    Raises MediaError for a path that is missing, a folder without media and one that is not laid out as said,
-    UsageError for two clips of one name.
+    layout: ``files``, or the data set whose names the files have; only the videos of a data set are taken
+    leave_out: folder that is not searched, because it takes the results
+
+    Raises MediaError for a path that is missing, a folder without media and one with another layout, UsageError for
+    two clips of one name.
     """
     if layout not in LAYOUT_NAMES:
         raise UsageError(f"--layout {layout}: no such layout, expected one of {', '.join(LAYOUT_NAMES)}")
@@ -80,7 +84,7 @@ def find_sources(
 
 
 def check_splits(clips: Sequence[Source]) -> None:
-    """UsageError for a subject of whom there are clips in both splits."""
+    """Raise UsageError for a subject with clips in both splits."""
     first: dict[str, Source] = {}
     for source in clips:
         other = first.setdefault(source.meta.subject, source)
@@ -108,7 +112,7 @@ def _expand(
 
 
 def _media(root: Path, suffixes: Collection[str], leave_out: Path | None) -> Iterator[Path]:
-    """Files of these suffixes below a folder, folder by folder, in order of their names; hidden ones are left out."""
+    """Yield the files with these suffixes below a folder, folder by folder, in order of their names; no hidden ones."""
     results = leave_out and leave_out.absolute()
     for folder, inner, names in os.walk(root):
         seen = (name for name in sorted(inner) if not name.startswith("."))
@@ -138,12 +142,12 @@ def _laid_out(files: Sequence[Path], root: Path, name: str) -> tuple[list[Source
 
 
 def _named(file: Path, root: Path) -> str:
-    """What a layout reads: folders above the searched one count, for a user may name any folder of a data set."""
+    """Return the path that a layout reads, with folders above ``root``, as a user may name any folder of a data set."""
     return Path(*root.absolute().parts[-FOLDERS_ABOVE:], file.relative_to(root)).with_suffix("").as_posix()
 
 
 def _hint(files: Sequence[Path], root: Path) -> list[str]:
-    """A word to who has a known data set and does not say so."""
+    """Return notes for a user whose files have the names of a known data set, without its ``--layout``."""
     some = [_named(file, root) for file in files[:: -(-len(files) // LOOKED_AT)]]
 
     def all_named_as_in(layout: Layout) -> bool:
@@ -164,12 +168,12 @@ def _read_files(file: Path, root: Path) -> Place:
 
 
 def _source(file: Path, place: Place) -> Source:
-    split = place.split or _drawn_split(place.subject)
+    split = place.split or _hashed_split(place.subject)
     return Source(file, ClipMeta(place.clip, place.subject, split, frames=0))
 
 
-def _drawn_split(subject: str) -> str:
-    """The same for a subject every time, whatever else is there."""
+def _hashed_split(subject: str) -> str:
+    """Return the split of a subject by a hash of its name, the same every time, whatever other subjects there are."""
     return "val" if hashlib.sha256(subject.encode()).digest()[0] % VAL_SHARE == 0 else "train"
 
 
@@ -186,7 +190,7 @@ def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
             raise MediaError(
                 f"{root / INDEX}: line {number} is no record of a clip ({error}), expected clip, subject, split"
             ) from error
-        # Names in an index are names, never paths that lead out of the folder.
+        # A name in an index must not be a path that leads out of the folder.
         if {"/", "\\"} & set(meta.clip + meta.split) or meta.split not in SPLITS:
             raise MediaError(
                 f"{root / INDEX}: clip '{meta.clip}', split '{meta.split}': expected a name, and train or val"
@@ -200,6 +204,6 @@ def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
 
 
 def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """The media files that lie in a folder, by their names without suffix."""
+    """Return the media files in a folder by their names without suffix."""
     files = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
     return {file.stem: file for file in files if file.suffix.lower() in suffixes}

@@ -1,8 +1,8 @@
-"""The store of preprocessed clips, DESIGN.md §7: one folder a clip, an index on top.
+"""Store of preprocessed clips (docs/files.md): a folder with an index, and one folder per clip.
 
-    DATA/index.jsonl                  one line a clip, the clips' meta.json
+    DATA/index.jsonl                  one line per clip, its meta.json
     DATA/CLIP/crop.mp4                the face crop, 25 fps
-    DATA/CLIP/speech.flac             its sound, 16 kHz mono
+    DATA/CLIP/speech.flac             its audio, 16 kHz mono
     DATA/CLIP/track.npz               the face track in pixels of the crop
     DATA/CLIP/meta.json               ``ClipMeta``
 
@@ -35,14 +35,14 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class ClipMeta:
-    """What is known about a clip besides its frames, sound and track.
+    """Record of a clip, besides its frames, audio and track.
 
-    clip: its name, the name of its folder
+    clip: name of the clip and of its folder
     subject: who speaks; splits never share a subject
     split: ``train`` or ``val``
     frames: number of frames at 25 fps
-    av_lag: frames by which the mouth trails the sound (negative: leads); None where that is not known
-    source, license: where it comes from and on what terms
+    av_lag: frames by which the mouth trails the audio (negative: leads); None where that is not known
+    source, license: where the clip comes from, and on what terms
     """
 
     clip: str
@@ -55,9 +55,9 @@ class ClipMeta:
 
 
 class Store:
-    """A store to read from.
+    """A store that is read.
 
-    Raises ``MediaError`` where the folder is none or a clip of it is damaged.
+    Raises MediaError where the folder is not a store, or the record or track of a clip is damaged.
     """
 
     def __init__(self, root: Path) -> None:
@@ -70,24 +70,24 @@ class Store:
         self.clips = [_meta(line, root / INDEX) for line in lines if line.strip()]
 
     def select(self, split: str) -> list[ClipMeta]:
-        """The clips of ``train`` or ``val``."""
+        """Return the records of the clips of ``train`` or ``val``."""
         return [meta for meta in self.clips if meta.split == split]
 
     def crop(self, clip: str) -> Path:
-        """The video of the face crop."""
+        """Return the path of a clip's video, the face crop."""
         return self.root / clip / CROP
 
     def speech(self, clip: str) -> Path:
-        """The sound."""
+        """Return the path of a clip's audio."""
         return self.root / clip / SPEECH
 
     def track(self, clip: str) -> FaceTrack:
-        """The face track, in pixels of the crop."""
+        """Load a clip's face track, in pixels of the crop."""
         return load_track(self.root / clip / TRACK)
 
 
 class StoreWriter:
-    """Fills a store.
+    """Writer that fills a store.
 
     writer = StoreWriter(root)
     if not writer.has("s001_00"):
@@ -101,19 +101,19 @@ class StoreWriter:
         root.mkdir(parents=True, exist_ok=True)
 
     def sweep(self) -> None:
-        """Remove what processes of this machine left half-filled when they were killed."""
+        """Remove the unfinished folders of processes of this machine that were killed."""
         for partial in self.root.glob(f".*.*{PARTIAL}"):
             process = partial.name.removesuffix(PARTIAL).rpartition(".")[2]
             if process.isdecimal() and not is_running(int(process)):
                 shutil.rmtree(partial, ignore_errors=True)
 
     def has(self, clip: str) -> bool:
-        """Whether the clip is in the store, complete."""
+        """Whether the store has the clip, complete."""
         return (self.root / clip / META).is_file()
 
     @contextmanager
     def clip(self, meta: ClipMeta) -> Iterator[Path]:
-        """A folder to fill; becomes the clip's, in place of an older one, when the block ends without an error."""
+        """Yield a folder to fill, which replaces the clip's folder when the block ends without an error."""
         partial = self.root / f".{meta.clip}.{os.getpid()}{PARTIAL}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -134,7 +134,7 @@ def write_index(root: Path) -> None:
 
 
 def save_track(path: Path, track: FaceTrack) -> None:
-    """Write a face track (``NAME.track.npz`` of DESIGN.md §7), beside its target and renamed."""
+    """Write a face track (docs/files.md), beside its target and renamed."""
     arrays: dict[str, Any] = {f.name: np.asarray(getattr(track, f.name)) for f in dataclasses.fields(track)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
@@ -142,7 +142,7 @@ def save_track(path: Path, track: FaceTrack) -> None:
 
 
 def load_track(path: Path) -> FaceTrack:
-    """Read what ``save_track`` wrote; ``MediaError`` where it is anything else."""
+    """Read a file that ``save_track`` wrote; MediaError for any other file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {f.name: file[f.name] for f in dataclasses.fields(FaceTrack)}
@@ -161,7 +161,7 @@ def load_track(path: Path) -> FaceTrack:
 
 
 def _meta(text: str, path: Path) -> ClipMeta:
-    """A record; keys that this version does not know are other tools' business."""
+    """Parse the record of a clip; unknown keys are ignored, as other tools or versions may write them."""
     known = {f.name for f in dataclasses.fields(ClipMeta)}
     try:
         return ClipMeta(**{key: value for key, value in json.loads(text).items() if key in known})

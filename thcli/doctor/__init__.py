@@ -1,1 +1,1 @@
-"""What is there of what thgen needs, and what a finished video says of itself; ``thgen doctor``."""
+"""``thgen doctor``: checks of the installation, and of a finished video and its sidecar."""

@@ -1,4 +1,4 @@
-"""What one look came to."""
+"""Result of one check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from thcli.errors import ThgenError
 
 @dataclass(frozen=True)
 class Check:
-    """name: of what was looked at; ok: nothing needs to be done; found: what is there; fix: what to do, where not ok"""
+    """Result of one check.
+
+    name: name of what was checked
+    ok: whether nothing needs to be done
+    found: what was found
+    fix: what to do about it; empty where ``ok``
+    """
 
     name: str
     ok: bool
@@ -18,7 +24,10 @@ class Check:
 
 
 def failed(name: str, error: Exception, otherwise: str) -> Check:
-    """A look that failed is a finding too: ThgenErrors say what to do about it, for others that is ``otherwise``."""
+    """Return the result of a check that raised an error.
+
+    otherwise: the fix, for errors other than ThgenError, whose messages hold their own
+    """
     if isinstance(error, ThgenError):
         found, _, fix = str(error).rpartition("; ")
         return Check(name, False, found or fix, fix)

@@ -1,4 +1,4 @@
-"""The installation and the machine: Python, libraries, device, ffmpeg, weights, space, memory."""
+"""Checks of the installation and the machine: Python, libraries, device, ffmpeg, weights, disk space, memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from thcli.doctor.check import Check, failed
 from thcli.weights.catalogue import ENTRIES, Entry, find
 
 PYTHONS = ((3, 10), (3, 12))
-"""The oldest and the newest that thgen is made for."""
+"""Oldest and newest version of Python that thgen supports."""
 GIB = 1 << 30
+"""Bytes of one GiB."""
 LEAST_SPACE = GIB // 4
-"""Bytes: some minutes of video and what is written meanwhile."""
+"""Fewest free bytes on the disk: enough for some minutes of video and temporary files."""
 LEAST_MEMORY = 3 * GIB // 2
-"""Bytes that a usual video takes with Θ, and something to spare (``pipeline/estimate.py``)."""
+"""Fewest free bytes of memory: more than a usual video with Θ takes (``generation/estimate.py``)."""
 LIBRARIES = ("torch", "onnxruntime")
+"""Modules whose import is checked."""
 
 
 def installation(device: str = "auto", weights: Path | None = None) -> Iterator[Check]:
-    """Every check, one after the other; none raises, whatever is broken."""
+    """Yield the results of all checks in turn; none raises an error, whatever is broken."""
     yield _python()
     for name in LIBRARIES:
         yield _guarded(name, partial(_library, name))
@@ -39,9 +41,10 @@ def installation(device: str = "auto", weights: Path | None = None) -> Iterator[
     yield _guarded("memory", _memory)
 
 
-def _guarded(name: str, look: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    """Run a check; an error in it is a failed result."""
     try:
-        return look()
+        return check()
     except Exception as error:
         return failed(name, error, "reinstall thgen into a fresh environment")
 
@@ -62,7 +65,7 @@ def _library(name: str) -> Check:
 
 
 def _device(name: str) -> Check:
-    """Which one is used, and what else is there."""
+    """Report the device that is used, and whether others are present."""
     import torch
 
     used = resolve_device(name)
@@ -77,7 +80,7 @@ def _device(name: str) -> Check:
 
 
 def _has_amx() -> bool:
-    """Whether the CPU has Intel's matrix unit, by what Linux says of it."""
+    """Whether Linux reports that the CPU has AMX, Intel's matrix unit."""
     try:
         return "amx_tile" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Half a second of video, really made: whether tracker, Ψ, Φ and Θ work together on this machine."""
+"""Self-test: half a second of video is made, to check that tracker, Ψ, Φ and Θ work together on this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from thcli.doctor.check import Check, failed
 
 FROM, SECONDS = 1.0, 0.5
-"""Of the sample speech; it does not begin at once."""
+"""Start and length in seconds of the part of the sample speech that is used; the sample begins with silence."""
 MOVED = 0.5
-"""Mean difference of first and last frame, of 255, at the least: of one still picture, encoding makes 0.04."""
+"""Least mean difference between first and last frame, of 255; encoding alone makes 0.04 in a still video."""
 NAME = "self-test"
+"""Name of the check."""
 
 
 def self_test(device: str = "auto", weights: Path | None = None) -> Check:
-    """Make a video of the sample portrait in a temporary folder and look at it; nothing is left, nothing raised."""
+    """Make a video of the sample portrait in a temporary folder and check it; never raise, and leave no files."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _make(Path(folder), device, weights)
@@ -25,8 +26,9 @@ def self_test(device: str = "auto", weights: Path | None = None) -> Check:
 
 
 def _make(folder: Path, device: str, weights: Path | None) -> Check:
-    from thcli.generate.demo import copy_part, portrait, write_png
-    from thcli.pipeline import GenerateOptions, generate
+    from thcli.generation import generate
+    from thcli.generation.demo import copy_part, portrait, write_png
+    from thcli.pipeline.options import GenerateOptions
 
     speech = Path(str(resources.files("thgen_samples"))) / "speech.wav"
     write_png(folder / "portrait.png", portrait())
@@ -43,17 +45,17 @@ def _make(folder: Path, device: str, weights: Path | None) -> Check:
 
 
 def _fault(video: Path, frames: int, weights: Path | None) -> str:
-    """What is wrong with the video: it must have all frames, a face that moves, and the declaration."""
+    """Return what is wrong with the video, or "": it must have all frames, a face that moves, and the declaration."""
     import numpy as np
 
     from thcli.clips.decode import read_clip
     from thcli.clips.provenance import read_declaration
-    from thcli.faces.backends import cached_tracker
+    from thcli.pipeline.models import load_models
 
     clip = read_clip(video)
     if len(clip) != frames:
         return f"the video has {len(clip)} frames of {frames}"
-    if not cached_tracker("builtin", weights).detect(clip.frames[-1]):
+    if not load_models(weights).tracker.detect(clip.frames[-1]):
         return "no face is found in the video's last frame"
     if np.abs(clip.frames[0].astype(np.int16) - clip.frames[-1]).mean() < MOVED:
         return "nothing moves in the video"

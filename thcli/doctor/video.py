@@ -1,7 +1,7 @@
-"""What a finished video says of itself, and whether video and sidecar still belong together.
+"""Checks of a finished video: what it declares about itself, and whether its sidecar still belongs to it.
 
-Nothing here is signed. Metadata get lost when a video is converted, and anyone can remove or write them: that they are
-there tells much, that they are not there tells nothing.
+Nothing is signed. Metadata are lost when a video is converted, and anyone can remove or write them: their presence
+tells much, their absence nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from thcli.clips.probe import probe
 from thcli.clips.provenance import SOURCE_TYPE, Declaration, read_declaration
 from thcli.doctor.check import Check
 from thcli.errors import MediaError
-from thcli.generate.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
+from thcli.generation.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
 
 UNSIGNED = "metadata and sidecar are not signed: anyone can remove or change them"
+"""Note that ``thgen doctor`` prints below the checks."""
 
 
 def examine_video(path: Path) -> list[Check]:
-    """What is known of a video: its declaration, its sources, its sidecar. MediaError where it is no media file."""
+    """Check declaration, sources and sidecar of a video; raise MediaError where the file is no media file."""
     info = probe(path)
     declared = read_declaration(path)
     digest = sha256(path)
@@ -90,7 +91,7 @@ def _other_video(record: Mapping[str, Any], digest: str) -> list[str]:
 
 
 def _other_sources(record: Mapping[str, Any], declared: Declaration) -> list[str]:
-    """Where both name a source, it must be the same."""
+    """Return a fault where sidecar and video name different hashes for a source."""
     named = {role: _at(record, "inputs", role, "sha256") for role in declared.sources}
     weights = _at(record, "weights") or {}
     if isinstance(weights, Mapping) and all(isinstance(value, str) for value in weights.values()):
@@ -100,7 +101,7 @@ def _other_sources(record: Mapping[str, Any], declared: Declaration) -> list[str
 
 
 def _at(record: object, *keys: str) -> Any:
-    """A value of nested objects; None where an edit has left something else there."""
+    """Return a value of nested objects; None where the sidecar was edited and holds something else there."""
     for key in keys:
         record = record.get(key) if isinstance(record, Mapping) else None
     return record if not keys or isinstance(record, (str, Mapping)) else None

@@ -1,1 +1,1 @@
-"""Measuring videos: recordings, metrics (one a file), comparisons, and what is written about them."""
+"""Measurement of videos: recordings, metrics (one per file), comparisons, reports, the suite and user studies."""

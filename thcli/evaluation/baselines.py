@@ -1,4 +1,4 @@
-"""The rows that stand in every table beside what is measured: the real video, and what needs no thgen."""
+"""Baselines in every table beside the measured video: the real video, and videos that are made without thgen."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from numpy.typing import NDArray
 
 from thcli.evaluation.recording import Pair
 from thcli.face_model import OUTER_LIPS
-from thcli.faces.pose import deposed
 from thcli.records import FPS, FaceTrack, Float
 
 PAST = 64
-"""Frames from which references come (the paper's τ); of a shorter video its first quarter."""
+"""Frames from which references come (the paper's τ); a shorter video gives its first quarter."""
 APART = FPS // 2
-"""Frames that the nearest frame is at least away from the one it stands for: its neighbours are no finding."""
+"""Least distance in frames of the nearest frame from the frame it stands for; a direct neighbour is always near."""
 LIPS_WEIGHT = 4.0
-"""Of the lips' mean distance beside that of the poses, both in canonical units and radians."""
+"""Weight of the lips' mean distance (canonical face units) beside the distance of the poses (radians and units)."""
 
 REAL, FIRST, NEAREST, SHUFFLED = "real", "first frame", "nearest frame", "shuffled"
 
 
 def baselines(pair: Pair) -> Iterator[tuple[str, Pair]]:
-    """Names, and pairs with the same reference, made one after the other: each holds frames of its own.
+    """Yield the name of each baseline, and its pair with the same reference.
 
-    real: the reference itself; first frame: held; nearest frame: of the reference's first frames the one that is
-    nearest in head pose and lips, as it is, never one out of the same half second; shuffled: the predicted video,
-    out of step with sound and reference by half its length
+    real: the reference itself
+    first frame: the reference's first frame, held
+    nearest frame: for each frame the reference's early frame that is nearest in head pose and lips, unchanged; never
+        one from the same half second
+    shuffled: the predicted video, shifted against audio and reference by half its length
+
+    Each pair holds frames of its own, so they are made one at a time.
     """
     true, made = pair.reference, pair.predicted
     yield REAL, replace(pair, predicted=true)
@@ -41,9 +44,9 @@ def baselines(pair: Pair) -> Iterator[tuple[str, Pair]]:
 
 
 def nearest(past: FaceTrack, wanted: FaceTrack, apart: int = 0) -> NDArray[np.intp]:
-    """For every wanted frame the index [T] of the past frame with the nearest head pose and lips.
+    """Return the index [T] of the past frame with the nearest head pose and lips, for every wanted frame.
 
-    apart: where both begin with the same frame, how many frames the two must at least be away from one another
+    apart: least distance in frames between a wanted frame and its past frame, where both tracks begin together
     """
     pose = np.linalg.norm(wanted.pose[:, None] - past.pose[None], axis=-1)
     own, other = _lips(wanted), _lips(past)
@@ -53,6 +56,6 @@ def nearest(past: FaceTrack, wanted: FaceTrack, apart: int = 0) -> NDArray[np.in
 
 
 def _lips(track: FaceTrack) -> Float:
-    """Lips [T, P, 3], de-posed, about their centre."""
-    lips = deposed(track)[:, list(OUTER_LIPS)]
+    """Return the lips [T, P, 3] with the head pose removed, relative to their centre."""
+    lips = track.unposed()[:, list(OUTER_LIPS)]
     return lips - lips.mean(axis=1, keepdims=True)

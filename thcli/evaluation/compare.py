@@ -1,4 +1,4 @@
-"""All metrics by name, and what they make of a pair, alone and pooled with others."""
+"""All metrics by name, and their figures for one pair and for several pairs pooled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from thcli.errors import UsageError
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
@@ -34,15 +34,15 @@ MODULES = (
     "warping_error",
     "mouth_sharpness",
 )
-"""Of ``thcli.evaluation.metrics``, in the order of the table's columns."""
+"""Modules of ``thcli.evaluation.metrics``, in the order of the table's columns."""
 
 Features = tuple[Float, Float]
-"""What a pooled metric compares: [N, D] of the predicted and [N, D] of the reference frames."""
+"""Features that a pooled metric compares: [N, D] of the predicted frames, and [M, D] of the reference's."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a pair came to: figures by metric, and the features of those metrics that can be pooled over pairs."""
+    """Measurement of a pair: figures by metric, and features of the metrics that can be pooled over pairs."""
 
     figures: dict[str, Figure] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
@@ -50,13 +50,13 @@ class Measured:
 
 @lru_cache(maxsize=1)
 def all_metrics() -> tuple[Metric, ...]:
-    """Every metric, in the order of the table's columns."""
+    """Return every metric, in the order of the table's columns."""
     modules = (import_module(f"thcli.evaluation.metrics.{name}") for name in MODULES)
     return tuple(metric for module in modules for metric in module.METRICS)
 
 
 def choose_metrics(names: Sequence[str] | None = None) -> tuple[Metric, ...]:
-    """The metrics of these names in the order of the table; all for None. Raises UsageError for a name unknown."""
+    """Return the metrics of these names in the order of the table; all for None. Raises UsageError for other names."""
     metrics = all_metrics()
     if names is None:
         return metrics
@@ -69,13 +69,13 @@ def choose_metrics(names: Sequence[str] | None = None) -> tuple[Metric, ...]:
     return tuple(metric for metric in metrics if metric.name in names)
 
 
-def measure(pair: Pair, metrics: Iterable[Metric], models: Models) -> dict[str, Figure]:
-    """What each metric makes of a pair, by name. Raises WeightsError for a network that is not what it should be."""
+def measure(pair: Pair, metrics: Iterable[Metric], models: MetricModels) -> dict[str, Figure]:
+    """Compute every metric's figure for a pair, by name. Raises WeightsError for a file that is no network for it."""
     return measure_to_pool(pair, metrics, models).figures
 
 
-def measure_to_pool(pair: Pair, metrics: Iterable[Metric], models: Models) -> Measured:
-    """The same, together with the features that ``pool`` needs, which are computed once for both."""
+def measure_to_pool(pair: Pair, metrics: Iterable[Metric], models: MetricModels) -> Measured:
+    """Compute the figures of ``measure`` and the features that ``pool`` needs, each feature once for both."""
     measured = Measured()
     for metric in metrics:
         if metric.pooled is None:
@@ -95,9 +95,9 @@ def measure_to_pool(pair: Pair, metrics: Iterable[Metric], models: Models) -> Me
 def pool(
     features: Mapping[str, Sequence[Mapping[str, Features]]], metrics: Iterable[Metric]
 ) -> dict[str, dict[str, Figure]]:
-    """Figures over all pairs at once, by method and metric, from the features of each method's pairs.
+    """Compute figures over all pairs at once, by method and metric, from the features of each method's pairs.
 
-    A metric of which a method has no features at all is left out.
+    A metric is left out for a method that has no features of it.
     """
     found: dict[str, dict[str, Figure]] = {}
     for metric in metrics:
@@ -112,7 +112,7 @@ def pool(
 
 
 def _a_number(figure: Figure) -> Figure:
-    """The figure; what is not finite is no figure, and JSON has no word for it."""
+    """Return the figure, or the reason where its value is not finite; JSON cannot hold such a value."""
     if figure.value is None or math.isfinite(figure.value):
         return figure
     return not_computed(f"came to {figure.value}, which is no number")

@@ -1,7 +1,7 @@
-"""What metrics of a face over time share: whether there is a face, and how its head turns.
+"""Helpers for metrics of a face over time: its track, the frames in which it was found, and the rotation of its head.
 
-The openings of mouth and eyes are ``thcli.face_model``'s of ``track.mesh``: ratios of lengths in space, on which the
-head's pose has no influence.
+Openings of mouth and eyes are those of ``thcli.face_model``, computed from ``track.mesh``: ratios of lengths in space,
+which the head pose does not affect.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from thcli.records import FaceTrack
 from thcli.rotations import placement
 
 STILL = 1e-6
-"""Standard deviation below which an opening is constant: what remains of a held frame after rounding."""
+"""Standard deviation below which an opening counts as constant; rounding leaves less in a held frame."""
 
 
 def face(recording: Recording) -> FaceTrack | Figure:
-    """The track of a recording, or the figure of a metric that has none to measure."""
+    """Return the track of a recording, or, where no face was found, the figure that says so."""
     return recording.track or not_computed(f"no face found in {recording.name}")
 
 
 def faces(pair: Pair) -> tuple[FaceTrack, FaceTrack] | Figure:
-    """The tracks of the predicted and the reference video, or the figure of a metric that lacks one."""
+    """Return the tracks of the predicted and the reference video, or, where one has none, the figure that says so."""
     made, true = face(pair.predicted), face(pair.reference)
     if isinstance(made, Figure):
         return made
@@ -35,20 +35,22 @@ def faces(pair: Pair) -> tuple[FaceTrack, FaceTrack] | Figure:
 
 
 def seen(*tracks: FaceTrack) -> NDArray[np.bool_]:
-    """Frames [T] in which every track found its face, rather than guessing it from those around."""
+    """Return whether every track found its face in a frame [T], rather than interpolating it from other frames."""
     return np.asarray(np.all([track.confidence > 0 for track in tracks], axis=0))
 
 
 def head_turn(track: FaceTrack, smooth: float = TRACKER_NOISE) -> NDArray[np.float64]:
-    """Rotation vectors [T, 3] of the head in degrees (pitch, yaw, roll; signs in ``thcli.faces.pose``, negated).
+    """Return rotation vectors [T, 3] of the head in degrees: pitch, yaw and roll, as in a placement.
 
-    smooth: standard deviation, in frames, of the Gaussian that takes the tracker's noise out
+    Their signs are the opposite of those that ``thcli.faces.pose`` gives for poses.
+
+    smooth: standard deviation, in frames, of the Gaussian that removes the tracker's noise
     """
     pose = smooth_poses(np.asarray(track.pose, np.float64), smooth)
     return np.degrees(placement(pose)[:, :3])
 
 
 def turning_speed(track: FaceTrack) -> NDArray[np.float64]:
-    """Angle [T - 1] in degrees by which the head turns from each frame to the next, without the tracker's noise."""
+    """Return the angle [T - 1] in degrees by which the head turns between frames, with the tracker's noise removed."""
     turn = Rotation.from_rotvec(head_turn(track), degrees=True)
     return np.degrees((turn[:-1].inv() * turn[1:]).magnitude())

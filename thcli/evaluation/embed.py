@@ -1,7 +1,7 @@
-"""Frames through external networks: faces aligned for the identity network, whole crops for Inception.
+"""Embeddings of frames by external networks: aligned faces for the identity network, whole crops for Inception.
 
-A recording is embedded once a network, whichever metrics and pairs ask; what was found lives as long as the recording.
-Equal pictures, as of a held frame, are embedded once.
+Each network embeds a recording once, for all metrics and pairs; the result is kept as long as the recording exists.
+Equal images, such as those of a held frame, are embedded once.
 """
 
 from __future__ import annotations
@@ -23,30 +23,32 @@ from thcli.records import FaceTrack, Float
 
 NOSE_TIP = LANDMARKS_68[30]
 INCEPTION = 299
+"""Side in px of the images that Inception takes."""
 BATCH = 16
+"""Images in a batch of a network that takes any number."""
 
 _cache: WeakKeyDictionary[Recording, dict[str, Float]] = WeakKeyDictionary()
 
 
 def identities(recording: Recording, track: FaceTrack, model: Model) -> Float:
-    """Embeddings [T, D] of the face of every frame, of unit length."""
+    """Return the identity embeddings [T, D] of the face in every frame, of unit length."""
     found = _cached(recording, model, lambda: aligned_faces(recording, track))
     return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
 
 
 def inception_features(recording: Recording, model: Model) -> Float:
-    """Features [T, D] of every frame, resized to 299² (bilinear)."""
+    """Return the Inception features [T, D] of every frame, resized to 299² (bilinear)."""
     return _cached(recording, model, lambda: enlarged(recording))
 
 
 def aligned_faces(recording: Recording, track: FaceTrack) -> Iterator[Float]:
-    """Of each frame the face [3, 112, 112] in 0..1: five points laid on ArcFace's by a similarity transform."""
+    """Yield the face [3, 112, 112] in 0..1 of each frame, its five points moved onto ArcFace's by a similarity."""
     for frame, points in zip(recording.frames, five_points(track), strict=True):
         yield alignment(points).extract(frame).numpy()
 
 
 def enlarged(recording: Recording) -> Iterator[Float]:
-    """Each frame [3, 299, 299] in 0..1."""
+    """Yield each frame, resized to [3, 299, 299] in 0..1."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -56,14 +58,17 @@ def enlarged(recording: Recording) -> Iterator[Float]:
 
 
 def five_points(track: FaceTrack) -> Float:
-    """Middle of the right and of the left eye, tip of the nose, corners of the mouth: [T, 5, 2] px."""
+    """Return the centres of the right and left eye, the tip of the nose and the mouth's corners: [T, 5, 2] px."""
     mesh = track.mesh[..., :2]
     eyes = [mesh[:, list(eye)].mean(axis=1) for eye in (RIGHT_EYE, LEFT_EYE)]
     return np.stack([*eyes, *(mesh[:, vertex] for vertex in (NOSE_TIP, *MOUTH_CORNERS))], axis=1)
 
 
 def alignment(points: NDArray[np.floating]) -> FaceCrop:
-    """The square of a frame that lays five points [5, 2] on ArcFace's: least squares over shift, turn and scale."""
+    """Return the square of a frame whose crop has its five points [5, 2] nearest to ArcFace's.
+
+    The fit is least squares over shift, rotation and scale.
+    """
     own, goal = (np.asarray(where, np.float64) @ [1, 1j] for where in (points, ARCFACE + 0.5))
     centred = own - own.mean()
     turn = complex(np.vdot(centred, goal - goal.mean()) / np.vdot(centred, centred).real)
@@ -71,24 +76,24 @@ def alignment(points: NDArray[np.floating]) -> FaceCrop:
     return FaceCrop(centre.real, centre.imag, ALIGNED / abs(turn), -cmath.phase(turn), ALIGNED)
 
 
-def _cached(recording: Recording, model: Model, pictures: Callable[[], Iterator[Float]]) -> Float:
+def _cached(recording: Recording, model: Model, images: Callable[[], Iterator[Float]]) -> Float:
     known = _cache.setdefault(recording, {})
     if model.name not in known:
-        known[model.name] = run(model, pictures())
+        known[model.name] = run(model, images())
     return known[model.name]
 
 
-def run(model: Model, pictures: Iterator[Float]) -> Float:
-    """What a network of one input gives [T, D] for pictures [3, H, W] in 0..1; equal pictures run once."""
+def run(model: Model, images: Iterator[Float]) -> Float:
+    """Run a network of one input on images [3, H, W] in 0..1, on equal images once: [T, D]."""
     order: dict[bytes, int] = {}
     rows: list[int] = []
     waiting: list[Float] = []
     outputs: list[Float] = []
     size = model.batch or BATCH
-    for picture in pictures:
-        key = sha1(picture.tobytes()).digest()
+    for image in images:
+        key = sha1(image.tobytes()).digest()
         if key not in order:
-            waiting.append(model.pixels.prepare(picture))
+            waiting.append(model.pixels.prepare(image))
         rows.append(order.setdefault(key, len(order)))
         if len(waiting) == size:
             outputs.append(_forward(model, waiting, size))
@@ -98,8 +103,8 @@ def run(model: Model, pictures: Iterator[Float]) -> Float:
     return np.concatenate(outputs)[rows]
 
 
-def _forward(model: Model, pictures: list[Float], size: int) -> Float:
-    """Features [B, D] of a batch, filled up to the size that the network asks for."""
-    batch = np.stack(pictures + pictures[-1:] * (size - len(pictures)))
+def _forward(model: Model, images: list[Float], size: int) -> Float:
+    """Return the features [B, D] of a batch, which is padded to the size that the network takes."""
+    batch = np.stack(images + images[-1:] * (size - len(images)))
     output = model.session.run(None, {model.session.get_inputs()[0].name: batch})[0]
-    return np.asarray(output[: len(pictures)].reshape(len(pictures), -1), np.float32)
+    return np.asarray(output[: len(images)].reshape(len(images), -1), np.float32)

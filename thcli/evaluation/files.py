@@ -1,4 +1,4 @@
-"""From two videos, or two folders of them, to rows of figures: the predicted video's and the baselines'."""
+"""Evaluation of two videos, or of two folders of videos: rows of figures for predictions and baselines."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, Usage
 from thcli.evaluation.baselines import baselines
 from thcli.evaluation.compare import Features, measure_to_pool, pool
 from thcli.evaluation.metric import Metric
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair, read_pair, videos_in
 from thcli.evaluation.table import Row, mean_rows
 
 PREDICTED = "predicted"
-"""The method that is measured; the others are the baselines."""
+"""Name of the method that is measured; the other methods are the baselines."""
 ROWS = 5
-"""Rows that a pair comes to."""
+"""Rows of a pair: the prediction and four baselines."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Two videos to compare, and what the pair is called."""
+    """Two videos to compare, and the name of the pair."""
 
     clip: str
     predicted: Path
@@ -32,21 +32,23 @@ class Files:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """reference_start: seconds into the references at which the predicted videos begin
-    seconds: how much to compare; all where None
-    tracker: name of the backend
-    models: external networks
+    """Options of ``thgen evaluate`` for videos.
+
+    reference_start: time in the references at which the predicted videos begin, seconds
+    seconds: length to compare; None compares everything
+    tracker: name of the tracker's backend
+    metric_models: external networks
     """
 
     reference_start: float = 0.0
     seconds: float | None = None
     tracker: str = "builtin"
-    models: Models = field(default_factory=Models)
+    metric_models: MetricModels = field(default_factory=MetricModels)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a pair: rows, and each method's features for pooled metrics; or why not."""
+class PairOutcome:
+    """Result of a pair: rows, and each method's features for pooled metrics, or the error that prevented them."""
 
     files: Files
     rows: tuple[Row, ...] = ()
@@ -55,7 +57,9 @@ class Outcome:
 
 
 def find_pairs(predicted: Path, reference: Path) -> tuple[list[Files], str]:
-    """The pair, or of two folders all videos that share a name up to its suffix; and a note on those that do not.
+    """Return the pairs of two files or folders, and a note on videos without a partner.
+
+    In folders, videos of equal names without suffix are partners.
 
     Raises UsageError for a folder and a file, and for two videos of one name; MediaError where nothing is paired.
     """
@@ -91,12 +95,12 @@ def evaluate(
     options: EvaluateOptions,
     on_row: Callable[[], None] = lambda: None,
     keep_going: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[PairOutcome]:
     """Measure pairs one after the other; the work happens while the outcomes are consumed.
 
-    on_row: is called when a row is done, ``ROWS`` times a pair
-    keep_going: a pair that cannot be measured is an outcome with an error, and stops no other; what is wrong for all
-        pairs (weights, the disk) is raised all the same
+    on_row: called when a row is done, ``ROWS`` times per pair
+    keep_going: whether a pair that cannot be measured gives an outcome with an error, and the other pairs go on;
+        errors that concern all pairs (weights, the disk) are raised in any case
     """
     for files in pairs:
         try:
@@ -105,12 +109,13 @@ def evaluate(
             reason = _wrong_with_pair(error) if keep_going else None
             if reason is None:
                 raise
-            # the words alone: an exception keeps the frames of the pair in memory
-            outcome = Outcome(files, error=reason)
+            # Only the message is kept: an exception would keep the frames of the pair in memory.
+            outcome = PairOutcome(files, error=reason)
         yield outcome
 
 
 def _wrong_with_pair(error: Exception) -> str | None:
+    """Return what is wrong with a pair; None for an error that concerns all pairs."""
     if isinstance(error, (MediaError, NoFaceError, DeviceError)):
         return str(error)
     if isinstance(error, (ThgenError, OSError)):
@@ -121,17 +126,17 @@ def _wrong_with_pair(error: Exception) -> str | None:
 
 def measure_files(
     files: Files, metrics: Sequence[Metric], options: EvaluateOptions, on_row: Callable[[], None]
-) -> Outcome:
-    """Measure a pair; raises what ``read_pair`` and the metrics raise."""
+) -> PairOutcome:
+    """Measure a pair and its baselines. Raises the errors of ``read_pair`` and of the metrics."""
     pair = read_pair(files.predicted, files.reference, options.reference_start, options.seconds, options.tracker)
     rows: list[Row] = []
     features: dict[str, Mapping[str, Features]] = {}
     for method, compared in _methods(pair):
-        measured = measure_to_pool(compared, metrics, options.models)
+        measured = measure_to_pool(compared, metrics, options.metric_models)
         rows.append(Row(method, files.clip, measured.figures, pair.notes))
         features[method] = measured.features
         on_row()
-    return Outcome(files, tuple(rows), features)
+    return PairOutcome(files, tuple(rows), features)
 
 
 def _methods(pair: Pair) -> Iterator[tuple[str, Pair]]:
@@ -139,8 +144,8 @@ def _methods(pair: Pair) -> Iterator[tuple[str, Pair]]:
     yield from baselines(pair)
 
 
-def summary(outcomes: Sequence[Outcome], metrics: Sequence[Metric]) -> list[Row]:
-    """One row a method over all pairs that could be measured."""
+def summary(outcomes: Sequence[PairOutcome], metrics: Sequence[Metric]) -> list[Row]:
+    """Return one row per method over all pairs that could be measured."""
     rows = [row for outcome in outcomes for row in outcome.rows]
     features: dict[str, list[Mapping[str, Features]]] = {}
     for outcome in outcomes:

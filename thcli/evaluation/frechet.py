@@ -1,9 +1,9 @@
-"""Fréchet distance between two sets of features, taken for Gaussians (Heusel et al. 2017, eq. 6).
+"""Fréchet distance between two sets of features, treated as Gaussians (Heusel et al. 2017, eq. 6).
 
     d² = |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½)
 
-With C = AᵀA, tr (C1 C2)^½ is the sum of the singular values of A1 A2ᵀ: no square root of a matrix is needed, which for
-sets smaller than their dimension is ill-conditioned, and no more memory than the features themselves.
+With C = AᵀA, tr (C1 C2)^½ is the sum of the singular values of A1 A2ᵀ. This needs no square root of a matrix, which is
+ill-conditioned for sets smaller than their dimension, and no more memory than the features themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from thcli.records import Float
 
 
 def distance(made: Float, true: Float) -> Figure:
-    """Of features [N, D] and [M, D]; its count is N."""
+    """Compute the Fréchet distance of predicted features [N, D] from reference features [M, D]; its count is N."""
     if min(len(made), len(true)) < 2:
         return not_computed(f"{len(made)} and {len(true)} frames; a distribution takes at least two of each")
     first, second = (np.asarray(features, np.float64) for features in (made, true))
@@ -28,6 +28,6 @@ def distance(made: Float, true: Float) -> Figure:
 
 
 def _root(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A [min(N, D), D] with AᵀA the unbiased covariance of features [N, D]."""
+    """Return A [min(N, D), D] for which AᵀA is the unbiased covariance of features [N, D]."""
     centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     return np.asarray(np.linalg.qr(centred, mode="r"))

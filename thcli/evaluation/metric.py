@@ -1,4 +1,4 @@
-"""What a metric is, and what it gives."""
+"""Records of a metric: its definition, its figure for a pair, and its computation over several pairs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from thcli.evaluation.metric_models import Models, Role
+from thcli.evaluation.metric_models import MetricModels, Role
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a metric came to.
+    """Result of a metric.
 
-    value: None where it was not computed, for the reason in ``why``
-    count: frames, or whatever the metric averages over, that went into it
-    model: name and hash of the external model that was used; empty where the metric needs none
+    value: None where it was not computed
+    count: number of frames, or of other items, that the metric averages over
+    model: name and hash of the external network that was used; empty where the metric needs none
+    why: reason for a missing value; empty where there is a value
     """
 
     value: float | None
@@ -27,31 +28,36 @@ class Figure:
 
 
 def not_computed(why: str) -> Figure:
-    """A figure that is not there, and the reason."""
+    """Return a figure without a value, for the given reason."""
     return Figure(None, why=why)
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """How a metric is computed over several pairs at once (FID), where a mean over pairs would be another thing.
+    """Computation of a metric over several pairs at once (FID), where a mean over pairs would be another quantity.
 
-    features: [N, D] of the predicted and of the reference frames of a pair, or why there are none
-    distance: of all predicted features [N, D] and all reference features [M, D]
-    role: of the external network that the features are of
+    features: computes features [N, D] of a pair's predicted and reference frames, or a figure that says why not
+    distance: compares the predicted features [N, D] of all pairs with the reference features [M, D]
+    role: external network that computes the features
     """
 
-    features: Callable[[Pair, Models], tuple[Float, Float] | Figure]
+    features: Callable[[Pair, MetricModels], tuple[Float, Float] | Figure]
     distance: Callable[[Float, Float], Figure]
     role: Role | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: ``measure`` gives its figure for a pair of videos.
+    """A metric of a pair of videos.
 
-    name: key in JSON and CSV; title: heading in tables
-    definition: in a sentence, with the unit; source: who defined it; inputs: what it is computed on
-    better: ``higher`` or ``lower``, or ``real`` where the best is what the real video has
+    name: key in JSON and CSV
+    title: heading in tables
+    definition: description in one sentence, with the unit
+    source: publication that defines it
+    inputs: data it is computed on
+    better: ``higher`` or ``lower``, or ``real`` where the real video's value is the best
+    measure: computes the figure of a pair
+    pooled: computation over several pairs; None where it is the mean over pairs
     """
 
     name: str
@@ -60,5 +66,5 @@ class Metric:
     source: str
     inputs: str
     better: Literal["higher", "lower", "real"]
-    measure: Callable[[Pair, Models], Figure]
+    measure: Callable[[Pair, MetricModels], Figure]
     pooled: Pooled | None = None

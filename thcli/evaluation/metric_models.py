@@ -1,7 +1,7 @@
-"""Networks that metrics need and thgen may not ship: given by path, or put into the user's cache; never fetched.
+"""Networks that metrics need and thgen may not ship: given by path or put into the user's cache, never downloaded.
 
-The cache is ``checkpoints.user_folder`` with ``identity.onnx``, ``inception.onnx`` and ``syncnet.onnx``, where ``thgen
-weights add`` puts them. What lies there must be a file that thgen knows, or be listed in ``SHA256SUMS`` beside it.
+The cache is ``checkpoints.user_folder``, where ``thgen weights add`` puts ``identity.onnx``, ``inception.onnx`` and
+``syncnet.onnx``. A file there must be one that thgen knows, or be listed in ``SHA256SUMS`` beside it.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ CONTRACTS: Mapping[Role, str] = {
     "inception": "input [B, 3, 299, 299] float32, RGB in 0..1; output [B, 2048], the pooled features that FID compares",
     "syncnet": "inputs video [B, 3, 5, 224, 224] (BGR 0..255) and audio [B, 1, 13, 20] (MFCC); outputs two [B, D]",
 }
-"""What the ONNX file of each role takes and gives; B is any or fixed."""
+"""Inputs and outputs of the ONNX file of each role; B may be any number or fixed."""
 SHAPES: Mapping[Role, tuple[tuple[int, ...], ...]] = {
     "identity": ((3, 112, 112),),
     "inception": ((3, 299, 299),),
     "syncnet": ((3, 5, 224, 224), (1, 13, 20)),
 }
-"""Of their inputs, without the batch."""
+"""Shapes of the inputs of each role's ONNX file, without the batch."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a network wants of RGB values in 0..1: the channels' mean subtracted, the rest divided."""
+    """Normalisation of RGB values in 0..1 for a network: (value - mean) / deviation, per channel."""
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
-    def prepare(self, picture: Float) -> Float:
-        """A picture [3, H, W] as the network wants it."""
+    def prepare(self, image: Float) -> Float:
+        """Return an image [3, H, W] of values in 0..1, normalised for the network."""
         mean, deviation = (np.array(part, np.float32)[:, None, None] for part in (self.mean, self.deviation))
-        return (picture - mean) / deviation
+        return (image - mean) / deviation
 
 
 PIXELS: Mapping[Role, Pixels] = {
@@ -55,12 +55,12 @@ PIXELS: Mapping[Role, Pixels] = {
     "inception": Pixels(),
     "syncnet": Pixels(),
 }
-"""Of each role's file, where the file is not known to want something else."""
+"""Normalisation for the file of each role, unless the file is in ``KNOWN``."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A public file: its name, and what it wants of pixels."""
+    """A published network: its name, and the normalisation of its pixels."""
 
     name: str
     pixels: Pixels
@@ -72,16 +72,17 @@ KNOWN: Mapping[str, Known] = {
         Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's, as in data_gen.py of the repository
     ),
 }
-"""Files that need no listing in the cache, by their SHA-256."""
+"""Published networks by the SHA-256 of their file; these need no entry in the cache's ``SHA256SUMS``."""
 
 
 @dataclass(frozen=True)
 class Model:
     """An external network, ready to run.
 
-    name: what reports call it, with the beginning of its SHA-256
-    pixels: what it wants of its pictures
-    batch: the only size of a batch that it takes; None for any
+    name: its name in reports, with the beginning of its SHA-256
+    session: the loaded ONNX file
+    pixels: normalisation of its images
+    batch: the only batch size that it takes; None for any
     """
 
     name: str
@@ -91,11 +92,11 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Models:
-    """Where the external networks are: the paths given, else the cache.
+class MetricModels:
+    """Paths of the external networks; None looks in the cache.
 
-    Raises WeightsError, when a network is asked for, where a path given is missing, a file in the cache is not
-    verified, or a file is not the network that its role asks for.
+    Both methods raise WeightsError where a given path is missing, a file in the cache cannot be verified, or a file is
+    not a network for its role.
     """
 
     identity: Path | None = None
@@ -103,7 +104,7 @@ class Models:
     syncnet: Path | None = None
 
     def find(self, role: Role) -> Model | str:
-        """The network of a role; where there is none, why not and what to do."""
+        """Return the network of a role, or, where there is none, the reason and the remedy."""
         given: Path | None = getattr(self, role)
         path = given or user_folder() / f"{role}.onnx"
         if given is None and not path.is_file():
@@ -111,7 +112,7 @@ class Models:
         return _load(path, role, given is not None)
 
     def name(self, role: Role) -> str:
-        """What reports call the network of a role; empty where there is none."""
+        """Return the name of a role's network in reports; empty where there is none."""
         found = self.find(role)
         return found.name if isinstance(found, Model) else ""
 
@@ -142,7 +143,7 @@ def _load(path: Path, role: Role, given: bool) -> Model:
 
 
 def _fits(found: Sequence[Sequence[int | str | None]], wanted: Sequence[Sequence[int]]) -> bool:
-    """Whether inputs have these shapes after the batch; a dimension without a number takes any."""
+    """Return whether inputs have the wanted shapes after the batch; a dimension without a number fits any."""
     return len(found) == len(wanted) and all(
         len(own) == len(other) + 1 and all(a == b for a, b in zip(own[1:], other, strict=True) if isinstance(a, int))
         for own, other in zip(found, wanted, strict=True)

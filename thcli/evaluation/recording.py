@@ -1,4 +1,4 @@
-"""Videos as metrics see them: head crops of 256², their track and sound; and pairs of them, frame by frame."""
+"""Recordings, the form in which videos are measured: head crops of 256², track and audio; and pairs of recordings."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from thcli.clips.decode import read_clip, stream_frames
 from thcli.clips.probe import MediaInfo, probe
 from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
-from thcli.faces.crop import CropBox, crop_frame, head_crop
+from thcli.faces.crop import head_crop
 from thcli.faces.track import track_clip, track_in_crop
-from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, FaceTrack, Image, Speech
+from thcli.images import crop_frame
+from thcli.pipeline.models import load_models
+from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, CropBox, FaceTrack, Image, Speech
 
 LONGEST_SIDE = 720
-"""Larger frames are reduced to it to follow the face; what is measured is cut from the frames as they are."""
+"""Longer side in px to which larger frames are reduced for tracking; measured crops come from the full-size frames."""
 MAX_BYTES = 2 << 30
-"""Of such frames in memory, and"""
+"""Most bytes of reduced frames kept in memory; of a longer video only the beginning is measured, with a note."""
 MAX_SECONDS = 120.0
-"""of crops: of a longer video the beginning is measured, and that is said."""
+"""Most seconds of crops kept in memory; of a longer video only the beginning is measured, with a note."""
 SAME_FRAMING = 1.15
-"""Factor up to which two videos of one frame shape may differ in the face's size and still show the same part."""
+"""Largest ratio of face sizes at which two videos of one frame shape count as framed alike."""
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One video as metrics see it.
+    """A video in the form in which it is measured.
 
-    name: the file, for messages
+    name: file, for messages
     frames: [T, 256, 256, 3] uint8, RGB, 25 fps, head and shoulders
-    track: the face in pixels of these frames; None where none was found
-    speech: the sound from the first frame on, as long as the frames; None without any
+    track: the face, in px of these frames; None where none was found
+    speech: audio from the first frame on, of the same length; None where there is none
     """
 
     name: str
@@ -48,21 +50,24 @@ class Recording:
         return len(self.frames)
 
     def select(self, frames: NDArray[np.intp] | slice) -> Recording:
-        """Some of the frames, in any order, beside the same sound."""
+        """Return a recording of some of the frames, in any order, with the audio unchanged."""
         track = None if self.track is None else self.track.select(frames)
         return replace(self, frames=self.frames[frames], track=track)
 
     def cut(self, frames: int) -> Recording:
-        """The first frames, and as much of the sound."""
-        sound = self.speech
-        if sound is not None:
-            sound = replace(sound, samples=sound.samples[: frames * SAMPLES_PER_FRAME])
-        return replace(self.select(slice(frames)), speech=sound)
+        """Return the first frames and the audio of the same length."""
+        speech = self.speech
+        if speech is not None:
+            speech = replace(speech, samples=speech.samples[: frames * SAMPLES_PER_FRAME])
+        return replace(self.select(slice(frames)), speech=speech)
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A video and the one it is compared with, of equal length, frame by frame, with what was done to make them so."""
+    """Two recordings of equal length, to be compared frame by frame.
+
+    notes: sentences on what was done to make the two comparable
+    """
 
     predicted: Recording
     reference: Recording
@@ -81,20 +86,24 @@ def read_pair(
 ) -> Pair:
     """Read two videos to compare frame by frame: head crops of 256² that show the same part of both.
 
-    reference_start: seconds into the reference at which the predicted video begins; seconds: how much to compare
-    Both are cropped around the reference's face. Where the frames differ in shape, or show the face at another size,
-    the crops are matched by the faces instead, and that is noted.
-    Raises MediaError, NoFaceError where the reference shows no face.
+    reference_start: time in the reference at which the predicted video begins, seconds
+    seconds: length to compare; None compares everything
+    tracker: name of the tracker's backend
+
+    Both are cropped around the reference's face. Where the frames differ in shape, or in the size of the face, the
+    crops are matched by the faces instead, with a note.
+
+    Raises UsageError for impossible times, MediaError, and NoFaceError where the reference shows no face.
     """
     notes: list[str] = []
     if reference_start < 0 or (seconds is not None and seconds <= 0):
         raise UsageError(f"{reference}: cannot compare {seconds} s from {reference_start:g} s on; both must lie inside")
-    parts = _look(predicted, 0.0), _look(reference, reference_start)
+    parts = _excerpt(predicted, 0.0), _excerpt(reference, reference_start)
     length = _seconds_to_compare(*parts, seconds, notes)
-    true = _follow(parts[1], length, tracker, notes)
+    true = _track_face(parts[1], length, tracker, notes)
     if true.track is None:
         raise NoFaceError(f"{true.lost}; compare another part with --reference-start and --seconds")
-    made = _follow(parts[0], length, tracker, notes)
+    made = _track_face(parts[0], length, tracker, notes)
     if made.track is None:
         notes.append(f"{made.lost}: what needs the face is not computed")
     made_box, true_box = _boxes(made, true, notes)
@@ -102,7 +111,7 @@ def read_pair(
 
 
 def align(predicted: Recording, reference: Recording, notes: Sequence[str] = ()) -> Pair:
-    """A pair cut to its common length."""
+    """Return two recordings as a pair, both cut to the length of the shorter."""
     said, length = list(notes), min(len(predicted), len(reference))
     if len(predicted) != len(reference):
         said.append(f"lengths differ ({len(predicted)} and {len(reference)} frames): the first {length} are compared")
@@ -110,8 +119,11 @@ def align(predicted: Recording, reference: Recording, notes: Sequence[str] = ())
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A video from some second on."""
+class _Excerpt:
+    """The part of a video from a time on.
+
+    start: time at which the part begins, seconds
+    """
 
     path: Path
     info: MediaInfo
@@ -119,23 +131,23 @@ class _Part:
 
     @property
     def rest(self) -> float:
-        """Seconds from there to the end; infinite where the file does not say."""
+        """Length of the part in seconds; infinite where the file does not give its duration."""
         return (self.info.duration or math.inf) - self.start
 
 
-def _look(path: Path, start: float) -> _Part:
-    """A part of a file; MediaError where there is nothing to measure."""
+def _excerpt(path: Path, start: float) -> _Excerpt:
+    """Return the part of a file from a time on. Raises MediaError where there is nothing to measure."""
     info = probe(path)
     if info.image or not info.video:
         raise MediaError(f"{path}: {'a photo' if info.image else 'only sound'}, expected a video to measure")
-    part = _Part(path, info, start)
+    part = _Excerpt(path, info, start)
     if part.rest <= 0:
         raise MediaError(f"{path}: lasts {info.duration:.2f} s, but --reference-start is {start:g} s; choose less")
     return part
 
 
-def _seconds_to_compare(made: _Part, true: _Part, seconds: float | None, notes: list[str]) -> float:
-    """How much of both videos is read."""
+def _seconds_to_compare(made: _Excerpt, true: _Excerpt, seconds: float | None, notes: list[str]) -> float:
+    """Return the seconds to read of both videos, with notes on frame rates and lengths."""
     for part in (made, true):
         if part.info.fps and abs(part.info.fps - FPS) > 0.01:
             notes.append(f"{part.path}: {part.info.fps:g} frames a second, read at {FPS}")
@@ -149,30 +161,31 @@ def _seconds_to_compare(made: _Part, true: _Part, seconds: float | None, notes: 
 
 
 @dataclass(frozen=True)
-class _Followed:
-    """A video whose face has been followed, to be read again, cropped.
+class _TrackedVideo:
+    """A video whose face has been tracked, to be read again for its crops.
 
-    frames: how many; track: in pixels of the file's frames
-    lost: where no face could be followed, what the tracker said
+    frames: number of frames that were tracked
+    track: the face, in px of the file's frames; None where none was found
+    lost: the tracker's message where no face was found
     """
 
-    part: _Part
+    part: _Excerpt
     frames: int
     track: FaceTrack | None
     lost: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the file's frames."""
+        """Width and height of the file's frames, px."""
         return self.part.info.width, self.part.info.height
 
     def __str__(self) -> str:
         return f"{self.size[0]}x{self.size[1]}"
 
 
-def _follow(part: _Part, seconds: float, tracker: str, notes: list[str]) -> _Followed:
-    from thcli.faces.backends import cached_tracker, load_face_model
-
+def _track_face(part: _Excerpt, seconds: float, tracker: str, notes: list[str]) -> _TrackedVideo:
+    """Track the face in at most ``seconds`` of a video, on reduced frames."""
+    models = load_models(tracker=tracker)
     size = (part.info.width, part.info.height)
     reduced = min(1.0, LONGEST_SIDE / max(size))
     limit = MAX_BYTES / (size[0] * size[1] * reduced**2 * 3 * FPS)
@@ -180,15 +193,15 @@ def _follow(part: _Part, seconds: float, tracker: str, notes: list[str]) -> _Fol
         notes.append(f"{part.path}: only {limit:.0f} s are read, which is what is held in memory at a time")
     clip = read_clip(part.path, part.start, min(seconds, limit), LONGEST_SIDE)
     try:
-        track = track_clip(clip, cached_tracker(tracker, None), load_face_model(None))
+        track = track_clip(clip, models.tracker, models.face_model)
     except NoFaceError as error:
-        # what follows the semicolon names options of `generate`
-        return _Followed(part, len(clip), None, str(error).split(";")[0])
-    return _Followed(part, len(clip), _enlarged(track, size))
+        # What follows the semicolon names options of `thgen generate`.
+        return _TrackedVideo(part, len(clip), None, str(error).split(";")[0])
+    return _TrackedVideo(part, len(clip), _enlarged(track, size))
 
 
 def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:
-    """The track in pixels of the file's frames, which were reduced to be tracked."""
+    """Return a track of reduced frames in px of the file's frames, which have the given (width, height)."""
     factor = size[0] / track.size[0]
     return replace(
         track,
@@ -200,8 +213,8 @@ def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:
     )
 
 
-def _boxes(made: _Followed, true: _Followed, notes: list[str]) -> tuple[CropBox, CropBox]:
-    """Squares of the predicted and of the reference's frames that show the same."""
+def _boxes(made: _TrackedVideo, true: _TrackedVideo, notes: list[str]) -> tuple[CropBox, CropBox]:
+    """Return the squares of the predicted and of the reference's frames that show the same part of the person."""
     assert true.track is not None
     box, factor = head_crop(true.track.box, true.size), made.size[0] / true.size[0]
     same_shape = abs(true.size[1] * factor - made.size[1]) <= 1.5
@@ -211,7 +224,7 @@ def _boxes(made: _Followed, true: _Followed, notes: list[str]) -> tuple[CropBox,
             f"frames differ ({made} and {true}, the face {zoom * factor:.2f} times as large): cropped so that both "
             "faces have one size and, in the median, one place, on which all that compares pixels depends"
         )
-        # The closer view is cropped first: the same part of the wider one is then inside its frame.
+        # The closer view is cropped first, so that the same part of the wider one lies inside its frame.
         if zoom >= 1:
             box = head_crop(made.track.box, made.size)
             return box, _by_faces(box, made.track, true.track)
@@ -228,7 +241,10 @@ def _boxes(made: _Followed, true: _Followed, notes: list[str]) -> tuple[CropBox,
 
 
 def _by_faces(box: CropBox, of: FaceTrack, to: FaceTrack) -> CropBox:
-    """The square that shows a face ``to`` as ``box`` shows the face ``of``: as large, in the median in one place."""
+    """Return the square that shows the face ``to`` as ``box`` shows the face ``of``.
+
+    Both faces then have one size and, in the median over frames, one place.
+    """
     factor = _unit(to) / _unit(of)
     (x, y), (other_x, other_y) = (np.median(one.landmarks[..., :2].mean(axis=1), axis=0) for one in (of, to))
     return CropBox(
@@ -239,23 +255,21 @@ def _by_faces(box: CropBox, of: FaceTrack, to: FaceTrack) -> CropBox:
 
 
 def _unit(track: FaceTrack) -> float:
-    """Pixels of a canonical face unit."""
+    """Return the length of a canonical face unit in px."""
     return 1 / track.scale
 
 
-def _recording(video: _Followed, box: CropBox, notes: list[str]) -> Recording:
-    """The video read again, frame by frame, at its full size."""
-    from thcli.faces.backends import load_face_model
-
+def _recording(video: _TrackedVideo, box: CropBox, notes: list[str]) -> Recording:
+    """Read a video again, frame by frame at full size, as head crops."""
     frames = np.empty((video.frames, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     for t, frame in enumerate(stream_frames(video.part.path, video.part.start, video.frames / FPS)):
         frames[t] = crop_frame(frame, box)
-    track = None if video.track is None else track_in_crop(video.track, box, load_face_model(None))
+    track = None if video.track is None else track_in_crop(video.track, box, load_models().face_model)
     return Recording(str(video.part.path), frames, track, _speech(video.part, video.frames, notes))
 
 
-def _speech(part: _Part, frames: int, notes: list[str]) -> Speech | None:
-    """The sound of so many frames, silent where the file's ends before them."""
+def _speech(part: _Excerpt, frames: int, notes: list[str]) -> Speech | None:
+    """Return the audio of a number of frames, padded with silence; None where there is none that can be read."""
     if not part.info.audio:
         return None
     try:
@@ -268,7 +282,7 @@ def _speech(part: _Part, frames: int, notes: list[str]) -> Speech | None:
 
 
 def videos_in(folder: Path) -> Iterator[Path]:
-    """The videos of a folder in order of their names."""
+    """Yield the videos of a folder in order of their names, hidden files left out."""
     yield from sorted(
         path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.is_file() and path.name[0] != "."
     )

@@ -1,4 +1,4 @@
-"""The mouth's surroundings in a picture."""
+"""Squares around the mouth, in which metrics of the mouth are measured."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from thcli.face_model import OUTER_LIPS
 from thcli.records import CROP_SIZE, FaceTrack
 
 SIDE = 1.4
-"""Of the square around the mouth, over the lips' longer side."""
+"""Side of the square around the mouth, in multiples of the longer side of the lips' bounding box."""
 Square = tuple[slice, slice]
-"""Rows and columns of a picture."""
+"""Rows and columns of an image."""
 
 
 def mouth_squares(track: FaceTrack) -> list[Square]:
-    """The square around the lips in every frame; what lies beyond the picture is cut off, down to nothing."""
+    """Return the square around the lips in every frame, cut at the border of the image; it may be empty."""
     lips = track.mesh[:, list(OUTER_LIPS), :2]
     low, high = lips.min(axis=1), lips.max(axis=1)
     half = SIDE / 2 * (high - low).max(axis=1, keepdims=True)

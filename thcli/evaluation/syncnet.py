@@ -1,15 +1,17 @@
-"""SyncNet's judgement of a video (Chung and Zisserman, Out of time, ACCV workshops 2016), with a network given as ONNX.
+"""Synchrony of a video by SyncNet (Chung and Zisserman, Out of time, ACCV workshops 2016).
 
-As in the authors' ``syncnet_python``, whose figures LSE-C and LSE-D of the field are: windows of five frames against
-0.2 s of MFCC, one pair a frame, Euclidean distances between every picture and the sounds up to 15 frames before and
-after it (beyond the ends zeros stand for a sound, as there), averaged over the video.
+The network is given as ONNX. Synchrony is computed as in the authors' ``syncnet_python``, from which the field's LSE-C
+and LSE-D come. Each window of five frames is paired with 0.2 s of MFCC, one pair per frame. Euclidean distances between
+every video window and the audio windows up to 15 frames before and after it are averaged over the video; beyond the
+ends of the audio, zeros take the place of its embeddings.
 
-    offset      frames by which the mouth trails the sound where the mean distance is least
-    confidence  median over the offsets of the mean distance, less the least one (LSE-C)
-    distance    the least one (LSE-D)
+    offset      frames by which the mouth trails the audio where the mean distance is least
+    confidence  median over the offsets of the mean distance, less the least mean distance (LSE-C)
+    distance    least mean distance (LSE-D)
 
-Departures: the face is cut out of the 256² head crop, not of the original frame, by the tracker's box instead of
-S3FD's; what lies beyond the crop repeats its border instead of being grey; nothing is compressed in between.
+Differences from ``syncnet_python``: the face is cut from the 256² head crop instead of the original frame, by the
+tracker's box instead of S3FD's; beyond the crop its border is repeated instead of filled with grey; no frame is
+compressed in between.
 """
 
 from __future__ import annotations
@@ -23,32 +25,40 @@ from numpy.typing import NDArray
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.metric_models import Model
 from thcli.evaluation.recording import Recording
-from thcli.faces.crop import CropBox, crop_frame
-from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Image
+from thcli.images import crop_frame
+from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, CropBox, FaceTrack, Float, Image
 
 MAX_OFFSET = 15
-"""Frames searched to either side."""
+"""Largest offset between video and audio that is tried, frames to either side."""
 WINDOW = 5
-"""Frames the network looks at."""
+"""Frames of a video window, the network's input."""
 SHORTEST = 2 * MAX_OFFSET + WINDOW
-"""Frames of which half are compared even at the largest offset."""
+"""Least frames of a video; half of its windows are then compared with audio even at the largest offset."""
 SIDE = 224
+"""Side in px of the face crop that the network takes."""
 MARGIN = 0.4
-"""Of the box's half side: what the crop adds left, right and, twice, below; its top is the box's."""
+"""Margin of the crop left and right of the face's box, over half the box's side; twice that below, none above."""
 STEADY = 13
-"""Frames over whose median the box is steadied."""
+"""Frames of the median filter that steadies the box."""
 BATCH = 16
+"""Windows in a batch of the network."""
 
 WINDOW_SAMPLES, HOP, N_FFT = 400, 160, 512
+"""Length of an MFCC window, step between windows, and length of the FFT; samples."""
 FILTERS, CEPSTRA, LIFTER, PREEMPHASIS = 26, 13, 22, 0.97
+"""Number of mel filters, number of coefficients, lifter's length, and factor of the preemphasis."""
 STEPS_PER_FRAME = SAMPLES_PER_FRAME // HOP
+"""MFCC windows per video frame."""
 FULL_SCALE = 32768
-"""SyncNet hears 16 bit samples; its first coefficient, the energy, depends on it."""
+"""Value of a full-scale 16 bit sample, as SyncNet takes them; the first coefficient, the energy, depends on it."""
 
 
 @dataclass(frozen=True)
 class Sync:
-    """What SyncNet says: see the module; windows: how many frames were judged."""
+    """Synchrony of a video, as the module's docstring defines it.
+
+    windows: number of windows that were judged
+    """
 
     offset: int
     confidence: float
@@ -56,9 +66,9 @@ class Sync:
     windows: int
 
 
-@lru_cache(maxsize=1)  # several metrics ask about the same video in turn
+@lru_cache(maxsize=1)  # three metrics judge the same video one after the other
 def judge(recording: Recording, model: Model) -> Sync | Figure:
-    """SyncNet's judgement of a recording, or why there is none."""
+    """Compute the synchrony of a recording, or a figure that says why there is none."""
     track, speech = recording.track, recording.speech
     if track is None:
         return not_computed(f"no face found in {recording.name}")
@@ -68,22 +78,25 @@ def judge(recording: Recording, model: Model) -> Sync | Figure:
     if length < SHORTEST:
         return not_computed(f"{recording.name} has {length} frames with sound; SyncNet takes {SHORTEST}")
     faces = face_crops(recording.frames[:length], track)
-    pictures, sounds = _embed(model, faces, mfcc(speech.samples), length - WINDOW)
-    distance = mean_distances(pictures, sounds)
+    video, audio = _embed(model, faces, mfcc(speech.samples), length - WINDOW)
+    distance = mean_distances(video, audio)
     best = int(distance.argmin())
     least = float(distance[best])
-    return Sync(MAX_OFFSET - best, float(np.median(distance)) - least, least, len(pictures))
+    return Sync(MAX_OFFSET - best, float(np.median(distance)) - least, least, len(video))
 
 
-def mean_distances(pictures: Float, sounds: Float) -> NDArray[np.float64]:
-    """Mean distance of embeddings [T, D] at offsets from MAX_OFFSET (the mouth trails) down to -MAX_OFFSET: [31]."""
-    padded = np.pad(np.asarray(sounds, np.float64), ((MAX_OFFSET, MAX_OFFSET), (0, 0)))
+def mean_distances(video: Float, audio: Float) -> NDArray[np.float64]:
+    """Compute the mean distance of embeddings [T, D] of video and audio at every offset: [31].
+
+    Offsets go from ``MAX_OFFSET`` (the mouth trails) down to -``MAX_OFFSET``.
+    """
+    padded = np.pad(np.asarray(audio, np.float64), ((MAX_OFFSET, MAX_OFFSET), (0, 0)))
     shifts = range(2 * MAX_OFFSET + 1)
-    return np.array([np.linalg.norm(pictures - padded[k : k + len(pictures)], axis=1).mean() for k in shifts])
+    return np.array([np.linalg.norm(video - padded[k : k + len(video)], axis=1).mean() for k in shifts])
 
 
 def face_crops(frames: Image, track: FaceTrack) -> Image:
-    """The face of every frame [T, H, W, 3] as SyncNet wants it: [T, 224, 224, 3] uint8, BGR."""
+    """Cut out the face of every frame [T, H, W, 3] in the form that SyncNet takes: [T, 224, 224, 3] uint8, BGR."""
     from scipy.ndimage import median_filter
 
     low, high = track.box[: len(frames), :2], track.box[: len(frames), 2:]
@@ -96,10 +109,11 @@ def face_crops(frames: Image, track: FaceTrack) -> Image:
 
 
 def mfcc(samples: Float) -> Float:
-    """MFCC [S, 13] float32 every 10 ms of samples in -1..1 at 16 kHz, as ``python_speech_features.mfcc`` gives them.
+    """Compute MFCC [N, 13] float32, one every 10 ms, of samples [S] in -1..1 at 16 kHz.
 
-    Windows of 25 ms without taper, of the 16 bit signal with preemphasis; 26 triangles on bins rounded down, 13
-    coefficients of the orthonormal DCT, liftered; the first one replaced by the log of the window's energy.
+    They equal those of ``python_speech_features.mfcc``: windows of 25 ms without taper over the 16 bit signal with
+    preemphasis, 26 triangular filters with corners rounded down to bins, and 13 liftered coefficients of the
+    orthonormal DCT, of which the first is replaced by the log of the window's energy.
     """
     from scipy.fft import dct
 
@@ -119,7 +133,7 @@ def mfcc(samples: Float) -> Float:
 
 @lru_cache(maxsize=1)
 def _filters() -> NDArray[np.float64]:
-    """Triangles [26, 257] that peak at 1, evenly spaced in mel from 0 to 8 kHz, their corners on whole bins."""
+    """Return triangular filters [26, 257] with peaks of 1, evenly spaced in mel from 0 to 8 kHz, corners on bins."""
     mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), FILTERS + 2)
     corner = np.floor((N_FFT + 1) * 700 * (10 ** (mel / 2595) - 1) / SAMPLE_RATE)
     bins = np.arange(N_FFT // 2 + 1)
@@ -128,16 +142,17 @@ def _filters() -> NDArray[np.float64]:
     return np.where(bins < middle, rising, falling).clip(min=0)
 
 
-def _embed(model: Model, faces: Image, sound: Float, count: int) -> tuple[Float, Float]:
-    """Embeddings [count, D] of the windows that begin at each frame, of picture and of sound."""
-    video, audio = (entry.name for entry in model.session.get_inputs())  # exports call them what they like
-    pictures, sounds = [], []
+def _embed(model: Model, faces: Image, features: Float, count: int) -> tuple[Float, Float]:
+    """Return embeddings [count, D] of video and of audio, of the windows that begin at each frame."""
+    # Names of the inputs differ between exports.
+    video_input, audio_input = (entry.name for entry in model.session.get_inputs())
+    video, audio = [], []
     for first in range(0, count, BATCH):
         begins = range(first, min(first + BATCH, count))
         frames = np.stack([faces[begin : begin + WINDOW] for begin in begins]).transpose(0, 4, 1, 2, 3)
-        steps = [sound[STEPS_PER_FRAME * begin :][: STEPS_PER_FRAME * WINDOW].T[None] for begin in begins]
-        feed = {video: frames.astype(np.float32), audio: np.stack(steps)}
-        picture, heard = model.session.run(None, feed)[:2]
-        pictures.append(picture)
-        sounds.append(heard)
-    return np.concatenate(pictures), np.concatenate(sounds)
+        steps = [features[STEPS_PER_FRAME * begin :][: STEPS_PER_FRAME * WINDOW].T[None] for begin in begins]
+        feed = {video_input: frames.astype(np.float32), audio_input: np.stack(steps)}
+        video_part, audio_part = model.session.run(None, feed)[:2]
+        video.append(video_part)
+        audio.append(audio_part)
+    return np.concatenate(video), np.concatenate(audio)

@@ -1,4 +1,4 @@
-"""Rows of figures: means over clips, and the rows as a table, Markdown, CSV and JSON Lines."""
+"""Rows of figures: their means over clips, and their form as a table, Markdown, CSV and JSON Lines."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from typing import Any
 from thcli.evaluation.metric import Figure, Metric, not_computed
 
 MEAN = "mean"
-"""The ``clip`` of a row that averages over clips."""
+"""``Row.clip`` of a row that averages over clips."""
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
+"""Sign in a column's heading, by ``Metric.better``."""
 LEGEND = "↑ higher is better; ↓ lower is better; ≈ best where it comes near the real video's"
 EMPTY = "–"
+"""Text of a cell without a figure."""
 MAX_DECIMALS = 6
+"""Most decimals of a figure in a table."""
 FEW = 3
-"""Reasons that are told of a figure that is not there."""
+"""Most reasons given for a missing figure."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method came to on one clip, or on average.
+    """Figures of one method on one clip, or on average.
 
-    figures: by the metric's name
-    notes: what was done to the videos so that they could be compared
-    spread: of a mean, the standard deviation from clip to clip, by the metric's name; two clips at least
+    clip: name of the clip; ``MEAN`` for an average
+    figures: figures by the metric's name
+    notes: sentences on what was done to make the videos comparable, or on what a mean leaves out
+    spread: standard deviation from clip to clip by the metric's name, for means over at least two clips
     """
 
     method: str
@@ -41,9 +45,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows as they are printed: the first heading and cell of a row name it, then one column a metric.
+    """A table as it is printed.
 
-    remarks: under the table: what was not computed and why, and how to read it
+    headings: title of each column; the first column names the rows, and each other column is a metric
+    cells: texts of each row
+    remarks: sentences under the table: what was not computed and why, and how to read the table
     """
 
     headings: tuple[str, ...]
@@ -54,9 +60,9 @@ class Sheet:
 def mean_rows(
     rows: Sequence[Row], metrics: Sequence[Metric], pooled: Mapping[str, Mapping[str, Figure]] | None = None
 ) -> list[Row]:
-    """One row a method, in order of appearance: means over clips, of pooled metrics the figure over all clips.
+    """Return one row per method, in order of appearance: means over clips, or pooled figures over all clips.
 
-    pooled: by method and metric (``compare.pool``)
+    pooled: figures of pooled metrics by method and metric (``compare.pool``)
     """
     methods = list(dict.fromkeys(row.method for row in rows))
     return [
@@ -96,9 +102,9 @@ def _reasons(figures: Sequence[Figure]) -> str:
 
 
 def sheet(rows: Sequence[Row], metrics: Sequence[Metric], heading: str = "") -> Sheet:
-    """The rows as they are printed; a metric without any figure is a remark instead of a column.
+    """Return rows as a printed table; a metric without any figure becomes a remark instead of a column.
 
-    heading: of the column that names the rows; by default their clip
+    heading: heading of the first column, which names the rows; by default it follows from their clips
     """
     shown = [metric for metric in metrics if any(_figure(row, metric).value is not None for row in rows)]
     clips = {row.clip for row in rows}
@@ -117,7 +123,7 @@ def _figure(row: Row, metric: Metric) -> Figure:
 
 
 def _column(rows: Sequence[Row], metric: Metric) -> list[str]:
-    """One text a row, all with as many decimals as the largest value needs for three to four digits."""
+    """Return one text per row, all with as many decimals as the largest value needs for three to four digits."""
     values = [_figure(row, metric).value for row in rows]
     largest = max((abs(value) for value in values if value is not None), default=0.0)
     magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
@@ -129,7 +135,7 @@ def _text(row: Row, metric: Metric, decimals: int) -> str:
     value = _figure(row, metric).value
     if value is None:
         return EMPTY
-    # adding zero turns the minus zero of a rounded value into zero
+    # Adding zero turns the negative zero of a rounded value into zero.
     text = f"{round(value, decimals) + 0.0:.{decimals}f}"
     return f"{text} ± {row.spread[metric.name]:.{decimals}f}" if metric.name in row.spread else text
 
@@ -137,7 +143,7 @@ def _text(row: Row, metric: Metric, decimals: int) -> str:
 def _remarks(
     rows: Sequence[Row], names: Sequence[str], metrics: Sequence[Metric], shown: Sequence[Metric]
 ) -> list[str]:
-    """What is not there, each reason once, and the legend."""
+    """Return remarks on missing figures, each reason once, on rows and spread, and the legend."""
     missing: dict[tuple[str, str], list[str]] = {}
     for metric in metrics:
         if metric not in shown:
@@ -155,7 +161,7 @@ def _remarks(
 
 
 def markdown(rows: Sequence[Row], metrics: Sequence[Metric], heading: str = "") -> str:
-    """A table in Markdown as of ``sheet``, and its remarks as a list."""
+    """Return the rows as a Markdown table, followed by its remarks as a list."""
     made = sheet(rows, metrics, heading)
     rule = ["---", *("---:" for _ in made.headings[1:])]
     lines = [_markdown_line(cells) for cells in (made.headings, rule, *made.cells)]
@@ -167,7 +173,7 @@ def _markdown_line(cells: Sequence[str]) -> str:
 
 
 def to_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """One line a row: clip, method, and one column a metric, empty where it was not computed."""
+    """Return the rows as CSV: clip, method, and one column per metric, empty where it was not computed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["clip", "method", *(metric.name for metric in metrics)])
@@ -178,7 +184,7 @@ def to_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
 
 
 def to_json_lines(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """One object a line: clip, method, figures (value, count, model, why, of a mean also spread), and notes."""
+    """Return the rows as JSON Lines: clip, method, figures (value, count, model, why, spread of a mean) and notes."""
     return "".join(json.dumps(_object(row, metrics), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 

@@ -1,1 +1,1 @@
-"""Networks as ONNX files, each compared with PyTorch."""
+"""Export of networks as ONNX files, each of which is compared with PyTorch."""

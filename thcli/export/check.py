@@ -1,8 +1,8 @@
-"""Whether an ONNX file gives what the network gives in PyTorch, on random input."""
+"""Comparison of ONNX files with their networks in PyTorch, on random input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from thcli.checkpoints import THETA_EMBEDDING, THETA_FRAMES
 from thcli.errors import WeightsError
 from thcli.onnx_files import open_network
 from thcli.records import CROP_SIZE
-from thcli.render.generator import CHECKPOINT, EMBEDDING, FRAMES, load_network
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     import onnxruntime
 
 BOUND = 1e-3
-"""Of the difference from PyTorch, over the largest value that PyTorch gives, or 1 where all are smaller: the orders of
-sums differ, and no more may."""
+"""Largest difference from PyTorch that is allowed, because sums are computed in another order.
+
+The difference is relative to the largest absolute value of PyTorch's output, or to 1 where that is smaller.
+"""
 SEED = 0
+"""Seed of the random input."""
 REFERENCES, BATCH = 5, 2
-"""K and frames at a time in the check of Θ; not those that it was exported with."""
+"""K and frames at a time with which Θ is compared; Θ is exported with other numbers."""
 
 
 def difference(path: Path, network: nn.Module, inputs: Sequence[Tensor]) -> float:
-    """Largest difference of the outputs, as ``BOUND`` has it; WeightsError where it is above that.
+    """Return the largest difference of the outputs, relative as for ``BOUND``.
 
-    inputs: in the file's order, which is the network's
+    inputs: inputs in their order in the file, which is the network's
+
+    Raises WeightsError where the difference is above ``BOUND``, or the file's inputs or outputs have other shapes.
     """
     session = open_session(path)
     names = [one.name for one in session.get_inputs()]
@@ -47,13 +52,13 @@ def difference(path: Path, network: nn.Module, inputs: Sequence[Tensor]) -> floa
             raise WeightsError(f"{path}: gives {one.shape}, PyTorch {tuple(other.shape)}; export it anew")
         scale = max(float(other.abs().max()), 1.0)
         worst = max(worst, float((torch.from_numpy(one) - other).abs().max()) / scale)
-    if not worst <= BOUND:  # also where it is not a number
+    if not worst <= BOUND:  # NaN fails too
         raise WeightsError(f"{path}: differs from PyTorch by {worst:.1e}; export it anew")
     return worst
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """A file in ONNX Runtime, on the CPU; WeightsError where it is no network."""
+    """Open a file in ONNX Runtime, on the CPU. Raises WeightsError where it is no network."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -61,13 +66,8 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     return open_network(path, "thgen", options)
 
 
-def check_theta(folder: Path) -> Mapping[str, float]:
-    """The differences of both exports in a folder from the checkpoint there, by file name; WeightsError."""
-    return theta_differences(load_network(folder / CHECKPOINT), folder)
-
-
 def theta_differences(network: Generator, folder: Path) -> dict[str, float]:
-    """The differences of both exports in a folder from Θ, by file name; WeightsError where one is too large."""
+    """Return the differences of both exports in a folder from Θ, by file name; raises as ``difference`` does."""
     random = torch.Generator().manual_seed(SEED)
     references = torch.rand(1, REFERENCES, 3, CROP_SIZE, CROP_SIZE, generator=random) * 2 - 1
     maps = torch.rand(1, REFERENCES, 1, CROP_SIZE, CROP_SIZE, generator=random)
@@ -75,8 +75,8 @@ def theta_differences(network: Generator, folder: Path) -> dict[str, float]:
     with torch.inference_mode():
         embedding = Embedding(*known(references, maps))
     channels = {field.name: 1 if "map" in field.name else 3 for field in fields(Frames)}
-    pictures = [torch.rand(BATCH, c, CROP_SIZE, CROP_SIZE, generator=random) for c in channels.values()]
+    images = [torch.rand(BATCH, c, CROP_SIZE, CROP_SIZE, generator=random) for c in channels.values()]
     return {
-        FRAMES: difference(folder / FRAMES, FrameNetwork(network), [*pictures, *embedding.tensors()]),
-        EMBEDDING: difference(folder / EMBEDDING, known, [references, maps]),
+        THETA_FRAMES: difference(folder / THETA_FRAMES, FrameNetwork(network), [*images, *embedding.tensors()]),
+        THETA_EMBEDDING: difference(folder / THETA_EMBEDDING, known, [references, maps]),
     }

@@ -1,7 +1,7 @@
-"""The tracker's networks in PyTorch again, from the ONNX files in which they ship.
+"""Restoring of the tracker's networks in PyTorch from the ONNX files in which they ship.
 
-The exporter has folded every batch normalisation into the convolution before it. It is put back as one that only adds
-a bias; what the file computes and what ``models/`` computes can then be compared.
+The exporter folded every batch normalisation into the convolution before it. Here the normalisation becomes one that
+only adds a bias, so that the output of the file can be compared with that of the network in ``models/``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 
 def restored(path: Path) -> tuple[nn.Module, Tensor]:
-    """The network of ``detection.onnx`` or ``unprojection.onnx``, of the default dims, and a random input for it.
+    """Return the network of ``detection.onnx`` or ``unprojection.onnx``, of default sizes, and a random input for it.
 
-    Raises WeightsError where the file is not that of such a network.
+    Raises WeightsError where the file is not of such a network.
     """
     import onnx
     from onnx.numpy_helper import to_array
@@ -30,7 +30,7 @@ def restored(path: Path) -> tuple[nn.Module, Tensor]:
     network, size = _network(path.stem)
     graph = onnx.load(path, load_external_data=False).graph
     arrays = {one.name: torch.from_numpy(to_array(one).copy()) for one in graph.initializer}
-    for node in graph.node:  # tensors of equal content are stored once
+    for node in graph.node:  # the exporter stores tensors of equal content once
         if node.op_type == "Identity" and node.input[0] in arrays:
             arrays[node.output[0]] = arrays[node.input[0]]
     network.eval()
@@ -53,6 +53,7 @@ def restored(path: Path) -> tuple[nn.Module, Tensor]:
 
 
 def _network(name: str) -> tuple[nn.Module, int]:
+    """Return the network of a file's name without its suffix, and the side of its input, px."""
     if name == "detection":
         dims = DetectionDims()
         return DetectionNetwork(dims), dims.size
@@ -61,13 +62,16 @@ def _network(name: str) -> tuple[nn.Module, int]:
 
 
 def _gathered(graph: Any, arrays: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> list[Tensor]:
-    """The vertices of the right eye and of the left: rows of one tensor, which the exporter has cut apart."""
+    """Return the vertices of the right eye and of the left, rows of one tensor that the exporter has split."""
     names = [node.input[1] for node in graph.node if node.op_type == "Gather" and node.input[1] in arrays]
     return [arrays[name] for name in names if name not in named]
 
 
 def _executed(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Convolutions in the order in which they run, each with the normalisation after it; one that runs twice, twice."""
+    """List convolutions in the order in which they run, each with the normalisation after it, if any.
+
+    A convolution that runs twice is listed twice.
+    """
     order: list[nn.Module] = []
 
     def note(module: nn.Module, *_: Any) -> None:
@@ -86,7 +90,10 @@ def _executed(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, nn.B
 
 
 def _fill(layer: nn.Conv2d, norm: nn.BatchNorm2d | None, weight: Tensor, bias: Tensor) -> None:
-    """A convolution, and a normalisation that does nothing but add the bias."""
+    """Fill a convolution, and the normalisation after it so that it only adds the bias.
+
+    Raises KeyError for a weight of another shape.
+    """
     if layer.weight.shape != weight.shape:
         raise KeyError(f"{tuple(weight.shape)} for {tuple(layer.weight.shape)}")
     layer.weight.copy_(weight)

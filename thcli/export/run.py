@@ -1,4 +1,7 @@
-"""``thgen export --onnx DIR``: Ψ, Φ, the tracker's two networks and Θ's two, checked, with a manifest."""
+"""Export of all networks to a folder (``thgen export --onnx DIR``): Ψ, Φ, the tracker's two and Θ's two.
+
+Each file is compared with PyTorch, and a manifest describes them (docs/files.md).
+"""
 
 from __future__ import annotations
 
@@ -10,36 +13,72 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from thcli import __version__
-from thcli.checkpoints import MANIFEST, find_weights, list_files, sha256, verify, write_atomic
+from thcli.checkpoints import (
+    DETECTION,
+    EXPRESSION,
+    HEAD_MOTION,
+    MANIFEST,
+    THETA,
+    THETA_EMBEDDING,
+    THETA_FRAMES,
+    UNPROJECTION,
+    list_files,
+    sha256,
+    verify,
+    write_atomic,
+)
 from thcli.errors import MediaError, UsageError
 from thcli.export.check import BOUND, SEED, difference, open_session, theta_differences
 from thcli.export.exporters import check_exporter, export_generator
 from thcli.export.restored import restored
-from thcli.motion.expression import WEIGHTS as PSI
-from thcli.motion.expression import load_expression_learner
-from thcli.motion.head import WEIGHTS as PHI
-from thcli.motion.head import load_head_motion_learner
-from thcli.render.generator import CHECKPOINT, EMBEDDING, FRAMES, load_network
+from thcli.version import __version__
+from thgen_models.expression import ExpressionNetwork
+from thgen_models.generator import Generator
+from thgen_models.head_motion import HeadMotionLearner
 
 LISTING = "manifest.json"
-TRACKER = ("detection.onnx", "unprojection.onnx")
+"""Name of the manifest."""
+TRACKER = (DETECTION, UNPROJECTION)
+"""Names of the files of the tracker's networks."""
 TRACED, CHECKED = 9, 40
-"""Frames of the example that is traced, and of the one that is compared: the length must not have stuck."""
+"""Frames of the example that is exported with, and of that which is compared, to check that any length works."""
+
+
+class Networks(Protocol):
+    """The networks that are exported; ``pipeline.models.Models`` has them."""
+
+    @property
+    def expression_learner(self) -> ExpressionNetwork:
+        """Ψ."""
+
+    @property
+    def head_motion_learner(self) -> HeadMotionLearner:
+        """Φ."""
+
+    @property
+    def generator(self) -> Generator:
+        """The network of Θ."""
+
+    def find(self, name: str) -> Path:
+        """Return the path of a file of weights, verified."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A written file.
+    """An exported file, as the manifest describes it.
 
-    network: what it is; source: name and SHA-256 of what it was made from; copied: it was ONNX already
-    inputs, outputs: shapes by name, with names for the axes of any length
-    difference: from PyTorch on random input, as ``check.BOUND`` has it
+    file: its name
+    sha256: its SHA-256
+    network: the network that it holds
+    source: name and SHA-256 of the file that it was made from
+    copied: whether the source was an ONNX file already
+    inputs, outputs: shapes by name; an axis of any length has a name
+    difference: difference from PyTorch on random input, relative as for ``check.BOUND``
     """
 
     file: str
@@ -52,12 +91,13 @@ class Exported:
     difference: float
 
 
-def export_all(folder: Path, weights: Path | None = None, overwrite: bool = False) -> list[Exported]:
-    """Write all networks into a folder, with ``manifest.json`` and ``SHA256SUMS``; nothing is left on an error.
+def export_all(folder: Path, networks: Networks, overwrite: bool = False) -> list[Exported]:
+    """Write all networks into a folder, with ``manifest.json`` and ``SHA256SUMS``; an error leaves nothing behind.
 
-    Raises UsageError where files are there already, or the exporter's packages are missing; MediaError, WeightsError.
+    Raises UsageError where files exist already or a package is missing, MediaError for a folder that cannot be made,
+    WeightsError for missing or wrong weights.
     """
-    names = ("expression.onnx", "head_motion.onnx", *TRACKER, FRAMES, EMBEDDING, LISTING, MANIFEST)
+    names = ("expression.onnx", "head_motion.onnx", *TRACKER, THETA_FRAMES, THETA_EMBEDDING, LISTING, MANIFEST)
     present = [folder / name for name in names if (folder / name).exists()]
     if present and not overwrite:
         raise UsageError(f"{present[0]}: exists already; add --overwrite, or name another folder")
@@ -66,9 +106,9 @@ def export_all(folder: Path, weights: Path | None = None, overwrite: bool = Fals
     check_exporter()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
         scratch = Path(name)
-        written = [_psi(scratch, weights), _phi(scratch, weights)]
-        written += [_tracker(scratch, network, weights) for network in TRACKER]
-        written += _theta(scratch, weights)
+        written = [_psi(scratch, networks), _phi(scratch, networks)]
+        written += [_tracker(scratch, networks.find(name)) for name in TRACKER]
+        written += _theta(scratch, networks)
         list_files(scratch, {one.file: one.sha256 for one in written})
         write_atomic(scratch / LISTING, (json.dumps(_listing(written), indent=2, ensure_ascii=False) + "\n").encode())
         folder.mkdir(exist_ok=True)
@@ -78,22 +118,22 @@ def export_all(folder: Path, weights: Path | None = None, overwrite: bool = Fals
 
 
 def _listing(written: list[Exported]) -> dict[str, Any]:
+    """Content of the manifest."""
     how = f"against PyTorch, on random input of seed {SEED}: largest difference, over the largest value or 1"
     files = [{**asdict(one), "source": {"file": one.source[0], "sha256": one.source[1]}} for one in written]
     return {"thgen": __version__, "torch": torch.__version__, "checked": how, "bound": BOUND, "files": files}
 
 
-def _psi(folder: Path, weights: Path | None) -> Exported:
-    """Ψ: log-mel features [1, T + 2 reach, steps, mels], and the reference expression."""
-    source = find_weights(PSI, weights)
-    network = load_expression_learner(weights)
+def _psi(folder: Path, networks: Networks) -> Exported:
+    """Export Ψ, which takes log-mel features [1, T + 2 reach, steps, mels] and the reference expression."""
+    source, network = networks.find(EXPRESSION), networks.expression_learner
     dims = network.dims
     if dims.front_end == "raw":
         raise UsageError(f"{source}: hears raw samples, and only networks of log-mel features can be exported")
 
     def example(frames: int) -> dict[str, Tensor]:
-        sound = torch.randn(1, frames + 2 * dims.reach, dims.steps, dims.mels, generator=_random())
-        return {"sound": sound, "reference": torch.randn(1, dims.coefficients, generator=_random())}
+        features = torch.randn(1, frames + 2 * dims.reach, dims.steps, dims.mels, generator=_random())
+        return {"sound": features, "reference": torch.randn(1, dims.coefficients, generator=_random())}
 
     path = folder / "expression.onnx"
     _trace(network, example(TRACED), {"sound": "frames"}, "expression", path)
@@ -101,9 +141,9 @@ def _psi(folder: Path, weights: Path | None) -> Exported:
     return _exported(path, "Ψ, §3.2", source, error)
 
 
-def _phi(folder: Path, weights: Path | None) -> Exported:
-    """Φ: ``HeadMotionLearner.forward``, encoder and extrapolator together."""
-    network = load_head_motion_learner(weights)
+def _phi(folder: Path, networks: Networks) -> Exported:
+    """Export Φ: ``HeadMotionLearner.forward``, encoder and extrapolator together."""
+    network = networks.head_motion_learner
     dims = network.dims
 
     def example(frames: int) -> dict[str, Tensor]:
@@ -120,22 +160,22 @@ def _phi(folder: Path, weights: Path | None) -> Exported:
     axes = {"past": "past", "past_features": "past", "features": "frames", "noise": "frames"}
     _trace(network, example(TRACED), axes, "motion", path)
     error = difference(path, network, list(example(CHECKED).values()))
-    return _exported(path, "Φ, §3.3", find_weights(PHI, weights), error)
+    return _exported(path, "Φ, §3.3", networks.find(HEAD_MOTION), error)
 
 
-def _tracker(folder: Path, name: str, weights: Path | None) -> Exported:
-    source = find_weights(name, weights)
+def _tracker(folder: Path, source: Path) -> Exported:
+    """Copy one of the tracker's networks, which are ONNX files already, and compare it with PyTorch."""
+    name = source.name
     shutil.copyfile(source, folder / name)
     network, random = restored(folder / name)
     error = difference(folder / name, network, [random])
     return _exported(folder / name, "face detector" if "detection" in name else "face mesh, §4.1", source, error)
 
 
-def _theta(folder: Path, weights: Path | None) -> list[Exported]:
-    """Θ and its embedding: the exports beside the checkpoint, else made anew."""
-    checkpoint = find_weights(CHECKPOINT, weights)
-    sources = {name: checkpoint.with_name(name) for name in (FRAMES, EMBEDDING)}
-    network = load_network(checkpoint)
+def _theta(folder: Path, networks: Networks) -> list[Exported]:
+    """Export Θ and its embedding: copies of the ONNX files beside the checkpoint, or new ones where there are none."""
+    checkpoint, network = networks.find(THETA), networks.generator
+    sources = {name: checkpoint.with_name(name) for name in (THETA_FRAMES, THETA_EMBEDDING)}
     copied = all(path.is_file() for path in sources.values())
     if copied:
         for name, path in sources.items():
@@ -144,16 +184,20 @@ def _theta(folder: Path, weights: Path | None) -> list[Exported]:
     else:
         export_generator(network, folder)
     errors = theta_differences(network, folder)
-    said = {FRAMES: "Θ, frames, §4.2", EMBEDDING: "Θ, hybrid embedding, §4.2"}
+    said = {THETA_FRAMES: "Θ, frames, §4.2", THETA_EMBEDDING: "Θ, hybrid embedding, §4.2"}
     return [
         _exported(folder / name, said[name], sources[name] if copied else checkpoint, errors[name]) for name in sources
     ]
 
 
 def _trace(network: nn.Module, example: Mapping[str, Tensor], axes: Mapping[str, str], out: str, path: Path) -> None:
-    """Write a network whose inputs may be of any length along their second axis."""
+    """Write a network to the file ``path``.
+
+    axes: name of the second axis of each input for which it may have any length
+    out: name of the output
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an exporter on its way out, and of sizes that stay as they are
+        warnings.simplefilter("ignore")  # about a deprecated exporter, and about constant sizes
         torch.onnx.export(
             network.cpu().eval(),
             tuple(example.values()),
@@ -167,6 +211,7 @@ def _trace(network: nn.Module, example: Mapping[str, Tensor], axes: Mapping[str,
 
 
 def _exported(path: Path, network: str, source: Path, error: float) -> Exported:
+    """Describe a file that was made from ``source``."""
     session = open_session(path)
     inputs, outputs = (
         {one.name: list(one.shape) for one in side} for side in (session.get_inputs(), session.get_outputs())

@@ -1,1 +1,1 @@
-"""Where the face is and how it is turned (unprojection §4.1, motion disentangler §3.3)."""
+"""Face tracking: mesh and head pose of a face in every frame (unprojection §4.1, motion disentangler §3.3)."""

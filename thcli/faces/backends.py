@@ -1,11 +1,10 @@
-"""The tracker backends by the names that ``--tracker`` takes."""
+"""Loading of tracker backends by the names that ``--tracker`` takes."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 
-from thcli.checkpoints import find_weights
 from thcli.errors import UsageError
 from thcli.face_model import FaceModel
 from thcli.faces.protocol import Tracker
@@ -13,28 +12,19 @@ from thcli.faces.protocol import Tracker
 TRACKERS = ("builtin", "mediapipe", "face-alignment")
 
 
-@lru_cache(maxsize=4)
-def load_face_model(weights: Path | None = None) -> FaceModel:
-    """The face model of a folder of weights, else the shipped one; read once a process."""
-    return FaceModel.load(find_weights("face_model.safetensors", weights))
+def load_tracker(name: str, model: FaceModel, files: Sequence[Path] = (), device: str = "cpu") -> Tracker:
+    """Load a tracker backend; packages that only one backend needs are imported here.
 
+    files: verified files of detector and mesh network, for ``builtin``
+    device: device on which ``face-alignment`` runs
 
-@lru_cache(maxsize=2)
-def cached_tracker(name: str, weights: Path | None = None) -> Tracker:
-    """A tracker, loaded once a process however many clips it tracks."""
-    return load_tracker(name, load_face_model(weights), weights)
-
-
-def load_tracker(name: str, model: FaceModel, weights: Path | None = None, device: str = "cpu") -> Tracker:
-    """A backend, ready to track; what only it needs is imported here.
-
-    weights: folder in which ``builtin`` looks for its weights first; device: where ``face-alignment`` runs
-    Raises UsageError for an unknown name or a missing extra, WeightsError.
+    Raises UsageError for an unknown name or a missing extra, WeightsError for files of other networks.
     """
     if name == "builtin":
         from thcli.faces.builtin import BuiltinTracker
 
-        return BuiltinTracker(weights)
+        detector, mesh = files
+        return BuiltinTracker(detector, mesh)
     if name == "mediapipe":
         from thcli.faces.mediapipe import MediaPipeTracker
 

@@ -1,5 +1,6 @@
-"""The tracker that comes with thgen, through ONNX Runtime: a small detector that says where faces may be, and the
-unprojection network of §4.1, which says what they look like in three dimensions, and whether they are faces at all.
+"""The built-in tracker, on ONNX Runtime: a detector proposes faces, and the unprojection network of §4.1 confirms them.
+
+The unprojection network predicts the 3D mesh of a proposed face and the confidence that it is a face.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.checkpoints import find_weights
+from thcli.checkpoints import DETECTION, UNPROJECTION
 from thcli.errors import WeightsError
 from thcli.faces.crop import FaceCrop
 from thcli.faces.protocol import Detection
@@ -23,31 +24,34 @@ from thcli.records import Float, Image
 if TYPE_CHECKING:
     import onnxruntime
 
-DETECTOR, MESH = "detection.onnx", "unprojection.onnx"
-NETWORKS = {DETECTOR: (["frame"], ["face", "centre", "side"]), MESH: (["crop"], ["mesh", "confidence"])}
-"""Inputs and outputs of each."""
+NETWORKS = {DETECTION: (["frame"], ["face", "centre", "side"]), UNPROJECTION: (["crop"], ["mesh", "confidence"])}
+"""Names of the inputs and outputs of each network, by file name."""
 VERSION = "1"
 FACE_CROP_MARGIN = 1.5
-"""Side of the crop that the mesh network sees, over the longer side of the face."""
+"""Side of the mesh network's crop, over the longer side of the face."""
 LETTERBOX = 0.5
-"""Grey of the bars beside what is not square, as in the detector's training."""
+"""Grey level, 0..1, of the bars that make an image square, as in the detector's training."""
 LARGE_FRAME = 900
-"""Pixels of the longer side above which a face worth tracking may be too small for a look at the whole frame."""
+"""Longer side in px above which a frame is also searched in tiles, because the reduced frame may hide a face."""
 TILE, TILE_STEP = 0.5, 0.55
-"""Side of the tiles of a closer look over the frame's longer side; the step between them over theirs, at most."""
+"""Side of a tile over the frame's longer side; largest step between tiles over the side of a tile."""
 CANDIDATE, FURTHER = 0.3, 0.44
-"""Least score of a face, and of further ones once there is a surer one; before the mesh network's look, and after."""
+"""Least score of a face, both before and after the mesh network; least score of faces beside the surest one."""
 MAX_CANDIDATES = 12
+"""Most proposals of the detector that the mesh network checks in one search."""
 AGREEMENT = (0.3, 0.6)
-"""Of detector and mesh: distance of the centres and log ratio of the sides, in sides of the box, at most."""
+"""Largest differences between the boxes of detector and mesh: distance of the centres in sides, log ratio of sides."""
 
 
 class BuiltinTracker:
-    """Raises WeightsError where a network is missing, damaged or another's."""
+    """The built-in tracker, loaded from the files of its detector and of its mesh network.
 
-    def __init__(self, weights: Path | None = None, threads: int | None = None) -> None:
-        self._detector, self._detector_size = _session(DETECTOR, weights, threads)
-        self._mesh, self._size = _session(MESH, weights, threads)
+    Raises WeightsError where a file is damaged or holds another network.
+    """
+
+    def __init__(self, detector: Path, mesh: Path, threads: int | None = None) -> None:
+        self._detector, self._detector_size = _session(detector, DETECTION, threads)
+        self._mesh, self._size = _session(mesh, UNPROJECTION, threads)
         self.name = f"builtin {VERSION}"
 
     def mesh(self, frame: Image, prior: Float) -> tuple[Float, float]:
@@ -58,31 +62,31 @@ class BuiltinTracker:
         return crop.to_frame(meshes[0] * np.float32(self._size)), float(confidence[0])
 
     def detect(self, frame: Image) -> list[Detection]:
-        """See ``Tracker.detect``. Large frames, and those where nothing is found, are looked at more closely."""
+        """See ``Tracker.detect``. Large frames, and frames without a face, are also searched in tiles."""
         height, width = frame.shape[:2]
-        candidates = self._candidates(frame, [_Part(0, 0, width, height)])
+        candidates = self._candidates(frame, [_Region(0, 0, width, height)])
         found = self._confirmed(frame, candidates)
         if not found or max(width, height) > LARGE_FRAME:
-            # what the first look has refused, a closer one may still find
+            # a tile may show a face that was rejected in the whole frame
             closer = self._candidates(frame, _tiles(width, height))
             known = [Detection(d.box, 2 + d.score) for d in found]
             new = [d for d in _distinct([*known, *closer]) if d.score < 2]
             found = _distinct([*found, *self._confirmed(frame, new)])
         return [d for d in found if d.score >= FURTHER] or found[:1]
 
-    def _candidates(self, frame: Image, parts: list[_Part]) -> list[Detection]:
-        """Squares where the detector sees faces in parts of the frame, the surest first, each face once."""
-        images = np.stack([part.letterboxed(frame, self._detector_size) for part in parts])
+    def _candidates(self, frame: Image, regions: list[_Region]) -> list[Detection]:
+        """Detector's boxes of faces in regions of the frame, surest first, one box per face."""
+        images = np.stack([region.letterboxed(frame, self._detector_size) for region in regions])
         scores, centres, sides = self._detector.run(None, {"frame": images})
         found = []
-        for part, score, centre, side in zip(parts, scores, centres, sides, strict=True):
+        for region, score, centre, side in zip(regions, scores, centres, sides, strict=True):
             for y, x in np.argwhere(_peaks(score) & (score >= CANDIDATE)):
                 box = np.concatenate([centre[:, y, x] - side[y, x] / 2, centre[:, y, x] + side[y, x] / 2])
-                found.append(Detection(part.to_frame(box), float(score[y, x])))
+                found.append(Detection(region.to_frame(box), float(score[y, x])))
         return _distinct(found)[:MAX_CANDIDATES]
 
     def _confirmed(self, frame: Image, candidates: list[Detection]) -> list[Detection]:
-        """Those in which the mesh network sees a face too, in the same place, with the boxes of its meshes."""
+        """Candidates that the mesh network confirms as a face in the same place, with the boxes of its meshes."""
         found = []
         for candidate in candidates:
             mesh, confidence = self.mesh(frame, candidate.box)
@@ -96,7 +100,7 @@ class BuiltinTracker:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Region:
     """A rectangle of a frame in pixels."""
 
     x0: int
@@ -105,7 +109,7 @@ class _Part:
     height: int
 
     def letterboxed(self, frame: Image, size: int) -> NDArray[np.float32]:
-        """The part [3, size, size] in 0..1, reduced until it fits, with bars beside it."""
+        """Return the region as [3, size, size] in 0..1, resized to fit, with bars on both sides."""
         import torch
         from torch.nn.functional import interpolate
 
@@ -120,31 +124,31 @@ class _Part:
         return boxed
 
     def to_frame(self, box: Float) -> Float:
-        """A box x0, y0, x1, y1 in units of the letterboxed square in pixels of the frame."""
+        """Map a box x0, y0, x1, y1 from units of the letterboxed square to pixels of the frame."""
         longer = max(self.width, self.height)
         corner = np.array([self.x0 - (longer - self.width) / 2, self.y0 - (longer - self.height) / 2])
         return (box * longer + np.tile(corner, 2)).astype(np.float32)
 
 
-def _tiles(width: int, height: int) -> list[_Part]:
-    """Overlapping squares, or strips of a long frame, that cover it."""
+def _tiles(width: int, height: int) -> list[_Region]:
+    """Overlapping tiles that cover a frame: squares, or narrower rectangles where the frame is narrow."""
     side = max(round(TILE * max(width, height)), 1)
     starts = []
     for length in (width, height):
         count = max(1, int(np.ceil((length - side) / (TILE_STEP * side))) + 1)
         starts.append(np.linspace(0, max(length - side, 0), count).round().astype(int))
-    return [_Part(int(x), int(y), min(side, width), min(side, height)) for y in starts[1] for x in starts[0]]
+    return [_Region(int(x), int(y), min(side, width), min(side, height)) for y in starts[1] for x in starts[0]]
 
 
 def _peaks(score: Float) -> NDArray[np.bool_]:
-    """Which cells of [G, G] are the highest of their neighbourhood of 3 x 3."""
+    """Whether each cell of a map [G, G] is the highest of its neighbourhood of 3 x 3 cells."""
     padded = np.pad(score, 1, constant_values=-1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     return np.asarray(score == windows.max(axis=(-1, -2)))
 
 
 def _distinct(found: list[Detection]) -> list[Detection]:
-    """The surest first, without those that are a face already there."""
+    """Detections, surest first, without further detections of the same face."""
     kept: list[Detection] = []
     for new in sorted(found, key=lambda d: -d.score):
         if not any(_same(new.box, other.box) for other in kept):
@@ -153,27 +157,30 @@ def _distinct(found: list[Detection]) -> list[Detection]:
 
 
 def _same(box: Float, other: Float) -> bool:
-    """Whether the centre of the smaller one lies well inside the other."""
+    """Whether two boxes show the same face: the centre of the smaller one lies well inside the larger one."""
     distance = np.abs((box[:2] + box[2:]) - (other[:2] + other[2:])) / 2
     return bool((distance < max(_side(box), _side(other)) * 0.4).all())
 
 
 def _agree(box: Float, candidate: Float) -> bool:
-    """Whether the mesh is that of the face that the detector saw."""
+    """Whether the box of a mesh is that of the face that the detector proposed (``AGREEMENT``)."""
     side = _side(candidate)
     distance = float(np.linalg.norm((box[:2] + box[2:]) - (candidate[:2] + candidate[2:]))) / 2
     return distance < AGREEMENT[0] * side and abs(float(np.log(_side(box) / side))) < AGREEMENT[1]
 
 
 def _side(box: Float) -> float:
+    """Longer side of a box x0, y0, x1, y1; above 0."""
     return max(float((box[2:] - box[:2]).max()), 1e-6)
 
 
-def _session(name: str, weights: Path | None, threads: int | None) -> tuple[onnxruntime.InferenceSession, int]:
-    """A network and the side of its square input."""
+def _session(path: Path, name: str, threads: int | None) -> tuple[onnxruntime.InferenceSession, int]:
+    """Open the network ``NETWORKS[name]`` of a file; return it and the side of its square input.
+
+    Raises WeightsError for another network.
+    """
     import onnxruntime
 
-    path = find_weights(name, weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
     session = open_network(path, "this tracker", options)

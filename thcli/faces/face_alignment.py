@@ -1,7 +1,7 @@
-"""The package face-alignment (FAN) as a tracker (extra ``face-alignment``): 68 3-D landmarks, completed to the mesh.
+"""Tracker of the package face-alignment, FAN (extra ``face-alignment``): 68 3D landmarks, completed to the mesh.
 
-Its weights are not part of thgen and are never fetched by it: they must lie in torch's cache already. One of them
-(depth) is a pickle which the package itself loads; use files that you trust.
+The package's weights are not part of thgen, which never downloads them: they must be in torch's cache already. One of
+them (depth) is a pickle, which the package itself loads; use files that you trust.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from thcli.rotations import apply_pose, remove_pose
 Array = NDArray[np.floating]
 
 BOX_TOP = 0.2
-"""FAN's detector boxes end at the eyebrows: the mesh reaches higher by this part of the box."""
+"""Height by which the mesh rises above a box of FAN's detector, which ends at the eyebrows, over the box's height."""
 RIDGE = 0.02
-"""Weight of a coefficient of one standard deviation, against landmark errors in canonical units."""
+"""Weight of a coefficient of one standard deviation relative to landmark errors in canonical face units."""
 ROUNDS = 4
+"""Alternations between the fit of pose and scale and the fit of the coefficients."""
 IDENTITY_SMOOTHING = 1e-3
-"""How little the landmarks' remaining offsets are smoothed as they are spread over the mesh."""
+"""Smoothing of the spline that spreads the landmarks' remaining offsets over the mesh."""
 NOSE_TIP, JAW_ENDS = 30, (0, 16)
+"""Landmarks that tell the sign of z: the tip of the nose; both ends of the jaw line."""
 
 
 def fit_mesh(landmarks: Float, model: FaceModel) -> Float:
-    """The mesh [478, 3] px that best explains 68 landmarks [68, 3] px.
+    """Return the mesh [478, 3] px that best explains landmarks [68, 3] px.
 
-    Least squares by turns for pose and scale and for the expression and blink coefficients; then the landmarks'
-    remaining offsets, which are the person's own shape, are spread over the mesh by thin-plate splines.
+    Pose and scale, and the coefficients of expression and blink, are fitted alternately by least squares. Then the
+    landmarks' remaining offsets, which are the person's own shape, are spread over the mesh by thin-plate splines.
     """
     vertices, rigid = list(LANDMARKS_68), list(RIGID_27)
     design = np.concatenate([model.basis, model.blink[None]])[:, vertices].reshape(N_EXPRESSION + 1, -1).T
@@ -46,14 +48,15 @@ def fit_mesh(landmarks: Float, model: FaceModel) -> Float:
     face: Array = model.canonical.astype(np.float64)
     for _ in range(ROUNDS):
         pose, scale = fit_rigid(points[None, rigid], (0, 0), face[vertices][rigid], RIGID_WEIGHTS)
-        deposed = remove_pose(points[None] * scale, pose)[0]
-        coefficients = (solve @ (deposed - model.canonical[vertices]).ravel()).astype(np.float32)
+        unposed = remove_pose(points[None] * scale, pose)[0]
+        coefficients = (solve @ (unposed - model.canonical[vertices]).ravel()).astype(np.float32)
         face = model.canonical + model.displacement(coefficients[:-1], np.clip(coefficients[-1], 0, 1))
-    face = face + _spread(deposed - face[vertices], model.canonical[vertices], model.canonical)
+    face = face + _spread(unposed - face[vertices], model.canonical[vertices], model.canonical)
     return np.asarray((apply_pose(face[None], pose)[0] / scale).astype(np.float32))
 
 
 def _spread(offsets: Array, at: Array, to: Array) -> Array:
+    """Interpolate offsets [L, 3] at points [L, 3] to other points [V, 3]."""
     from scipy.interpolate import RBFInterpolator
 
     spline = RBFInterpolator(at, offsets, kernel="thin_plate_spline", smoothing=IDENTITY_SMOOTHING)
@@ -61,7 +64,7 @@ def _spread(offsets: Array, at: Array, to: Array) -> Array:
 
 
 class FaceAlignmentTracker:
-    """FAN's 3-D landmarks a frame, without memory."""
+    """FAN's 3D landmarks, predicted for every frame by itself."""
 
     def __init__(self, model: FaceModel, device: str = "cpu") -> None:
         try:
@@ -80,12 +83,12 @@ class FaceAlignmentTracker:
         self._net: Any = face_alignment.FaceAlignment(face_alignment.LandmarksType.THREE_D, device=device)
 
     def detect(self, frame: Image) -> list[Detection]:
-        """All faces, by its detector S3FD, boxes stretched to the forehead."""
+        """See ``Tracker.detect``. The detector is S3FD, whose boxes are extended to the forehead."""
         found = self._net.face_detector.detect_from_image(frame.copy())
         return [Detection(_stretched(np.asarray(box[:4], np.float32)), float(box[4])) for box in found]
 
     def mesh(self, frame: Image, prior: Float) -> tuple[Float, float]:
-        """The face in a box, or where the last mesh was; confidence is the mean score of the landmarks."""
+        """See ``Tracker.mesh``. The confidence is the mean score of the landmarks."""
         box = _shrunk(face_boxes(prior) if prior.ndim == 2 else prior)
         landmarks, scores, _ = self._net.get_landmarks_from_image(
             frame, detected_faces=[np.append(box, 1)], return_landmark_score=True
@@ -97,19 +100,19 @@ class FaceAlignmentTracker:
 
 
 def _stretched(box: Float) -> Float:
-    """From the detector's box to the mesh's."""
+    """Extend a box of the detector to the box of the mesh."""
     x0, y0, x1, y1 = box
     return np.array([x0, y0 - BOX_TOP * (y1 - y0), x1, y1], np.float32)
 
 
 def _shrunk(box: Float) -> Float:
-    """The inverse of ``_stretched``."""
+    """Reduce a box of the mesh to the box of the detector: the inverse of ``_stretched``."""
     x0, y0, x1, y1 = box
     return np.array([x0, y0 + BOX_TOP / (1 + BOX_TOP) * (y1 - y0), x1, y1], np.float32)
 
 
 def _require_cached(names: list[str]) -> None:
-    """Raise unless torch's cache holds the files, so that the package has nothing to download."""
+    """Raise WeightsError unless torch's cache holds the files, so that the package downloads nothing."""
     import torch
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"

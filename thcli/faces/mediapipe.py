@@ -1,7 +1,8 @@
-"""MediaPipe's face mesh as a tracker (extra ``mediapipe``): 468 skin and 10 iris points, weights in its wheel.
+"""Tracker of MediaPipe's face mesh (extra ``mediapipe``): 468 skin points and 10 iris points.
 
-The legacy solution is used, whose wheel carries its model: nothing is fetched. It knows no confidence of a mesh, so a
-face is there (1.0) or not (0.0). It counts z away from the camera; here z is toward it.
+MediaPipe's legacy solution is used, because its wheel contains the weights and nothing is downloaded. It gives no
+confidence of a mesh, so the confidence is 1 where a face is found, else 0. Its z points away from the camera and is
+negated here.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from thcli.faces.track import face_boxes
 from thcli.records import N_VERTICES, Float, Image
 
 MAX_FACES = 8
+"""Most faces that are detected in a frame."""
 WINDOW_SIZE = 384
-"""Side, px, to which the window around the face is resized for MediaPipe."""
+"""Side in px to which the window around the face is resized for MediaPipe."""
 WINDOW_SCALE = 2.0
-"""Side of the window over the face's."""
+"""Side of the window over the longer side of the face."""
 WINDOW_SLACK = 0.12
-"""The window stays where it is until the face's centre has moved by this part of its side."""
+"""Movement of the face's centre up to which the window stays in place, over the window's side."""
 
 
 class MediaPipeTracker:
-    """Follows a face inside a window of its own, so that another face in the frame cannot take its place."""
+    """MediaPipe's tracking within a window around the face, so that it cannot move on to another face in the frame."""
 
     def __init__(self) -> None:
         try:
@@ -48,14 +50,14 @@ class MediaPipeTracker:
         self._window: FaceCrop | None = None
 
     def detect(self, frame: Image) -> list[Detection]:
-        """All faces, by the face mesh in its mode for single photos."""
+        """See ``Tracker.detect``. Faces are found by the face mesh in its mode for single photos."""
         if self._finder is None:
             self._finder = self._make(static_image_mode=True, max_num_faces=MAX_FACES, refine_landmarks=True)
         meshes = _meshes(self._finder, frame)
         return [Detection(face_boxes(mesh), 1.0) for mesh in meshes]
 
     def mesh(self, frame: Image, prior: Float) -> tuple[Float, float]:
-        """The face at a box or at the last mesh; a box starts afresh, without memory of the frames before."""
+        """See ``Tracker.mesh``. A box as prior resets MediaPipe's memory of earlier frames."""
         window = self._moved_window(prior)
         if self._mesher is None:
             self._mesher = self._make(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
@@ -69,6 +71,7 @@ class MediaPipeTracker:
         return window.to_frame(meshes[0]), 1.0
 
     def _moved_window(self, prior: Float) -> FaceCrop:
+        """Window around the prior: the last window while the face has hardly moved in it, else a new one."""
         box = face_boxes(prior) if prior.ndim == 2 else prior
         window, last = FaceCrop.around_box(box, WINDOW_SIZE, WINDOW_SCALE), self._window
         if last is None or prior.ndim == 1:
@@ -78,7 +81,7 @@ class MediaPipeTracker:
 
 
 def _meshes(solution: Any, image: Image) -> list[Float]:
-    """What a face mesh solution finds in [H, W, 3] uint8, as [478, 3] px each."""
+    """Meshes [478, 3] px that a face mesh solution finds in an image [H, W, 3] uint8."""
     height, width = image.shape[:2]
     found = solution.process(np.ascontiguousarray(image)).multi_face_landmarks or []
     scale = np.array([width, height, -width], np.float32)

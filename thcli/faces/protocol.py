@@ -1,4 +1,4 @@
-"""What a tracker backend must do, so that ``track_clip`` can follow one face with it."""
+"""Interface of a tracker backend, with which ``track_clip`` follows one face."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from thcli.records import Float, Image
 class Detection:
     """A face found in a frame.
 
-    box: [4] float32, x0, y0, x1, y1 in pixels of the frame, from chin to forehead and ear to ear, as of the mesh
-    score: 0..1
+    box: [4] float32, x0, y0, x1, y1 in pixels of the frame, from chin to forehead and ear to ear, as the mesh's box
+    score: confidence in 0..1 that there is a face
     """
 
     box: Float
@@ -21,21 +21,23 @@ class Detection:
 
 
 class Tracker(Protocol):
-    """A backend. Meshes are [478, 3] float32, pixels of the frame: x right, y down, z toward the camera, in the same
-    unit as x and y, its origin free."""
+    """A tracker backend.
+
+    Meshes are [478, 3] float32, pixels of the frame: x to the right, y down, z toward the camera with any origin.
+    """
 
     @property
     def name(self) -> str:
-        """Name and version, as written into face tracks."""
+        """Name and version, as stored in face tracks."""
         ...
 
     def detect(self, frame: Image) -> list[Detection]:
-        """All faces of a frame [H, W, 3] uint8 RGB, in any order; none is an empty list."""
+        """Find all faces of a frame [H, W, 3] uint8 RGB, in any order."""
         ...
 
     def mesh(self, frame: Image, prior: Float) -> tuple[Float, float]:
-        """The face at ``prior``, and a confidence 0..1 that there is one.
+        """Return the mesh of the face at ``prior``, and the confidence in 0..1 that there is a face.
 
-        prior: where it is expected: a box [4], or the mesh [478, 3] of the frame before.
+        prior: expected place of the face: a box [4], or the mesh [478, 3] of the previous frame
         """
         ...

@@ -1,4 +1,4 @@
-"""Following one face through a clip: the stage ``faces`` as the pipeline calls it."""
+"""Tracking of one face through a clip, with any tracker backend."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from numpy.typing import NDArray
 
 from thcli.errors import NoFaceError
 from thcli.face_model import LANDMARKS_68, OUTER_EYE_CORNERS, FaceModel
-from thcli.faces.crop import CropBox
 from thcli.faces.pose import fit_poses
 from thcli.faces.protocol import Detection, Tracker
-from thcli.records import CROP_SIZE, FPS, Clip, FaceTrack, Float, Image
+from thcli.records import CROP_SIZE, FPS, Clip, CropBox, FaceChoice, FaceTrack, Float, Image
 
 Array = NDArray[np.floating]
-FaceChoice = str | int | tuple[float, float, float, float]
-"""``"largest"``; an index, counting the faces from left to right from 0; or a box x, y, width, height in pixels."""
 
 MIN_CONFIDENCE = 0.5
+"""Least confidence of a mesh that counts as a face."""
 MAX_GAP = FPS // 2
-"""Frames without the face that are bridged by interpolation."""
+"""Most frames without the face that are bridged by interpolation."""
 MAX_SEARCH = 4 * FPS
-"""Frames without the face after which the search for its return is given up."""
+"""Most frames without the face during which it is searched for; after them tracking fails at once."""
 MAX_STEP = 0.5
-"""A face does not move further between two frames than this part of its size; what does is another face."""
+"""Largest movement of a face between two frames, over its size; a face further away is another one."""
 SAME_SIZE = 1.6
-"""Nor does it grow or shrink by more than this factor while it is lost."""
+"""Largest factor by which a face grows or shrinks while it is lost; a face beyond it is another one."""
 MOST_OUTSIDE = 1 / 3
-"""Share of a face beyond the border of the picture, above which most of what would be drawn is made up."""
+"""Largest share of a face beyond the image border; with more, most of the rendered face would be invented."""
 SMOOTHING_REACH = 2
+"""Frames before and after a frame over which its mesh is smoothed."""
 NOISE = 0.008
-"""Vertex movement, over the distance of the outer eye corners, up to which it is taken for the tracker's noise."""
+"""Standard deviation of vertex movement taken for tracker noise, over the distance of the outer eye corners."""
 
 
 def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice = "largest") -> FaceTrack:
-    """One face through a clip: mesh, landmarks, pose and confidence of every frame.
+    """Track one face through a clip: mesh, landmarks, pose and confidence of every frame.
 
-    The face is chosen where faces are first found, then followed by its last mesh, and looked for again near its
-    last place when the tracker loses it or jumps. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
+    The face is chosen in the first frame with faces and then followed from mesh to mesh. Where the tracker loses it or
+    jumps, it is searched for near its last place. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
 
-    Raises NoFaceError: no face, no such face, the face is lost for longer, or the border cuts off too much of it.
+    Raises NoFaceError where there is no face or not the chosen one, where the face is lost for longer, or where the
+    image border cuts off too much of it.
     """
     mesh, confidence = _Follower(clip, tracker, face).follow()
     mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
@@ -57,7 +57,7 @@ def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice 
 
 
 def track_in_crop(track: FaceTrack, box: CropBox, model: FaceModel) -> FaceTrack:
-    """The track in pixels of a crop of ``CROP_SIZE``; poses are anew, because their origin is the picture's centre."""
+    """Map a track to px of a crop of ``CROP_SIZE``; poses are fitted again, as their origin is the image centre."""
     size = (CROP_SIZE, CROP_SIZE)
     mesh, landmarks = box.to_crop(track.mesh), box.to_crop(track.landmarks)
     pose, scale = fit_poses(landmarks, size, model)
@@ -75,11 +75,11 @@ def outside_share(mesh: Float, size: tuple[int, int]) -> Float:
 
 
 def smooth_meshes(mesh: Float, confidence: Float) -> Float:
-    """Meshes [T, V, 3] with the tracker's jitter averaged out, and blinks and lips as sharp as they were.
+    """Smooth meshes [T, V, 3] over time against the tracker's jitter, keeping blinks and lip movement sharp.
 
-    A bilateral filter over time: each vertex is averaged with itself up to two frames before and after, the less the
-    further it is there; what moves more than ``NOISE`` keeps its place. The two sides weigh alike, so that steady
-    movement does not change, and the frames beside a movement or a gap are not drawn to one side.
+    This is a bilateral filter: each vertex is averaged with its positions in ``SMOOTHING_REACH`` frames before and
+    after, with weights that fall with distance, so vertices that move more than ``NOISE`` keep their place. Both sides
+    weigh the same, so steady movement does not change, and frames beside a movement or gap are not pulled to one side.
     """
     unit = np.median(np.linalg.norm(np.diff(mesh[:, OUTER_EYE_CORNERS, :2], axis=1), axis=-1))
     trust = np.maximum(confidence, 0.01)
@@ -100,14 +100,14 @@ def smooth_meshes(mesh: Float, confidence: Float) -> Float:
 
 @dataclass
 class _Follower:
-    """The state of following: the clip, the backend, and what the user chose."""
+    """Search for one face through a clip: the clip, the tracker backend, and the user's choice of a face."""
 
     clip: Clip
     tracker: Tracker
     face: FaceChoice
 
     def follow(self) -> tuple[Float, Float]:
-        """Meshes [T, V, 3] (those of missed frames are NaN) and confidence [T]."""
+        """Return meshes [T, V, 3], NaN in missed frames, and confidence [T], 0 there."""
         meshes: list[Float | None] = []
         confidence = np.zeros(len(self.clip), np.float32)
         last: Float | None = None
@@ -130,6 +130,7 @@ class _Follower:
         return np.stack([empty if mesh is None else mesh for mesh in meshes]), confidence
 
     def _next(self, frame: Image, last: Float | None, missed: int) -> tuple[Float, float] | None:
+        """Mesh and confidence in the next frame, after ``missed`` frames without one; None where there is no face."""
         if last is None:
             chosen = self._choose(frame)
             return None if chosen is None else self._settled(frame, chosen)
@@ -144,14 +145,14 @@ class _Follower:
         return self._settled(frame, nearest.box)
 
     def _settled(self, frame: Image, box: Float) -> tuple[Float, float] | None:
-        """The mesh in a box, read twice: the second time as its own prior, as in the frames that follow."""
+        """Mesh in a box and its confidence, predicted twice, the second time from the first mesh as in later frames."""
         mesh, confidence = self.tracker.mesh(frame, box)
         if confidence >= MIN_CONFIDENCE:
             mesh, confidence = self.tracker.mesh(frame, mesh)
         return (mesh, confidence) if confidence >= MIN_CONFIDENCE else None
 
     def _choose(self, frame: Image) -> Float | None:
-        """The box of the face that the user means; None while no face is in sight."""
+        """Box of the face that the user chose; None where the frame has no face."""
         faces = sorted(self.tracker.detect(frame), key=lambda d: float(d.box[0] + d.box[2]))
         if isinstance(self.face, tuple):
             x, y, width, height = self.face
@@ -164,6 +165,7 @@ class _Follower:
         return max(faces, key=lambda d: _area(d.box)).box
 
     def _at_index(self, faces: list[Detection], index: int) -> Float:
+        """Box of a face by its index from left to right. Raises NoFaceError where there is none."""
         if not 0 <= index < len(faces):
             found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
             raise NoFaceError(
@@ -173,7 +175,7 @@ class _Follower:
         return faces[index].box
 
     def _lost(self, first: int, end: int | None) -> NoFaceError:
-        """The error for a gap of frames first..end - 1, or that has not ended."""
+        """Error for a gap of the frames first..end - 1, or of all frames from ``first`` where ``end`` is None."""
         path, start = self.clip.path, self.clip.start
         if len(self.clip) == 1:
             return NoFaceError(f"{path}: no face found; choose a picture with a face at least 64 pixels high")
@@ -188,7 +190,7 @@ class _Follower:
 
 
 def _interpolated(mesh: Float, confidence: Float) -> Float:
-    """Missed frames (confidence 0) on the straight line between their neighbours; at the ends, held."""
+    """Interpolate missed frames (confidence 0) linearly between their neighbours; at the ends, repeat the nearest."""
     seen = np.flatnonzero(confidence > 0)
     times = np.arange(len(mesh))
     after = np.searchsorted(seen, times).clip(0, len(seen) - 1)
@@ -199,7 +201,7 @@ def _interpolated(mesh: Float, confidence: Float) -> Float:
 
 
 def _same_face(box: Array, last: Array, frames: int) -> bool:
-    """Whether a box can be the face that stood at ``last`` so many frames ago."""
+    """Whether a box can be of the face whose box was ``last`` a number of frames ago."""
     size, last_size = np.sqrt(_area(box)), np.sqrt(_area(last))
     near = float(np.linalg.norm(_centre(box) - _centre(last))) <= MAX_STEP * last_size * min(frames, 3)
     return bool(near and 1 / SAME_SIZE <= size / max(last_size, 1e-6) <= SAME_SIZE)
@@ -214,7 +216,7 @@ def _area(box: Array) -> float:
 
 
 def _overlap(box: Array, other: Array) -> float:
-    """Intersection over union."""
+    """Intersection over union of two boxes."""
     low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
     shared = _area(np.concatenate([low, high]))
     return shared / max(_area(box) + _area(other) - shared, 1e-6)

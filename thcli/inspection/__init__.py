@@ -1,1 +1,1 @@
-"""What a clip or a recording holds, in figures and advice."""
+"""Measurements of a clip or a recording, and advice on their use."""

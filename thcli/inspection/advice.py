@@ -1,4 +1,4 @@
-"""Advice on a reference and on a sound: what is so, and what to do. ``inspect`` and the report say it alike."""
+"""Advice on a reference and on a recording: what is wrong and what to do; for ``thgen inspect`` and the report."""
 
 from __future__ import annotations
 
@@ -9,30 +9,39 @@ import numpy as np
 from thcli.records import Float
 
 AXES = ("nod", "turn", "tilt")
-"""Head rotation about x, y, z."""
-SHORTEST, SMALLEST_FACE = 2.0, 64
+"""Names of the head's rotations about x, y and z."""
+SHORTEST = 2.0
+"""Length in seconds below which a clip is short."""
+SMALLEST_FACE = 64
+"""Height in px below which a face is small."""
 FAR_TURN = 35.0
+"""Median turn of the head in degrees above which it is turned far to the side."""
 STILL_TURN = 1.0
+"""Standard deviation in degrees of the head's rotation below which the head hardly moves."""
 EYES_SHUT = 0.12
-"""Eye opening below which the eyes are shut."""
+"""Eye opening below which the eyes are shut, as a share of eye width."""
 MOUTH_OPEN = 0.05
+"""Mouth opening above which the mouth is open, as a share of the distance of the outer eye corners."""
 CUT = 0.02
-"""Share of the face beyond the picture's border; trackers are not more exact than that."""
+"""Share of the face beyond the border of the image above which the face is cut; smaller ones are tracking errors."""
 SEEN_ENOUGH = 0.95
+"""Share of frames with a face below which the face is often lost."""
 CLIPPED = 0.001
-"""Share of samples at full scale: in recordings that are merely loud it is below a hundredth of this."""
+"""Share of samples at full scale above which audio is clipped; in loud recordings it is below a hundredth of this."""
 QUIET = -45.0
-"""Level of the speech, dBFS."""
+"""Level of the speech in dBFS below which audio is quiet."""
 NOISY = 12.0
-"""dB by which speech stands out from what is heard beside it."""
+"""Level in dB of the speech above the rest of the audio, below which the audio is noisy."""
 LONG_PAUSE = 5.0
+"""Length in seconds from which a pause is long."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One piece of it.
+    """One piece of advice.
 
-    key: a name that stays, for programs; text: what is so and what to do, in a line
+    key: fixed name, for programs
+    text: line that says what is wrong and what to do
     """
 
     key: str
@@ -40,15 +49,16 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a reference shows.
+class ClipStats:
+    """Measurements of a reference.
 
-    seconds: length of the picture, 0 for a photo
-    tracked: share of frames in which the face was seen
-    face_height: median, px
-    outside: share of the face beyond the border of the picture, median
-    rotation: [T, 3] degrees; mouth: [T] opening over the distance of the outer eye corners; eyes: [T] lid gap over
-        eye width
+    seconds: length of the clip, 0 for a photo
+    tracked: share of frames in which the face was found
+    face_height: median height of the face, px
+    outside: median share of the face beyond the border of the image
+    rotation: [T, 3] rotation of the head, degrees
+    mouth: [T] opening of the mouth as a share of the distance of the outer eye corners
+    eyes: [T] gap of the lids as a share of eye width
     """
 
     seconds: float
@@ -61,12 +71,15 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What a recording is like.
+class SpeechStats:
+    """Measurements of a recording.
 
-    seconds: its length; clipped: share of samples at full scale, as the file has them
-    loudness: [T] dBFS a frame; activity: [T] share of each frame that is speech
-    level: dBFS of the speech, None without any; noise: dBFS of the rest, None where there is next to none
+    seconds: length of the recording
+    clipped: share of the file's samples that are at full scale
+    loudness: [T] level of each frame, dBFS
+    activity: [T] share of each frame that is speech
+    level: level of the speech, dBFS; None without speech
+    noise: level of the rest, dBFS; None where there is hardly any rest
     pause: (begin, end) of the longest stretch without speech, seconds
     """
 
@@ -79,25 +92,25 @@ class Sound:
     pause: tuple[float, float]
 
 
-def on_reference(look: Look) -> list[Advice]:
-    """What a better reference would have; empty where there is nothing to say."""
-    moving, closed = bool(look.seconds), float(look.mouth.max()) < MOUTH_OPEN
-    turn = np.abs(look.rotation[:, 1])
+def on_reference(stats: ClipStats) -> list[Advice]:
+    """Return advice for a better reference; empty where nothing is wrong."""
+    moving, closed = bool(stats.seconds), float(stats.mouth.max()) < MOUTH_OPEN
+    turn = np.abs(stats.rotation[:, 1])
     found = [
-        (0 < look.seconds < SHORTEST, "reference_short",
-         f"{look.seconds:.1f} s is short: three seconds show how the head moves"),
-        (look.face_height < SMALLEST_FACE, "face_small",
+        (0 < stats.seconds < SHORTEST, "reference_short",
+         f"{stats.seconds:.1f} s is short: three seconds show how the head moves"),
+        (stats.face_height < SMALLEST_FACE, "face_small",
          f"the face is small: the picture is soft below {SMALLEST_FACE} pixels"),
-        (look.outside > CUT, "face_cut",
-         f"the picture's border cuts off {look.outside:.0%} of the face: choose a picture or a part that shows all of "
+        (stats.outside > CUT, "face_cut",
+         f"the picture's border cuts off {stats.outside:.0%} of the face: choose a picture or a part that shows all of "
          "it, with room around it"),
-        (look.tracked < SEEN_ENOUGH, "face_lost",
+        (stats.tracked < SEEN_ENOUGH, "face_lost",
          "the face is often lost: choose a part with --start where it is in full view"),
         (float(np.median(turn)) > FAR_TURN, "face_turned",
          "the head is turned far to the side: choose a more frontal part"),
-        (moving and float(look.rotation.std(axis=0).max()) < STILL_TURN, "reference_still",
+        (moving and float(stats.rotation.std(axis=0).max()) < STILL_TURN, "reference_still",
          "the head hardly moves: the video's will move as little; --motion VIDEO can lend it another's"),
-        (float(look.eyes.max()) < EYES_SHUT, "eyes_closed",
+        (float(stats.eyes.max()) < EYES_SHUT, "eyes_closed",
          "the eyes are never open: choose a part where they are"),
         (closed and moving, "mouth_closed",
          "the mouth is never open: its inside will be made up; choose a part where the person speaks"),
@@ -107,19 +120,19 @@ def on_reference(look: Look) -> list[Advice]:
     return [Advice(key, text) for applies, key, text in found if applies]
 
 
-def on_sound(sound: Sound) -> list[Advice]:
-    """What a better recording would have; empty where there is nothing to say."""
-    if sound.level is None:
+def on_speech(stats: SpeechStats) -> list[Advice]:
+    """Return advice for a better recording; empty where nothing is wrong."""
+    if stats.level is None:
         return [Advice("no_speech", "no speech is heard in the sound: the mouth stays closed; give another recording")]
-    begin, end = sound.pause
+    begin, end = stats.pause
     found = [
-        (sound.clipped > CLIPPED, "clipped",
-         f"the sound is clipped: {sound.clipped:.1%} of its samples are at full scale, which blurs what the lips "
+        (stats.clipped > CLIPPED, "clipped",
+         f"the sound is clipped: {stats.clipped:.1%} of its samples are at full scale, which blurs what the lips "
          "follow; record it again with less gain"),
-        (sound.level < QUIET, "quiet",
-         f"the sound is very quiet: its speech is at {sound.level:.0f} dBFS; record it closer or with more gain"),
-        (sound.noise is not None and sound.level - sound.noise < NOISY, "noisy",
-         f"the sound is noisy: its speech is only {sound.level - (sound.noise or 0):.0f} dB above the rest; take music "
+        (stats.level < QUIET, "quiet",
+         f"the sound is very quiet: its speech is at {stats.level:.0f} dBFS; record it closer or with more gain"),
+        (stats.noise is not None and stats.level - stats.noise < NOISY, "noisy",
+         f"the sound is noisy: its speech is only {stats.level - (stats.noise or 0):.0f} dB above the rest; take music "
          "and noise out first"),
         (end - begin >= LONG_PAUSE, "long_pause",
          f"no speech from {begin:.1f} to {end:.1f} s: the mouth rests there; cut the pause if that is not meant"),

@@ -1,27 +1,43 @@
-"""What a clip holds, in figures, with advice on its use as a reference, and as a picture (``contact_sheet``)."""
+"""``thgen inspect``: figures of a clip, advice on its use as a reference, and a contact sheet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from thcli.clips.audio import read_speech
+from thcli.clips.decode import MAX_BYTES, read_clip
+from thcli.clips.features import speech_activity
+from thcli.clips.probe import MediaInfo, check_length, probe
 from thcli.errors import MediaError, UsageError
-from thcli.faces.crop import WHOLE_CROP
-from thcli.inspection.advice import AXES, Look, on_reference
-from thcli.records import FPS, Clip, FaceTrack, Float, Image
+from thcli.face_model import FaceModel
+from thcli.faces.crop import head_crop
+from thcli.faces.protocol import Tracker
+from thcli.faces.track import track_clip
+from thcli.images import crop_frame
+from thcli.inspection.advice import AXES, ClipStats, on_reference
+from thcli.inspection.contact_sheet import draw_points, write_sheet
+from thcli.inspection.measure import measure_clip
+from thcli.motion.blink import find_blinks
+from thcli.records import FPS, WHOLE_CROP, Clip, FaceTrack, Float, Image
 
 LONGEST = 60.0
-"""Seconds of a clip that are looked at; ``generate`` takes its references from four of them."""
+"""Most seconds of a clip that are measured; ``pipeline.person.REFERENCE_SECONDS`` are used as a reference."""
 
 
 @dataclass(frozen=True)
-class Findings(Look):
-    """What ``inspect_clip`` found.
+class Findings(ClipStats):
+    """Measurements of a clip by ``inspect_clip``.
 
-    size: (width, height) px; more: whether the clip goes on after what was looked at
-    speech_seconds: None without sound; speaking: share of them that is speech
+    path: file of the clip
+    size: (width, height) of the frames, px
+    more: whether the clip is longer than the part that was measured
+    speech_seconds: length of the audio; None without audio
+    speaking: share of the audio that is speech; None without audio
+    tracker: name of the tracker
     """
 
     path: Path
@@ -32,7 +48,7 @@ class Findings(Look):
     tracker: str
 
     def lines(self) -> list[str]:
-        """The figures and the advice, as lines to print."""
+        """Return the figures and the advice as lines to print."""
         first = "the first " if self.more else ""
         length = (
             f"{first}{self.seconds:.1f} s, {len(self.mouth)} frames at {FPS} a second" if self.seconds else "a photo"
@@ -52,13 +68,11 @@ class Findings(Look):
 
     @property
     def blinks(self) -> int:
-        """How often the eyes close."""
-        from thcli.motion.blink import find_blinks
-
+        """Number of blinks."""
         return len(find_blinks(self.eyes))
 
     def advice(self) -> list[str]:
-        """What a better reference would have; empty where there is nothing to say."""
+        """Return advice for a better reference; empty where nothing is wrong."""
         return [advice.text for advice in on_reference(self)]
 
     def _sound(self) -> str:
@@ -72,26 +86,36 @@ def _span(values: Float) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def inspect_clip(
-    path: Path, sheet: Path, tracker: str = "builtin", weights: Path | None = None, overwrite: bool = False
-) -> Findings:
-    """Look at a photo or a clip's first ``LONGEST`` seconds; draw its contact sheet and curves as the PNG ``sheet``.
+class TrackModels(Protocol):
+    """Part of the loaded models (``pipeline.models.Models``) that tracking a face needs."""
 
-    Raises UsageError where the sheet exists and is not to be overwritten; MediaError, NoFaceError, WeightsError.
+    @property
+    def face_model(self) -> FaceModel:
+        """Face model."""
+
+    @property
+    def tracker(self) -> Tracker:
+        """Tracker that finds the face."""
+
+
+def inspect_clip(path: Path, sheet: Path, models: TrackModels, overwrite: bool = False) -> Findings:
+    """Measure a photo or the first ``LONGEST`` seconds of a clip, and draw a contact sheet with curves as a PNG.
+
+    sheet: PNG file to write
+
+    Raises UsageError where the sheet exists and is not to be overwritten, MediaError, NoFaceError, WeightsError.
     """
-    from thcli.clips.probe import check_length
-    from thcli.evaluation.report.job import look_at
-    from thcli.inspection.contact_sheet import write_sheet
-
     check_length(path)
     check_length(sheet)
     if sheet.exists() and not overwrite:
         raise UsageError(f"{sheet}: exists already; add --overwrite, or name another file with -o")
     if not sheet.parent.is_dir():
         raise MediaError(f"{sheet.parent}: no such folder to write {sheet.name} to; make it first")
-    speech_seconds, activity = _sound(path)
-    limit = _limit(path)
-    clip, track = _face(path, limit, tracker, weights)
+    info = probe(path)
+    speech_seconds, activity = _speech(info)
+    limit = min(round(LONGEST * FPS), MAX_BYTES // max(3 * info.width * info.height, 1))
+    clip = read_clip(info, seconds=limit / FPS)
+    track = track_clip(clip, models.tracker, models.face_model)
     findings = Findings(
         path=path,
         size=track.size,
@@ -99,48 +123,22 @@ def inspect_clip(
         speech_seconds=speech_seconds,
         speaking=None if activity is None else float(activity.mean()),
         tracker=track.tracker,
-        **vars(look_at(track, WHOLE_CROP, track.size)),
+        **vars(measure_clip(track, WHOLE_CROP, track.size)),
     )
-    write_sheet(sheet, _pictures(clip, track), _curves(findings, activity), title=findings.lines()[:3])
+    write_sheet(sheet, _images(clip, track), _curves(findings, activity), title=findings.lines()[:3])
     return findings
 
 
-def _limit(path: Path) -> int:
-    """Frames that are looked at, at most."""
-    from thcli.clips import decode
-    from thcli.clips.probe import probe
-
-    info = probe(path)
-    return min(round(LONGEST * FPS), decode.MAX_BYTES // max(3 * info.width * info.height, 1))
-
-
-def _face(path: Path, frames: int, tracker: str, weights: Path | None) -> tuple[Clip, FaceTrack]:
-    """The first frames of a clip, or a photo, and its largest face."""
-    from thcli.clips.decode import read_clip
-    from thcli.faces.backends import cached_tracker, load_face_model
-    from thcli.faces.track import track_clip
-
-    clip = read_clip(path, seconds=frames / FPS)
-    return clip, track_clip(clip, cached_tracker(tracker, weights), load_face_model(weights))
-
-
-def _sound(path: Path) -> tuple[float | None, Float | None]:
-    """Length of the sound and its speech activity, None and None without sound."""
-    from thcli.clips.audio import read_speech
-    from thcli.clips.features import speech_activity
-    from thcli.clips.probe import probe
-
-    if not probe(path).audio:
+def _speech(info: MediaInfo) -> tuple[float | None, Float | None]:
+    """Measure the length in seconds and the speech activity [T] of the audio; None and None without audio."""
+    if not info.audio:
         return None, None
-    speech = read_speech(path)
+    speech = read_speech(info)
     return speech.seconds, speech_activity(speech)
 
 
-def _pictures(clip: Clip, track: FaceTrack, count: int = 8) -> list[tuple[str, Image]]:
-    """Evenly spaced frames, cropped around the face, with the landmarks drawn."""
-    from thcli.faces.crop import crop_frame, head_crop
-    from thcli.inspection.contact_sheet import draw_points
-
+def _images(clip: Clip, track: FaceTrack, count: int = 8) -> list[tuple[str, Image]]:
+    """Return evenly spaced frames with captions, cropped around the face, with the landmarks drawn."""
     box = head_crop(track.box, track.size)
     chosen = np.unique(np.linspace(0, len(clip) - 1, count).round().astype(int))
     return [
@@ -150,7 +148,7 @@ def _pictures(clip: Clip, track: FaceTrack, count: int = 8) -> list[tuple[str, I
 
 
 def _curves(findings: Findings, activity: Float | None) -> list[tuple[str, dict[str, Float]]]:
-    """Panels of curves over the frames; a photo has none."""
+    """Return panels of curves over the frames; a photo has none."""
     if not findings.seconds:
         return []
     panels: list[tuple[str, dict[str, Float]]] = [

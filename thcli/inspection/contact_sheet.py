@@ -1,4 +1,4 @@
-"""A contact sheet with curves below it, drawn with Pillow alone."""
+"""Contact sheet of images with curves below them, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -13,33 +13,40 @@ from PIL import ImageDraw, ImageFont
 from thcli.checkpoints import write_atomic
 from thcli.records import FPS, Float, Image
 
-COLUMNS, TILE, GAP, MARGIN = 4, 256, 8, 16
+COLUMNS = 4
+"""Number of images in a row."""
+TILE, GAP, MARGIN = 256, 8, 16
+"""Side of an image, gap between images, and margin of the sheet, px."""
 LINE, PANEL = 18, 140
+"""Height of a line of text, and of a panel, px."""
 AXIS = 56
-"""Width left of a panel for its scale."""
+"""Width left of a panel for its scale, px."""
 PAPER, INK, FAINT = (255, 255, 255), (40, 40, 40), (215, 215, 215)
+"""Colours of the background, of text, and of grid lines, RGB."""
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115))
-"""Okabe and Ito's, which colour-blind people tell apart."""
+"""Colours of the curves, RGB: from Okabe and Ito's palette, which colour-blind people can tell apart."""
 WIDTH = 2 * MARGIN + COLUMNS * TILE + (COLUMNS - 1) * GAP
+"""Width of the sheet, px."""
 
 Panel = tuple[str, Mapping[str, Float]]
+"""Title of a panel, and its curves [T] by name."""
 
 
 def write_sheet(
-    path: Path, pictures: Sequence[tuple[str, Image]], panels: Sequence[Panel], title: Sequence[str] = ()
+    path: Path, images: Sequence[tuple[str, Image]], panels: Sequence[Panel], title: Sequence[str] = ()
 ) -> None:
-    """Write a PNG: lines of text, pictures [H, W, 3] with captions, panels of named curves [T] over time."""
-    rows = -(-len(pictures) // COLUMNS)
+    """Write a PNG: lines of text, images [H, W, 3] with their captions, and panels of named curves [T] over time."""
+    rows = -(-len(images) // COLUMNS)
     top = MARGIN + LINE * len(title) + GAP
     below = top + rows * (TILE + LINE + GAP)
     sheet = Pillow.new("RGB", (WIDTH, below + len(panels) * (PANEL + 3 * LINE) + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(title):
         _text(draw, (MARGIN, MARGIN + LINE * number), line)
-    for number, (caption, picture) in enumerate(pictures):
+    for number, (caption, image) in enumerate(images):
         x = MARGIN + number % COLUMNS * (TILE + GAP)
         y = top + number // COLUMNS * (TILE + LINE + GAP)
-        sheet.paste(Pillow.fromarray(picture).resize((TILE, TILE)), (x, y))
+        sheet.paste(Pillow.fromarray(image).resize((TILE, TILE)), (x, y))
         _text(draw, (x, y + TILE + 2), caption)
     for number, panel in enumerate(panels):
         _draw_panel(draw, below + number * (PANEL + 3 * LINE), panel)
@@ -48,9 +55,9 @@ def write_sheet(
     write_atomic(path, buffer.getvalue())
 
 
-def draw_points(picture: Image, points: Float, radius: float = 1.5) -> Image:
-    """The picture [H, W, 3] with dots at points [P, 2 or 3] in pixels."""
-    marked = Pillow.fromarray(picture)
+def draw_points(image: Image, points: Float, radius: float = 1.5) -> Image:
+    """Return an image [H, W, 3] with dots at points [P, 2 or 3], pixels."""
+    marked = Pillow.fromarray(image)
     draw = ImageDraw.Draw(marked)
     for x, y in points[:, :2]:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(90, 255, 120))
@@ -58,6 +65,7 @@ def draw_points(picture: Image, points: Float, radius: float = 1.5) -> Image:
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, top: int, panel: Panel) -> None:
+    """Draw a panel with its title, scales, curves and their names, from ``top`` px down."""
     name, curves = panel
     _text(draw, (MARGIN, top), name)
     left, right, high, low = MARGIN + AXIS, WIDTH - 2 * MARGIN, top + 1.5 * LINE, top + 1.5 * LINE + PANEL

@@ -1,7 +1,7 @@
-"""How a person moves the mouth when speaking, learned from the reference clip, whose sound is known (§3.2).
+"""A person's own articulation, fitted to the reference clip and its audio (§3.2).
 
-Psi says how people in general would move; what it hears in the clip's own sound stands here beside what the mouth did.
-Departure from the paper, which gives its network no more of the person than one expression.
+Ψ predicts how people in general move the mouth. Its prediction for the clip's own audio is compared with the movement
+of the mouth in the clip. This departs from the paper, whose network knows only one expression of the person.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ import numpy as np
 from thcli.records import Float
 
 SHORTEST = 50
-"""Frames of speech, at least, from which anything is learned."""
+"""Fewest frames of a clip to which an articulation is fitted."""
 LARGEST_LAG = 4
-"""Frames by which the clip's sound may be off its picture."""
+"""Largest offset between the clip's audio and its images that is corrected, frames."""
 LIKENESS = 0.35
-"""Correlation of the mouth's opening with what Psi hears below which the sound is not the person's own speech."""
+"""Least correlation of predicted and tracked lip gap; below it, the audio is not the person's own speech."""
 RIDGE = 30.0
-"""Squared coefficients, summed over frames, at which a coefficient's own movement weighs as much as that of others."""
+"""Penalty that keeps the matrix near the identity (ridge regression), in squared coefficients summed over frames."""
 GAIN = (0.5, 2.0)
+"""Least and largest factor that makes up for the ridge regression's loss of movement."""
 LEVELS = np.linspace(0.02, 0.98, 9)
-"""Quantiles at which the opening's distribution is taken over."""
+"""Quantiles at which the distribution of the lip gap's change is matched."""
 
 
 @dataclass(frozen=True)
 class Articulation:
-    """From Psi's movement to the person's.
+    """Map from the movement that Ψ predicts to the person's own movement.
 
-    matrix: [20, 20], which coefficients the person moves, and how much, where Psi says which
-    gap: [20], change of the gap between the lips for each coefficient
-    heard, shown: [9] rising, quantiles of the gap's change as heard and as it was
+    matrix: [20, 20] float32, linear map from predicted coefficients to the person's, applied from the right
+    gap: [20] float32, change of the gap between the lips for each coefficient
+    heard, shown: [9] float32, rising, quantiles of the gap's change as predicted from the audio and as tracked
     """
 
     matrix: Float
@@ -40,55 +41,57 @@ class Articulation:
     shown: Float
 
     def apply(self, moved: Float) -> Float:
-        """Movement [T, 20], distance from the usual expression, as the person would make it."""
+        """Convert predicted movement [T, 20], the difference from the median expression, to the person's own."""
         own = moved @ self.matrix
         opening = own @ self.gap
         inside = np.interp(opening, self.heard, self.shown)
         beyond = opening - np.clip(opening, self.heard[0], self.heard[-1])
-        # The least change of the coefficients that gives the gap.
+        # The gap is reached by the least change of the coefficients.
         return (own + (inside + beyond - opening)[:, None] * self.gap / (self.gap @ self.gap)).astype(np.float32)
 
 
-def learn_articulation(heard: Float, shown: Float, gap: Float) -> Articulation | None:
-    """Compare Psi's movement for the clip's own sound with the movement of the face.
+def fit_articulation(predicted: Float, tracked: Float, gap: Float) -> Articulation | None:
+    """Fit the articulation that maps Ψ's movement for the clip's own audio to the movement of the face.
 
-    heard, shown: [τ, 20], distance from the usual expression; gap: [20], ``FaceModel.lip_gap``
-    None where there is too little, or where the sound does not go with the mouth: another's voice, music, silence.
+    predicted, tracked: [τ, 20], difference from the median expression, as Ψ predicts it and as the track shows it
+    gap: [20], ``FaceModel.lip_gap``
+
+    Returns None where the clip is too short, or where the audio does not fit the mouth: another voice, music, silence.
     """
-    if min(len(heard), len(shown)) < SHORTEST:
+    if min(len(predicted), len(tracked)) < SHORTEST:
         return None
-    lag, likeness = _in_step(heard @ gap, shown @ gap)
-    if likeness < LIKENESS:
+    lag, correlation = _best_lag(predicted @ gap, tracked @ gap)
+    if correlation < LIKENESS:
         return None
-    heard, shown = _overlap(heard, shown, lag)
-    wish, truth = (np.asarray(x - x.mean(axis=0), np.float64) for x in (heard, shown))
-    own = np.eye(len(gap))
-    matrix = own + np.linalg.solve(wish.T @ wish + RIDGE * own, wish.T @ (truth - wish))
+    predicted, tracked = _overlap(predicted, tracked, lag)
+    wish, truth = (np.asarray(x - x.mean(axis=0), np.float64) for x in (predicted, tracked))
+    identity = np.eye(len(gap))
+    matrix = identity + np.linalg.solve(wish.T @ wish + RIDGE * identity, wish.T @ (truth - wish))
     # Ridge regression makes movement smaller than it is.
     matrix *= np.clip((truth @ gap).std() / max((wish @ matrix @ gap).std(), 1e-6), *GAIN)
-    levels = np.quantile(heard @ matrix @ gap, LEVELS)
+    levels = np.quantile(predicted @ matrix @ gap, LEVELS)
     rising = levels + 1e-6 * np.arange(len(levels))
     return Articulation(
         matrix.astype(np.float32),
         np.asarray(gap, np.float32),
         rising.astype(np.float32),
-        np.quantile(shown @ gap, LEVELS).astype(np.float32),
+        np.quantile(tracked @ gap, LEVELS).astype(np.float32),
     )
 
 
-def _in_step(heard: Float, shown: Float) -> tuple[int, float]:
-    """By how many frames the mouth trails the sound, and the correlation there."""
-    likeness = {}
+def _best_lag(predicted: Float, tracked: Float) -> tuple[int, float]:
+    """Lag in frames of the tracked lip gap [τ] behind the predicted one with the highest correlation, and that."""
+    correlations = {}
     for lag in range(-LARGEST_LAG, LARGEST_LAG + 1):
-        x, y = _overlap(heard, shown, lag)
+        x, y = _overlap(predicted, tracked, lag)
         still = min(x.std(), y.std()) < 1e-6
-        likeness[lag] = 0.0 if still else float(np.corrcoef(x, y)[0, 1])
-    best = max(likeness, key=lambda lag: likeness[lag])
-    return best, likeness[best]
+        correlations[lag] = 0.0 if still else float(np.corrcoef(x, y)[0, 1])
+    best = max(correlations, key=lambda lag: correlations[lag])
+    return best, correlations[best]
 
 
-def _overlap(heard: Float, shown: Float, lag: int) -> tuple[Float, Float]:
-    """Both where frame t + lag shows what is heard at t."""
-    length = min(len(heard), len(shown)) - abs(lag)
+def _overlap(predicted: Float, tracked: Float, lag: int) -> tuple[Float, Float]:
+    """Parts of both in which tracked frame t + lag belongs to predicted frame t."""
+    length = min(len(predicted), len(tracked)) - abs(lag)
     first, second = max(0, -lag), max(0, lag)
-    return heard[first : first + length], shown[second : second + length]
+    return predicted[first : first + length], tracked[second : second + length]

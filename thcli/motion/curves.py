@@ -1,7 +1,7 @@
-"""Curves on disk, DESIGN §7: CSV, one row a frame, ``frame,time,rx,ry,rz,tx,ty,tz,e00…e19,blink``.
+"""Files of motion curves: CSV, one row per frame, ``frame,time,rx,ry,rz,tx,ty,tz,e00…e19,blink`` (docs/files.md).
 
-Radians, canonical face units, standard deviations of the face model's coefficients; what ``--save-curves`` writes and
-``--motion`` and ``--expression`` read back. Numbers are written so that they come back to the last bit.
+Units are radians, canonical face units, and standard deviations of the face model's coefficients. ``--save-curves``
+writes such files; ``--motion`` and ``--expression`` read them. Numbers are restored to the last bit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from thcli.checkpoints import write_atomic
 from thcli.errors import MediaError
-from thcli.records import FPS, N_EXPRESSION, Drive
+from thcli.records import FPS, N_EXPRESSION, MotionCurves
 
 POSE = ("rx", "ry", "rz", "tx", "ty", "tz")
 EXPRESSION = tuple(f"e{i:02d}" for i in range(N_EXPRESSION))
@@ -23,14 +23,14 @@ COLUMNS = ("frame", "time", *POSE, *EXPRESSION, "blink")
 _VALUES = COLUMNS[2:]
 
 
-def write_curves(path: Path, drive: Drive) -> None:
-    """Write a drive's curves, beside the target and renamed; ``MediaError`` where the folder cannot be written to."""
+def write_curves(path: Path, curves: MotionCurves) -> None:
+    """Write motion curves atomically. Raises MediaError where the file cannot be written."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    values = np.concatenate([drive.pose, drive.expression, drive.blink[:, None]], axis=1).astype(np.float32)
+    values = np.concatenate([curves.pose, curves.expression, curves.blink[:, None]], axis=1).astype(np.float32)
     for frame, row in enumerate(values):
-        # nine digits hold every float32
+        # nine digits restore every float32
         writer.writerow([frame, f"{frame / FPS:.2f}", *(f"{value:.9g}" for value in row)])
     try:
         write_atomic(path, text.getvalue().encode())
@@ -38,10 +38,10 @@ def write_curves(path: Path, drive: Drive) -> None:
         raise MediaError(f"{path}: cannot write the curves ({error.strerror}); choose another place") from error
 
 
-def read_curves(path: Path) -> Drive:
-    """Read what ``write_curves`` wrote, or a table of the same columns in any order.
+def read_curves(path: Path) -> MotionCurves:
+    """Read a file that ``write_curves`` wrote, or one with the same columns in any order.
 
-    Raises ``MediaError`` that names the file, the row and what was expected there.
+    Raises MediaError, which names the file, the row and the expected content.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -55,11 +55,11 @@ def read_curves(path: Path) -> Drive:
     if not rows:
         raise MediaError(f"{path}: no rows below the header, expected one a frame at {FPS} frames a second")
     table = np.array([_row(path, number, row, place, frame) for frame, (number, row) in enumerate(rows)], np.float32)
-    return Drive(table[:, :6], table[:, 6:-1], table[:, -1])
+    return MotionCurves(table[:, :6], table[:, 6:-1], table[:, -1])
 
 
 def _places(path: Path, header: Sequence[str]) -> dict[str, int]:
-    """Where each column stands."""
+    """Index of each column in the header. Raises MediaError for missing and repeated columns."""
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise MediaError(
@@ -73,7 +73,7 @@ def _places(path: Path, header: Sequence[str]) -> dict[str, int]:
 
 
 def _row(path: Path, number: int, row: Sequence[str], place: dict[str, int], frame: int) -> list[float]:
-    """The values of one row, which must be that of ``frame``."""
+    """Values of the row of ``frame``. Raises MediaError for any other row."""
     if len(row) <= max(place.values()):
         raise MediaError(f"{path}: row {number} has {len(row)} values, expected {max(place.values()) + 1} or more")
     found = _number(path, number, "frame", row[place["frame"]])
@@ -86,6 +86,7 @@ def _row(path: Path, number: int, row: Sequence[str], place: dict[str, int], fra
 
 
 def _number(path: Path, number: int, name: str, text: str) -> float:
+    """Convert a cell to a number. Raises MediaError unless it is finite in float32."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sound as the raw front end of Psi hears it (§3.2): samples at 50 kHz, 2,000 a frame, the level of speech being 1."""
+"""Input of Ψ's raw front end (§3.2): samples at 50 kHz, 2,000 per frame, scaled to a speech level of 1."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from thcli.records import SAMPLES_PER_FRAME, Float
 
 UP, DOWN = 25, 8
-"""50 kHz for every 16 kHz."""
+"""Factors of the resampling from 16 kHz to 50 kHz."""
 GATE = 0.1
-"""Frames within 20 dB of the loudest are speech."""
+"""Least level of a frame of speech over that of the loudest frames, 20 dB below them."""
 LOUD = 99.0
-"""Percentile of the frames' levels taken for the loudest."""
+"""Percentile of the frames' levels that gives the level of the loudest frames."""
 QUIETEST = 1e-4
-"""Level, of full scale, below which a recording is silence rather than quiet speech."""
+"""Least speech level, over full scale; a quieter recording is silence rather than quiet speech."""
 
 
 def speech_level(samples: Float) -> float:
-    """Root mean square of the frames in which someone speaks; samples: [T, 640]."""
+    """Root mean square of the frames with speech; samples: [T, 640]."""
     if not len(samples):
         return 1.0
     level = np.sqrt(np.einsum("ts,ts->t", samples, samples) / samples.shape[1])
@@ -26,10 +26,10 @@ def speech_level(samples: Float) -> float:
 
 
 def resampled(samples: Float) -> Float:
-    """Samples [T + 2, 640] at 16 kHz to the inner frames' [T, 2000] at 50 kHz.
+    """Resample frames [T + 2, 640] at 16 kHz to the inner frames [T, 2000] at 50 kHz.
 
-    The filter reaches 10 samples at 16 kHz, far less than the frame at either end, so that a recording may be taken
-    in parts with the very same result.
+    The filter reaches 10 samples at 16 kHz, far less than the extra frame at either end, so a recording that is
+    resampled in parts gives the same result as a whole.
     """
     from scipy.signal import resample_poly
 

@@ -1,4 +1,4 @@
-"""The drive of a video from its sources: head motion, expression and blinks, each from audio, a video or a file."""
+"""Motion curves of a video: head motion, expression and blinks, each predicted from audio or taken from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,103 +8,113 @@ from pathlib import Path
 
 import numpy as np
 
-from thcli.clips.features import speech_activity
+from thcli.clips.features import audio_features, speech_activity
 from thcli.face_model import eye_opening
-from thcli.faces.backends import load_face_model
-from thcli.faces.pose import deposed
-from thcli.motion import articulation, blink, curves, drive, expression, head, silence
-from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.person import Person, hear, read_face
+from thcli.motion import articulation, blink, curves, expression, head, silence
+from thcli.motion.assembly import assemble
+from thcli.pipeline.models import Models
+from thcli.pipeline.options import MotionOptions, ReferenceOptions
+from thcli.pipeline.person import read_face
 from thcli.pipeline.track_cache import TrackCache
-from thcli.records import FPS, Drive, FaceTrack, Float, Speech
+from thcli.records import FPS, AudioFeatures, FaceTrack, Float, MotionCurves, Person, Speech
+from thcli.rotations import placement
 
-Tracked = Callable[[str], FaceTrack]
-"""The face of a video by its path."""
+TrackOf = Callable[[str], FaceTrack]
+"""Returns the face track of a video, given its path."""
 
 
-def make_drive(
-    person: Person, speech: Speech, options: GenerateOptions, device: str, tracks: TrackCache | None = None
-) -> Drive:
-    """How the face moves in every frame of the speech.
+def predict_curves(
+    models: Models,
+    person: Person,
+    speech: Speech,
+    options: MotionOptions | None = None,
+    tracks: TrackCache | None = None,
+) -> MotionCurves:
+    """Predict how head and face move in every frame of a speech (Ψ §3.2, Φ §3.3), or take this from another source.
 
-    tracks: where the track of another video may be known already, and is kept
+    tracks: cache in which tracks of driving videos may be found, and in which they are kept
     """
-    sound = hear(speech)
-    # motion and expression may come from the same video, which is tracked once
-    track = cache(lambda source: _track(source, options, len(sound), tracks))
-    expressions, given_blinks = _expression(person, speech, sound, options, device, track)
-    return drive.assemble(
-        _pose(person, sound.features, options, device, track),
-        expressions,
-        given_blinks if given_blinks is not None else _blink(person, len(sound), options),
-        past_pose=person.track.pose,
+    options, features = options or MotionOptions(), audio_features(speech)
+    # Motion and expression may come from the same video, which is tracked only once.
+    track = cache(lambda source: read_face(models, source, ReferenceOptions(), len(features) / FPS, tracks)[1])
+    coefficients, given_blinks = _expression(models, person, speech, features, options, track)
+    past = placement(np.asarray(person.track.pose, np.float64))
+    return assemble(
+        _head_motion(models, person, past, features, options, track),
+        coefficients,
+        given_blinks if given_blinks is not None else _blinks(person, len(features), options),
+        past=past,
         rest=person.rest,
-        frames=len(sound),
+        frames=len(features),
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
 
 
 def _expression(
-    person: Person, speech: Speech, sound: expression.Sound, options: GenerateOptions, device: str, track: Tracked
+    models: Models, person: Person, speech: Speech, features: AudioFeatures, options: MotionOptions, track: TrackOf
 ) -> tuple[Float, Float | None]:
-    """Coefficients, and the blinks that come with them where their source has any."""
+    """Return expression coefficients [T, N], and the blinks [T] of their source, None where it has none."""
     source = options.expression
     if source == "audio":
-        said = _say(person, sound, options, device)
+        spoken = _spoken(models, person, features)
         if options.silence == "close":
-            said = silence.close_in_silence(said, speech_activity(speech), person.rest)
-        return said, None
+            spoken = silence.close_in_silence(spoken, speech_activity(speech), person.rest)
+        return spoken, None
     if source.lower().endswith(".csv"):
         read = curves.read_curves(Path(source))
         return read.expression, _unless_chosen(read.blink, options)
-    faces = deposed(track(source))
-    other = load_face_model(options.weights).expression(faces)
-    moved = person.usual + (other - np.median(other, axis=0))
-    shown = blink.blinks_of_video(eye_opening(faces), len(sound))
+    meshes = track(source).unposed()
+    other = models.face_model.expression(meshes)
+    moved = person.median_expression + (other - np.median(other, axis=0))
+    shown = blink.blinks_of_video(eye_opening(meshes), len(features))
     return moved.astype(np.float32), _unless_chosen(shown, options)
 
 
-def _say(person: Person, sound: expression.Sound, options: GenerateOptions, device: str) -> Float:
-    """What Psi hears, [T, 20], moved as this person moves when the clip's own sound shows how that is."""
-    still = np.zeros_like(person.usual)
-    network = expression.load_expression_learner(options.weights, device)
-    moved = expression.predict_expression(network, sound, still)
-    if len(person.sound):
-        heard = expression.predict_expression(network, person.sound, still)
-        shown = person.model.expression(person.faces) - person.usual
-        own = articulation.learn_articulation(heard, shown, person.model.lip_gap)
+def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
+    """Return coefficients [T, N] that Ψ predicts, fitted to the person's articulation where the clip has audio."""
+    still = np.zeros_like(person.median_expression)
+    network, model = models.expression_learner, models.face_model
+    moved = expression.predict_expression(network, features, still)
+    if len(person.audio):
+        predicted = expression.predict_expression(network, person.audio, still)
+        shown = model.expression(person.unposed_meshes) - person.median_expression
+        own = articulation.fit_articulation(predicted, shown, model.lip_gap)
         moved = moved if own is None else own.apply(moved)
-    return person.usual + moved
+    return person.median_expression + moved
 
 
-def _unless_chosen(blinks: Float, options: GenerateOptions) -> Float | None:
-    """Blinks of the expression's source are taken unless ``--blink`` says otherwise."""
+def _unless_chosen(blinks: Float, options: MotionOptions) -> Float | None:
+    """Return the blinks of the expression's source, or None where ``--blink`` asks for others."""
     return blinks if options.blink == "reference" else None
 
 
-def _pose(person: Person, features: Float, options: GenerateOptions, device: str, track: Tracked) -> Float:
-    past, frames = person.track.pose, len(features)
-    if options.motion == "still":
+def _head_motion(
+    models: Models,
+    person: Person,
+    past: head.Placements,
+    features: AudioFeatures,
+    options: MotionOptions,
+    track: TrackOf,
+) -> head.Placements:
+    """Return placements of the head, [T, 6] with any T from 1, before they are fitted to the length of the speech."""
+    source, frames = options.motion, len(features)
+    if source == "still":
         return head.still_head_motion(past, frames)
-    if options.motion == "audio":
-        learner = head.load_head_motion_learner(options.weights, device)
-        return head.predict_head_motion(learner, past, person.sound.features, features, options.seed)
-    if options.motion.lower().endswith(".csv"):
-        return curves.read_curves(Path(options.motion)).pose
-    return head.rebase_head_motion(past, track(options.motion).pose, frames)
+    if source == "audio":
+        network = models.head_motion_learner
+        return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed)
+    if source.lower().endswith(".csv"):
+        return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
+    return head.rebase_head_motion(past, placement(np.asarray(track(source).pose, np.float64)), frames)
 
 
-def _blink(person: Person, frames: int, options: GenerateOptions) -> Float:
-    manner = blink.blink_manner(eye_opening(person.faces))
+def _blinks(person: Person, frames: int, options: MotionOptions) -> Float:
+    """Return blinks [T] at the person's own rate, at the rate of ``--blink SECONDS``, or none."""
+    style = blink.blink_style(eye_opening(person.unposed_meshes))
     seconds = options.blink_seconds()
     if seconds is not None:
-        return blink.regular_blinks(manner, seconds, frames, options.seed)
+        return blink.regular_blinks(style, seconds, frames, options.seed)
     if options.blink == "none":
         return np.zeros(frames, np.float32)
-    return blink.make_blinks(manner, frames, options.seed)
-
-
-def _track(source: str, options: GenerateOptions, frames: int, tracks: TrackCache | None) -> FaceTrack:
-    """The face of another video, no longer than it is needed."""
-    return read_face(Path(source), options, 0.0, "largest", frames / FPS, tracks)[1]
+    return blink.make_blinks(style, frames, options.seed)

@@ -1,94 +1,53 @@
-"""What ``generate`` can be told, what it reports, and what it gives back."""
+"""Options: a record for each step of the pipeline, and one for ``thgen generate``, which has them all."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from thcli.errors import UsageError
+from thcli.records import FaceChoice
+from thcli.render.memory import DEFAULT_BATCH
 
-MAX_REFERENCES, MAX_SCALE = 32, 3
+MAX_REFERENCES = 32
+"""Most references, K."""
+MAX_SCALE = 3
+"""Largest factor of ``--motion-scale`` and ``--expression-scale``."""
 Stream = Literal["-"]
-FaceChoice = str | int | tuple[float, float, float, float]
+"""Standard input or output in place of a file."""
 RENDERERS = ("network", "warp")
+FRAMINGS = ("crop", "full")
 SIZES = ("256", "512", "source")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+SILENCES = ("close", "ignore")
 DEFAULT_RENDERER = "network"
-DEFAULT_BATCH = 4
-"""Frames drawn at a time. With eight, every tensor is large enough for the C library to ask the kernel for its memory
-anew, which costs a tenth of the time; with two, calls cost more than they save."""
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
-class GenerateOptions:
-    """The long options of ``thgen generate``, with their defaults; ``-`` in them is ``_`` here.
+class ReferenceOptions:
+    """Options of ``read_person``: the part of a clip or photo that is used, and the frame that is rendered.
 
-    start: seconds into the clip; face: ``largest``, an index from the left, or ``X,Y,W,H`` in pixels
-    references: K, 1 to 32
-    motion: ``audio``, ``still``, a video or a CSV of curves; expression: the same without ``still``
-    blink: ``reference``, ``none`` or seconds; silence: ``close`` or ``ignore``
-    renderer: ``network``, Θ over the geometric path's pictures, or ``warp``, those pictures as they are
-    precision: of what Θ paints: ``auto`` is the quickest of its device, see ``render.generator``
-    batch_size: frames drawn at a time, at most; of large ones fewer are
-    adapt: steps in which Θ is fine-tuned to the clip first (§0.B.2)
-    frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own
-    size: side of the crop in pixels: ``256``, ``512`` or ``source``, the clip's own; None is 256. ``full`` has its own
-    report: a page (.html) or its data (.json) on what came out
+    start: second of the clip at which the reference begins
+    face: ``largest``, an index from the left, or ``X,Y,W,H`` in pixels
+    references: K, number of frames that serve as references, 1 to ``MAX_REFERENCES``
+    frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own frame
+    size: side of the crop in pixels, ``256``, ``512``, or ``source`` for the clip's own; None is 256
+    reduce: whether frames of very large clips are reduced where the crop needs no more
     """
 
     start: float = 0.0
     face: str = "largest"
     references: int = 8
-    motion: str = "audio"
-    motion_scale: float = 1.0
-    expression: str = "audio"
-    expression_scale: float = 1.0
-    blink: str = "reference"
-    silence: str = "close"
-    renderer: str = DEFAULT_RENDERER
-    adapt: int = 0
     frame: str = "crop"
     size: str | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int = DEFAULT_BATCH
-    seed: int = 0
-    tracker: str = "builtin"
-    weights: Path | None = None
-    save_curves: Path | None = None
-    report: Path | None = None
-    overwrite: bool = False
+    reduce: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.references <= MAX_REFERENCES:
-            raise UsageError(f"--references {self.references}: expected 1 to {MAX_REFERENCES}")
-        for option, scale in (("--motion-scale", self.motion_scale), ("--expression-scale", self.expression_scale)):
-            if not 0 <= scale <= MAX_SCALE:
-                raise UsageError(f"{option} {scale:g}: expected 0 to {MAX_SCALE}")
-        for option, value, allowed in (
-            ("--silence", self.silence, ("close", "ignore")),
-            ("--renderer", self.renderer, RENDERERS),
-            ("--frame", self.frame, ("crop", "full")),
-            ("--precision", self.precision, PRECISIONS),
-        ):
-            if value not in allowed:
-                raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
-        if self.precision != "auto" and self.renderer != "network":
-            raise UsageError(
-                f"--precision {self.precision}: is the network's, and the renderer is {self.renderer}; "
-                "give --renderer network, or leave out --precision"
-            )
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
-        if self.adapt < 0:
-            raise UsageError(f"--adapt {self.adapt}: expected steps from 0")
-        if self.adapt and self.renderer != "network":
-            raise UsageError(
-                f"--adapt {self.adapt}: is training for the network, and the renderer is {self.renderer}; "
-                "give --renderer network, or leave out --adapt"
-            )
+        check_references(self.references)
+        check_choice("--frame", self.frame, FRAMINGS)
         if self.size not in (None, *SIZES):
             raise UsageError(f"--size {self.size}: expected {' or '.join(SIZES)}")
         if self.frame == "full" and self.size not in (None, "source"):
@@ -96,10 +55,9 @@ class GenerateOptions:
         if not 0 <= self.start < math.inf:
             raise UsageError(f"--start {self.start:g}: expected seconds from 0")
         self.face_choice()
-        self.blink_seconds()
 
     def face_choice(self) -> FaceChoice:
-        """``--face`` as the tracker takes it; UsageError for anything else."""
+        """Return the value of ``--face`` as the tracker takes it; UsageError for an unknown value."""
         if self.face == "largest":
             return self.face
         try:
@@ -112,8 +70,36 @@ class GenerateOptions:
             return (numbers[0], numbers[1], numbers[2], numbers[3])
         raise UsageError(f"--face {self.face}: expected largest, an index from 0, or X,Y,W,H in pixels")
 
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """Options of ``predict_curves``: the sources of head motion, expression and blinks, and their strength.
+
+    motion: source of head motion: ``audio``, ``still``, a video or a CSV of curves
+    expression: source of the expression: ``audio``, a video or a CSV of curves
+    motion_scale, expression_scale: factors of head motion and expression, 0 to ``MAX_SCALE``
+    blink: ``reference``, ``none`` or seconds from blink to blink
+    silence: ``close`` or ``ignore``, what the mouth does where nobody speaks
+    seed: seed of head motion and blinks
+    """
+
+    motion: str = "audio"
+    motion_scale: float = 1.0
+    expression: str = "audio"
+    expression_scale: float = 1.0
+    blink: str = "reference"
+    silence: str = "close"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, scale in (("--motion-scale", self.motion_scale), ("--expression-scale", self.expression_scale)):
+            if not 0 <= scale <= MAX_SCALE:
+                raise UsageError(f"{option} {scale:g}: expected 0 to {MAX_SCALE}")
+        check_choice("--silence", self.silence, SILENCES)
+        self.blink_seconds()
+
     def blink_seconds(self) -> float | None:
-        """Seconds between blinks, where ``--blink`` gives them; UsageError for anything unknown."""
+        """Return the seconds from blink to blink where ``--blink`` gives them; UsageError for an unknown value."""
         if self.blink in ("reference", "none"):
             return None
         try:
@@ -125,10 +111,99 @@ class GenerateOptions:
         return seconds
 
 
-class Progress(Protocol):
-    """Told of every stage as it begins, with the number of frames where that is known, and of frames done.
+@dataclass(frozen=True)
+class GenerateOptions:
+    """The long options of ``thgen generate`` with their defaults; ``-`` in their names is ``_`` here.
 
-    The stage ``adapt`` counts training steps.
+    Options of reference and motion are those of ``ReferenceOptions`` and ``MotionOptions``. The others are:
+
+    renderer: ``network``, Θ over the images of the geometric renderer, or ``warp``, those images as they are
+    adapt: training steps in which Θ is fine-tuned to the clip first (§0.B.2)
+    device, precision, tracker, weights: as for ``pipeline.models.load_models``
+    batch_size: most frames rendered at a time; fewer where they are large
+    save_curves: CSV file to write the motion curves to
+    report: page (.html) or data (.json) to write about the finished video
+    overwrite: whether a file at the output's place is replaced
+    """
+
+    start: float = ReferenceOptions.start
+    face: str = ReferenceOptions.face
+    references: int = ReferenceOptions.references
+    motion: str = MotionOptions.motion
+    motion_scale: float = MotionOptions.motion_scale
+    expression: str = MotionOptions.expression
+    expression_scale: float = MotionOptions.expression_scale
+    blink: str = MotionOptions.blink
+    silence: str = MotionOptions.silence
+    renderer: str = DEFAULT_RENDERER
+    adapt: int = 0
+    frame: str = ReferenceOptions.frame
+    size: str | None = ReferenceOptions.size
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = DEFAULT_BATCH
+    seed: int = MotionOptions.seed
+    tracker: str = "builtin"
+    weights: Path | None = None
+    save_curves: Path | None = None
+    report: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_references(self.references)
+        _ = self.motion_options
+        check_choice("--renderer", self.renderer, RENDERERS)
+        check_choice("--frame", self.frame, FRAMINGS)
+        check_choice("--precision", self.precision, PRECISIONS)
+        if self.precision != "auto" and self.renderer != "network":
+            raise UsageError(
+                f"--precision {self.precision} applies to --renderer network only, and the renderer is "
+                f"{self.renderer}; leave out --precision"
+            )
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
+        if self.adapt < 0:
+            raise UsageError(f"--adapt {self.adapt}: expected steps from 0")
+        if self.adapt and self.renderer != "network":
+            raise UsageError(
+                f"--adapt {self.adapt} applies to --renderer network only, and the renderer is {self.renderer}; "
+                "leave out --adapt"
+            )
+        _ = self.reference_options
+
+    @property
+    def reference_options(self) -> ReferenceOptions:
+        """Options of ``read_person`` among these."""
+        return _part(ReferenceOptions, self, reduce=self.adapt == 0)
+
+    @property
+    def motion_options(self) -> MotionOptions:
+        """Options of ``predict_curves`` among these."""
+        return _part(MotionOptions, self)
+
+
+def _part(record: type[Part], options: GenerateOptions, **others: Any) -> Part:
+    """Return a record with the values of the options that it shares with ``generate``, and with others."""
+    shared = {f.name: getattr(options, f.name) for f in fields(record) if f.name not in others}  # type: ignore[arg-type]
+    return record(**shared, **others)
+
+
+def check_references(count: int) -> None:
+    """Raise UsageError for a number of references that is out of range."""
+    if not 1 <= count <= MAX_REFERENCES:
+        raise UsageError(f"--references {count}: expected 1 to {MAX_REFERENCES}")
+
+
+def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise UsageError for a value of an option that is not allowed."""
+    if value not in allowed:
+        raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
+
+
+class Progress(Protocol):
+    """Receiver of progress: of each stage as it begins, and of the frames that are done.
+
+    A stage comes with its number of frames where that is known. The stage ``adapt`` counts training steps.
     """
 
     def stage(self, name: str, total: int | None) -> None: ...
@@ -137,46 +212,10 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Progress that nobody watches."""
+    """A ``Progress`` that shows nothing."""
 
     def stage(self, name: str, total: int | None) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def advance(self, frames: int = 1) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """What ``--adapt`` came to, measured on frames of the clip that were not trained on.
-
-    kept: ``adapted``, or ``original`` where training made Θ no better there
-    before, after: ``ssim``; ``mouth``, mean difference around it, of 255; ``sharpness`` of the mouth, the real one's
-        is 1; ``score``, what is kept by, the lower the better
-    """
-
-    steps: int
-    kept: str
-    before: dict[str, float]
-    after: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished video.
-
-    output: the file, or ``-``; frames: its length at 25 fps; size: (width, height) in pixels
-    seconds: by stage; device: where the networks ran
-    notes: what of the options came out otherwise than one may think, a line each
-    warnings: of the report, where one was asked for: what is so and what to do, a line each
-    adapted: where Θ was fine-tuned first
-    """
-
-    output: Path | Stream
-    frames: int
-    size: tuple[int, int]
-    seconds: dict[str, float]
-    device: str
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    adapted: Adapted | None = None
+        """Show nothing."""

@@ -1,66 +1,50 @@
-"""What the frames of a video are to show: the face that a drive asks for, or one that was tracked."""
+"""The two kinds of ``Target``: a person's face moved by motion curves, and a face as it was tracked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from thcli.face_model import CLOSED_EYES, eye_opening
-from thcli.faces.pose import deposed, to_pixels
-from thcli.pipeline.person import Person
-from thcli.records import Drive, FaceTrack, Float
-from thcli.rotations import apply_pose
+from thcli.face_model import CLOSED_EYES, FaceModel, eye_opening
+from thcli.records import FaceTrack, Float, MotionCurves, Person
+from thcli.rotations import apply_pose, to_pixels
 
-
-class Target(Protocol):
-    """A face for every frame, in the person's crop."""
-
-    @property
-    def pose(self) -> Float:
-        """Head poses [T, 6]."""
-
-    def faces(self, frames: slice) -> Float:
-        """De-posed meshes [B, V, 3] of a part of the frames, canonical units."""
-
-    def meshes(self, frames: slice) -> Float:
-        """The same in place: [B, V, 3] in pixels of the crop."""
+WIDEST_EYES = 1.3
+"""Largest ratio of a person's eye opening, measured from closed lids, to that of the canonical face."""
 
 
 @dataclass(frozen=True)
-class Driven:
-    """The person's face moved by a drive: Eq. 1 with the expression of every frame."""
+class DrivenTarget:
+    """A person's face moved by motion curves: Eq. 1 with the expression of every frame."""
 
     person: Person
-    drive: Drive
+    model: FaceModel
+    curves: MotionCurves
 
     @property
     def pose(self) -> Float:
         """Head poses [T, 6]."""
-        return self.drive.pose
+        return self.curves.pose
 
-    def faces(self, frames: slice) -> Float:
-        """The neutral face, and on it expression and blink."""
-        person = self.person
-        # lids of narrow eyes have a shorter way to go
-        own_way, usual_way = (
-            float(eye_opening(face)) - CLOSED_EYES for face in (person.neutral, person.model.canonical)
-        )
+    def unposed_meshes(self, frames: slice) -> Float:
+        """The neutral mesh with the expression and blink of some frames: [B, V, 3], canonical face units."""
+        person, model = self.person, self.model
+        # The lids of narrow eyes have a shorter distance to close over.
+        own_way, usual_way = (float(eye_opening(mesh)) - CLOSED_EYES for mesh in (person.neutral_mesh, model.canonical))
         width = max(own_way, 0) / max(usual_way, 1e-3)
-        change = self.drive.expression[frames] - person.usual
-        return person.neutral + person.model.displacement(
-            change, self.drive.blink[frames] * np.float32(min(width, 1.3))
-        )
+        change = self.curves.expression[frames] - person.median_expression
+        blink = self.curves.blink[frames] * np.float32(min(width, WIDEST_EYES))
+        return person.neutral_mesh + model.displacement(change, blink)
 
     def meshes(self, frames: slice) -> Float:
-        """The faces, posed."""
-        posed = apply_pose(self.faces(frames), self.drive.pose[frames])
+        """The meshes of some frames under their head poses: [B, V, 3], px of the crop."""
+        posed = apply_pose(self.unposed_meshes(frames), self.curves.pose[frames])
         return to_pixels(posed, self.person.track.scale, self.person.track.size).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackedTarget:
     """A face as it was tracked in the same crop, with the same scale: the landmark-driven mode of Table 2."""
 
     track: FaceTrack
@@ -70,10 +54,10 @@ class Tracked:
         """Head poses [T, 6]."""
         return self.track.pose
 
-    def faces(self, frames: slice) -> Float:
-        """The tracked meshes without their pose."""
-        return deposed(self.track.select(frames))
+    def unposed_meshes(self, frames: slice) -> Float:
+        """The tracked meshes of some frames with the head pose removed: [B, V, 3], canonical face units."""
+        return self.track.select(frames).unposed()
 
     def meshes(self, frames: slice) -> Float:
-        """The tracked meshes."""
+        """The tracked meshes of some frames: [B, V, 3], px of the crop."""
         return self.track.mesh[frames]

@@ -1,4 +1,4 @@
-"""Face tracks on disk, by what they were made from: a clip that was tracked once is not tracked again."""
+"""Cache of face tracks on disk, so that a clip that was tracked once is not tracked again."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
-from thcli import __version__
-from thcli.checkpoints import find_weights, sha256, user_folder
+from thcli.checkpoints import DETECTION, FACE_MODEL, UNPROJECTION, digest_of, find_weights, sha256, user_folder
 from thcli.data.store import load_track, save_track
 from thcli.errors import MediaError, WeightsError
 from thcli.records import FaceTrack
+from thcli.version import __version__
 
 SUFFIX = ".track.npz"
+"""End of the name of a track's file."""
 MAX_BYTES = 256 << 20
-"""Of all tracks kept; a clip of four seconds takes half a megabyte."""
-WEIGHTS = ("face_model.safetensors", "detection.onnx", "unprojection.onnx")
-"""What a track depends on, beside the tracker's name and version."""
+"""Most bytes of all tracks kept, by default; the track of a clip of four seconds takes half a megabyte."""
+WEIGHTS = (FACE_MODEL, DETECTION, UNPROJECTION)
+"""Files of weights that a track depends on, besides the tracker's name and version."""
 
 
 class TrackCache:
-    """Tracks in ``folder``, by default ``~/.cache/thgen/tracks`` (or below ``XDG_CACHE_HOME``).
+    """Cache of face tracks in ``folder``, by default ``~/.cache/thgen/tracks`` (or below ``XDG_CACHE_HOME``).
 
-    Of more than ``most`` bytes, those not used for longest are deleted. The folder may be deleted at any time, and
-    several processes may use it at once: files appear whole, and one that cannot be read or written is done without.
+    While the tracks take more than ``most`` bytes, those unused for longest are deleted. The folder may be deleted at
+    any time, and several processes may use it at once: files appear whole, and a file that cannot be read or written
+    does no harm.
     """
 
     def __init__(self, folder: Path | None = None, most: int = MAX_BYTES) -> None:
@@ -36,7 +38,7 @@ class TrackCache:
         self.most = most
 
     def get(self, key: str, make: Callable[[], FaceTrack]) -> FaceTrack:
-        """The track of ``key``, which names all that it depends on; made, and kept, where there is none."""
+        """Return the track of ``key``, which covers all that it depends on; ``make`` makes it where there is none."""
         path = self.folder / f"{key}{SUFFIX}"
         try:
             track = load_track(path)
@@ -50,7 +52,7 @@ class TrackCache:
         return track
 
     def _make_room(self, newest: Path) -> None:
-        """Delete the oldest until the rest fits; another process may do the same at this moment."""
+        """Delete the tracks unused for longest until the rest fit; other processes may do the same at this moment."""
         found = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with suppress(FileNotFoundError):
@@ -64,10 +66,10 @@ class TrackCache:
 
 
 def track_key(path: Path, tracker: str, weights: Path | None, *which: object) -> str:
-    """Of the content of a clip, what of it is tracked (``which``), and by what."""
+    """Return the key of a track: a hash of the clip's content, of what tracks it, and of ``which`` part is tracked."""
     digests = {}
     for name in WEIGHTS:
-        with suppress(WeightsError):  # a tracker other than the built-in one needs no networks of ours
-            digests[name] = sha256(find_weights(name, weights))
+        with suppress(WeightsError):  # a tracker other than the built-in one needs none of these networks
+            digests[name] = digest_of(find_weights(name, weights))
     parts = [__version__, sha256(path), tracker, digests, which]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Videos to the store that training reads, and the store to the episodes that Θ learns from."""
+"""Preprocessing of videos to the store that training reads, and of the store to the episodes that Θ learns from."""

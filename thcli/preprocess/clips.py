@@ -1,6 +1,6 @@
-"""Preprocessing: videos to the store that training reads, or to files of landmarks, poses, meshes, audio features.
+"""Preprocessing of videos to the store that training reads, or to files of landmarks, poses, meshes, audio features.
 
-``all`` fills a store (``thcli.data.store``). The other kinds write ``DIR/NAME.KIND.npz``, never pickled:
+The kind ``all`` fills a store (``thcli.data.store``). The other kinds write ``DIR/NAME.KIND.npz``, without pickle:
 
     landmarks   fps, size [2], tracker, confidence [T], box [T, 4], landmarks [T, 68, 3] px
     poses       fps, size [2], tracker, confidence [T], pose [T, 6], scale
@@ -23,7 +23,7 @@ import numpy as np
 
 from thcli.checkpoints import write_atomic
 from thcli.data.audio_motion import mouth_lag
-from thcli.data.processes import spread
+from thcli.data.processes import map_in_processes
 from thcli.data.sources import FILES, SOUNDS, VIDEOS, Source, check_splits, find_sources
 from thcli.data.store import CROP, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
@@ -31,29 +31,35 @@ from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
 
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
+"""Kinds of preprocessing."""
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
-"""What of a face track goes into the file of each kind, besides size, tracker and confidence."""
+"""Fields of a face track in the file of each kind, besides size, tracker and confidence."""
 MAX_BYTES = 4 << 30
-"""Frames of a clip are held in memory; longer ones must be cut first."""
+"""Most bytes of a clip's frames, which are held in memory; those of a longer clip are reduced, or it is refused."""
 LEAST_SIDE = 640
-"""Pixels of the longer side down to which a long clip's frames are reduced for a store, whose crops are smaller."""
+"""Least longer side in px to which the frames of a long clip are reduced for a store, whose crops are smaller."""
 IN_SYNC = 3
-"""A mouth that leads or trails its sound by more frames is off sync."""
+"""Most frames by which the mouth of a clip in sync leads or trails its audio."""
 REACH, SHORTEST_SYNC = 15, 2 * FPS
-"""Frames searched to either side for the lag between mouth and sound; frames it takes."""
-LEAST_FIT, NEAR_ERRORS, FAR_ERRORS, INDEPENDENT = 0.25, 1.5, 3.5, 4
-"""The correlation that it takes, and how many standard errors it must be in sync and, because few clips are that, off
-sync; so many frames make one independent sample. See ``av_lag``."""
+"""Frames searched to either side for the lag between mouth and audio, and fewest frames of a clip for the search."""
+LEAST_FIT = 0.25
+"""Least correlation of mouth and audio that fit together, see ``av_lag``."""
+NEAR_ERRORS, FAR_ERRORS = 1.5, 3.5
+"""Standard errors that the correlation must exceed in sync, and off sync, which takes more because it is rare."""
+INDEPENDENT = 4
+"""Frames that make one independent sample of the curves of mouth and audio."""
 KILLED = "the process at work on it was killed, most likely for want of memory; cut it, or take fewer --workers"
 
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """tracker: name of the backend
-    weights: folder in which to look for weights first
-    workers: clips that are worked on at a time
-    resume: leave alone what has been done
-    layout: how the files are named, see ``thcli.data.sources``
+    """Options of ``thgen preprocess``, except for episodes.
+
+    tracker: name of the tracker
+    weights: folder that is searched first for weights
+    workers: number of clips that are worked on at a time
+    resume: whether clips that are done are left alone
+    layout: naming of the files, see ``thcli.data.sources``
     """
 
     tracker: str = "builtin"
@@ -64,8 +70,13 @@ class PreprocessOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a clip: ``done``, ``skipped`` (it had been done), or ``failed`` with the reason."""
+class ClipOutcome:
+    """Outcome for a clip.
+
+    clip: name of the clip
+    status: ``done``, ``skipped`` (it was done before) or ``failed``
+    error: message where it failed
+    """
 
     clip: str
     status: Literal["done", "skipped", "failed"]
@@ -74,20 +85,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """Clips to work on: how many, what a user has to know about them, and their outcomes as they are done.
+    """A run of preprocessing; the work happens while the outcomes are consumed.
 
-    The work happens while the outcomes are consumed.
+    total: number of clips to work on
+    notes: notes for the user about the clips
+    outcomes: outcome of each clip as it is done
     """
 
     total: int
     notes: tuple[str, ...]
-    outcomes: Iterator[Outcome]
+    outcomes: Iterator[ClipOutcome]
 
 
 def preprocess(kind: str, paths: Sequence[Path], out: Path, options: PreprocessOptions | None = None) -> Run:
-    """Preprocess files and folders into the folder ``out``.
+    """Preprocess files and folders into the folder ``out``; a bad clip never stops the others.
 
-    A bad clip never stops the others. Raises UsageError or MediaError at once where there is nothing to work on.
+    Raises UsageError or MediaError at once where there is nothing to work on.
     """
     if kind not in KINDS:
         raise UsageError(f"preprocess {kind}: no such kind, expected one of {', '.join(KINDS)}")
@@ -100,24 +113,24 @@ def preprocess(kind: str, paths: Sequence[Path], out: Path, options: PreprocessO
 
 
 def off_sync(out: Path) -> list[ClipMeta]:
-    """The clips of a store whose mouth leads or trails their sound by more than ``IN_SYNC`` frames."""
+    """Return the clips of a store whose mouth leads or trails their audio by more than ``IN_SYNC`` frames."""
     return [meta for meta in Store(out).clips if meta.av_lag is not None and abs(meta.av_lag) > IN_SYNC]
 
 
-def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOptions) -> Iterator[Outcome]:
+def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOptions) -> Iterator[ClipOutcome]:
     if kind == "all":
         StoreWriter(out).sweep()
     todo = []
     for source in sources:
         if options.resume and _is_done(kind, source, out):
-            yield Outcome(source.meta.clip, "skipped")
+            yield ClipOutcome(source.meta.clip, "skipped")
         else:
             todo.append(source)
     attempt = partial(_attempt, kind, out=out, options=options)
     try:
         if options.workers > 1 and len(todo) > 1:
-            for source, outcome in spread(attempt, todo, min(options.workers, len(todo))):
-                yield outcome or Outcome(source.meta.clip, "failed", f"{source.path}: {KILLED}")
+            for source, outcome in map_in_processes(attempt, todo, min(options.workers, len(todo))):
+                yield outcome or ClipOutcome(source.meta.clip, "failed", f"{source.path}: {KILLED}")
         else:
             yield from map(attempt, todo)
     finally:
@@ -135,8 +148,8 @@ def _target(kind: str, source: Source, out: Path) -> Path:
     return out / f"{source.meta.clip}.{kind}.npz"
 
 
-def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions) -> Outcome:
-    """One clip. What is wrong with this clip becomes its outcome; a full disk and missing weights concern all."""
+def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions) -> ClipOutcome:
+    """Preprocess one clip. Errors of this clip become its outcome; those that concern all clips are raised."""
     try:
         if kind == "all":
             _store_clip(source, out, options)
@@ -146,12 +159,12 @@ def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions
             np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
             write_atomic(_target(kind, source, out), buffer.getvalue())
     except Exception as error:
-        return Outcome(source.meta.clip, "failed", fault(error, source.path))
-    return Outcome(source.meta.clip, "done")
+        return ClipOutcome(source.meta.clip, "failed", fault(error, source.path))
+    return ClipOutcome(source.meta.clip, "done")
 
 
 def fault(error: Exception, clip: object) -> str:
-    """What is wrong with one clip; an error that concerns all of them is raised again."""
+    """Return the message about an error of one clip; raise an error that concerns all clips, such as a full disk."""
     if isinstance(error, (MediaError, NoFaceError, DeviceError)):
         return str(error)
     if isinstance(error, MemoryError):
@@ -172,35 +185,36 @@ def _audio(source: Source) -> dict[str, Any]:
 
 
 def _track_fields(kind: str, source: Source, options: PreprocessOptions) -> dict[str, Any]:
-    from thcli.faces.backends import load_face_model
+    from thcli.pipeline.models import load_models
 
     _, track = track_file(source.path, options.tracker, options.weights)
     fields = {name: np.asarray(getattr(track, name)) for name in ("size", "tracker", "confidence", *FIELDS[kind])}
     if kind == "mesh":
-        fields["faces"] = load_face_model(options.weights).faces
+        fields["faces"] = load_models(options.weights).face_model.faces
     return fields
 
 
 def track_file(
     path: Path, tracker: str = "builtin", weights: Path | None = None, least_side: int | None = None
 ) -> tuple[Clip, FaceTrack]:
-    """A whole clip, or a photo, in memory, and its largest face.
+    """Read a whole clip, or a photo, into memory, and track its largest face.
 
-    least_side: pixels of the longer side down to which the frames of a long clip may be reduced
-    Raises MediaError for a clip that is too long to hold, NoFaceError, WeightsError.
+    least_side: least longer side in px to which the frames of a long clip may be reduced; None keeps them as they are
+
+    Raises MediaError for a clip that does not fit into ``MAX_BYTES``, NoFaceError, WeightsError.
     """
     from thcli.clips.decode import read_clip
-    from thcli.faces.backends import cached_tracker, load_face_model
     from thcli.faces.track import track_clip
+    from thcli.pipeline.models import load_models
 
     longest = _longest_side(path, least_side)
-    model, backend = load_face_model(weights), cached_tracker(tracker, weights)
+    models = load_models(weights, tracker=tracker)
     clip = read_clip(path, longest=longest)
-    return clip, track_clip(clip, backend, model)
+    return clip, track_clip(clip, models.tracker, models.face_model)
 
 
 def _longest_side(path: Path, least: int | None) -> int | None:
-    """Pixels to which the longer side of a clip's frames is to be reduced, None for as they are."""
+    """Return the longer side in px to which a clip's frames are to be reduced; None keeps them as they are."""
     from thcli.clips.probe import probe
 
     info = probe(path)
@@ -225,9 +239,10 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
 
     from thcli.clips.audio import read_speech
     from thcli.clips.encode import VideoWriter
-    from thcli.faces.backends import load_face_model
-    from thcli.faces.crop import crop_frame, head_crop
+    from thcli.faces.crop import head_crop
     from thcli.faces.track import track_in_crop
+    from thcli.images import crop_frame
+    from thcli.pipeline.models import load_models
 
     speech = read_speech(source.path)
     clip, track = track_file(source.path, options.tracker, options.weights, LEAST_SIDE)
@@ -238,15 +253,15 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
             for frame in clip.frames:
                 video.write(crop_frame(frame, box))
         soundfile.write(folder / SPEECH, _fitted(speech.samples, len(clip)), SAMPLE_RATE, subtype="PCM_16")
-        save_track(folder / TRACK, track_in_crop(track, box, load_face_model(options.weights)))
+        save_track(folder / TRACK, track_in_crop(track, box, load_models(options.weights).face_model))
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:
-    """Frames by which the mouth trails the sound (negative: leads), None where sound and mouth do not fit together.
+    """Estimate the frames by which the mouth trails the audio (negative: leads); None where the two do not fit.
 
-    The lag at which they fit best, where that is better than chance: the correlation of curves that have nothing to do
-    with each other has a standard error that falls with the root of their length. Short clips (below about ten
-    seconds) are seldom long enough to tell that they are off sync.
+    The estimate is the lag at which the two fit best, if they fit better there than by chance: the correlation of
+    unrelated curves has a standard error that falls with the root of their length. Clips of less than about ten seconds
+    are seldom long enough to tell that they are off sync.
     """
     from thcli.clips.features import log_mel, openness
 
@@ -260,6 +275,6 @@ def av_lag(track: FaceTrack, speech: Speech) -> int | None:
 
 
 def _fitted(samples: Float, frames: int) -> Float:
-    """Samples cut, or padded with silence, to the length of the frames."""
+    """Cut samples, or pad them with silence, to the length of the frames."""
     length = frames * SAMPLES_PER_FRAME
     return np.pad(samples[:length], (0, max(0, length - len(samples))))

@@ -1,4 +1,4 @@
-"""``thgen preprocess takes``: the training set of Θ, drawn from a store of preprocessed clips (§4.1), resumable."""
+"""Rendering of the training data of Θ from a store of preprocessed clips (§4.1), by ``thgen preprocess episodes``."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ import numpy as np
 import torch
 
 from thcli.clips.decode import read_clip
-from thcli.data.episodes import WINDOW, TakeMeta, pack_take, sweep, write_index, write_take
-from thcli.data.processes import spread
+from thcli.data.episodes import WINDOW, EpisodeMeta, pack_episode, sweep, write_episode, write_index
+from thcli.data.processes import map_in_processes
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError, UsageError
-from thcli.faces.crop import WHOLE_CROP
-from thcli.pipeline.episodes import draw_take
-from thcli.pipeline.options import GenerateOptions
-from thcli.pipeline.person import person_of
-from thcli.preprocess.clips import Outcome, Run, fault
-from thcli.records import CROP_SIZE, Clip, FaceTrack, Float
+from thcli.pipeline.episodes import render_episode
+from thcli.pipeline.models import load_models
+from thcli.pipeline.options import ReferenceOptions
+from thcli.pipeline.person import person_from_track
+from thcli.preprocess.clips import ClipOutcome, Run, fault
+from thcli.records import CROP_SIZE, WHOLE_CROP, Clip, FaceTrack, Float
 
 PAST = (40, 100)
-"""Frames, at least and at most, that a take's references come from: a clip of some seconds, as users have it."""
+"""Fewest and most frames that an episode's references come from, as many as a user's clip of a few seconds has."""
 REFERENCES = (1, 2, 4, 8)
-"""K, drawn by lot."""
+"""Numbers K of references, of which one is chosen at random for every episode."""
 LONGEST = 120.0
-"""Seconds of a clip that are used: its frames are held in memory."""
+"""Most seconds of a clip that are used, because its frames are held in memory."""
 KILLED = "the process at work on it was killed, most likely for want of memory; take fewer --workers"
 
 
 @dataclass(frozen=True)
-class TakesOptions:
-    """takes: of a clip, each from references of its own
-    frames: in all, at most, in place of ``takes``: as many takes as have them, spread evenly over the clips
-    windows: of a take, at most, of ``data.episodes.WINDOW`` frames each
-    quality: of the JPEGs, 1 to 95
-    seed: of what is drawn by lot; a take depends on it, on the clip and on its number there, and on nothing else
-    workers: clips that are worked on at a time
-    resume: leave alone what has been done
-    weights: folder in which to look for weights first
+class EpisodeOptions:
+    """Options of ``thgen preprocess episodes``.
+
+    episodes: number of episodes of each clip, each with references of its own
+    frames: most frames in all, spread evenly over the clips, in place of ``episodes``
+    windows: most windows of an episode, of ``data.episodes.WINDOW`` frames each
+    quality: JPEG quality, 1 to 95
+    seed: seed of what is chosen at random; an episode depends on it, on the clip and on its number, and nothing else
+    workers: number of clips that are worked on at a time
+    resume: whether episodes that exist are left alone
+    weights: folder searched before the user's and the shipped weights
     """
 
-    takes: int = 3
+    episodes: int = 3
     frames: int | None = None
     windows: int = 8
     quality: int = 92
@@ -55,17 +57,17 @@ class TakesOptions:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A clip, and how many takes to draw of it."""
+class ClipTask:
+    """A clip, and the number of episodes to render of it."""
 
     meta: ClipMeta
-    takes: int
+    episodes: int
 
 
-def make_takes(store: Store, out: Path, options: TakesOptions) -> Run:
-    """Draw takes of the clips of a store into the folder ``out``.
+def make_episodes(store: Store, out: Path, options: EpisodeOptions) -> Run:
+    """Render episodes of the clips of a store into the folder ``out``; a bad clip never stops the others.
 
-    A bad clip never stops the others. Raises UsageError or MediaError at once where there is nothing to work on.
+    Raises UsageError or MediaError at once where there is nothing to work on.
     """
     least = PAST[0] + WINDOW * options.windows
     clips = [meta for meta in store.clips if meta.frames >= least]
@@ -75,7 +77,11 @@ def make_takes(store: Store, out: Path, options: TakesOptions) -> Run:
             f"{store.root}: no clip of {least} frames or more, the longest has {longest}; give longer ones, or fewer "
             "--windows"
         )
-    jobs = [Job(meta, takes) for meta, takes in zip(clips, _spread_over(len(clips), options), strict=True) if takes]
+    jobs = [
+        ClipTask(meta, episodes)
+        for meta, episodes in zip(clips, _spread_over(len(clips), options), strict=True)
+        if episodes
+    ]
     short = len(store.clips) - len(clips)
     notes = (
         f"{short} of {len(store.clips)} clips are left out: they have fewer than {least} frames, "
@@ -85,23 +91,23 @@ def make_takes(store: Store, out: Path, options: TakesOptions) -> Run:
     return Run(len(jobs), (notes,) if short else (), _run(store, jobs, out, options))
 
 
-def _spread_over(clips: int, options: TakesOptions) -> list[int]:
-    """How many takes each clip gives."""
+def _spread_over(clips: int, options: EpisodeOptions) -> list[int]:
+    """Number of episodes of each clip. Raises UsageError where ``frames`` are fewer than one episode has."""
     if options.frames is None:
-        return [options.takes] * clips
+        return [options.episodes] * clips
     each = WINDOW * options.windows
     if options.frames < each:
-        raise UsageError(f"--frames {options.frames}: one take alone has {each}; give more, or fewer --windows")
+        raise UsageError(f"--frames {options.frames}: one episode alone has {each}; give more, or fewer --windows")
     total = options.frames // each
     return [(i + 1) * total // clips - i * total // clips for i in range(clips)]
 
 
-def _run(store: Store, jobs: Sequence[Job], out: Path, options: TakesOptions) -> Iterator[Outcome]:
+def _run(store: Store, jobs: Sequence[ClipTask], out: Path, options: EpisodeOptions) -> Iterator[ClipOutcome]:
     sweep(out)
     todo = []
     for job in jobs:
-        if options.resume and all(_path(out, job.meta, number).is_file() for number in range(job.takes)):
-            yield Outcome(job.meta.clip, "skipped")
+        if options.resume and all(_path(out, job.meta, number).is_file() for number in range(job.episodes)):
+            yield ClipOutcome(job.meta.clip, "skipped")
         else:
             todo.append(job)
     attempt = partial(_attempt, store=store, out=out, options=options)
@@ -109,31 +115,32 @@ def _run(store: Store, jobs: Sequence[Job], out: Path, options: TakesOptions) ->
     try:
         if workers > 1:
             threads = max(1, torch.get_num_threads() // workers)
-            for job, outcome in spread(partial(_with_threads, attempt, threads), todo, workers):
-                yield outcome or Outcome(job.meta.clip, "failed", f"{job.meta.clip}: {KILLED}")
+            for job, outcome in map_in_processes(partial(_with_threads, attempt, threads), todo, workers):
+                yield outcome or ClipOutcome(job.meta.clip, "failed", f"{job.meta.clip}: {KILLED}")
         else:
             yield from map(attempt, todo)
     finally:
         write_index(out)
 
 
-def _with_threads(attempt: partial[Outcome], threads: int, job: Job) -> Outcome:
-    """In a process of its own: workers that each use all processors get into each other's way."""
+def _with_threads(attempt: partial[ClipOutcome], threads: int, job: ClipTask) -> ClipOutcome:
+    """Work on a clip in a worker process with so few threads that workers do not compete for the processors."""
     torch.set_num_threads(threads)
     return attempt(job)
 
 
-def _attempt(job: Job, *, store: Store, out: Path, options: TakesOptions) -> Outcome:
-    """One clip. What is wrong with it becomes its outcome; a full disk and missing weights concern all."""
+def _attempt(job: ClipTask, *, store: Store, out: Path, options: EpisodeOptions) -> ClipOutcome:
+    """Render the episodes of one clip. Errors of this clip become its outcome; those that concern all are raised."""
     clip = job.meta.clip
     try:
-        _draw_clip(job, store, out, options)
+        _render_clip(job, store, out, options)
     except Exception as error:
-        return Outcome(clip, "failed", fault(error, clip))
-    return Outcome(clip, "done")
+        return ClipOutcome(clip, "failed", fault(error, clip))
+    return ClipOutcome(clip, "done")
 
 
-def _draw_clip(job: Job, store: Store, out: Path, options: TakesOptions) -> None:
+def _render_clip(job: ClipTask, store: Store, out: Path, options: EpisodeOptions) -> None:
+    """Render and write the episodes of a clip, and delete further ones of an earlier run."""
     path = store.crop(job.meta.clip)
     clip, track = read_clip(path, seconds=LONGEST), store.track(job.meta.clip)
     height, width = clip.frames.shape[1:3]
@@ -146,16 +153,19 @@ def _draw_clip(job: Job, store: Store, out: Path, options: TakesOptions) -> None
     if length < PAST[0] + WINDOW * options.windows:
         raise MediaError(f"{path}: {length} frames, its index says {job.meta.frames}; preprocess it again")
     clip, track = Clip(clip.frames[:length], clip.path), track.select(slice(length))
-    for number in range(job.takes):
-        _draw(job.meta, number, clip, track, out, options)
-    # what an earlier run drew of it beyond these
-    number = job.takes
+    for number in range(job.episodes):
+        _make_episode(job.meta, number, clip, track, out, options)
+    # An earlier run may have made more episodes of the clip.
+    number = job.episodes
     while (beyond := _path(out, job.meta, number)).is_file():
         beyond.unlink()
         number += 1
 
 
-def _draw(meta: ClipMeta, number: int, clip: Clip, track: FaceTrack, out: Path, options: TakesOptions) -> None:
+def _make_episode(
+    meta: ClipMeta, number: int, clip: Clip, track: FaceTrack, out: Path, options: EpisodeOptions
+) -> None:
+    """Render and write one episode."""
     random = np.random.default_rng([options.seed, zlib.crc32(meta.clip.encode()), number])
     shown = _shown(len(clip), options.windows, random)
     windows = _windows(track.confidence, shown, options.windows, random)
@@ -163,12 +173,13 @@ def _draw(meta: ClipMeta, number: int, clip: Clip, track: FaceTrack, out: Path, 
         raise MediaError(
             f"{meta.clip}: the face was found in no two frames on end but those of references; leave the clip out"
         )
-    generating = GenerateOptions(references=int(random.choice(REFERENCES)), weights=options.weights)
-    person = person_of(Clip(clip.frames[shown], clip.path), track.select(shown), WHOLE_CROP, None, generating)
-    take = draw_take(person, clip, track, windows, random)
+    models, part = load_models(options.weights, "cpu"), Clip(clip.frames[shown], clip.path)
+    reference = ReferenceOptions(references=int(random.choice(REFERENCES)))
+    person = person_from_track(models.face_model, part, track.select(shown), WHOLE_CROP, None, reference)
+    episode = render_episode(models, person, clip, track, windows, random)
     path = _path(out, meta, number)
-    about = TakeMeta(path.name, meta.subject, meta.split, len(take.real), len(take.references))
-    write_take(out, pack_take(about, take, options.quality))
+    about = EpisodeMeta(path.name, meta.subject, meta.split, len(episode.real), len(episode.references))
+    write_episode(out, pack_episode(about, episode, options.quality))
 
 
 def _path(out: Path, meta: ClipMeta, number: int) -> Path:
@@ -176,14 +187,17 @@ def _path(out: Path, meta: ClipMeta, number: int) -> Path:
 
 
 def _shown(length: int, windows: int, random: np.random.Generator) -> slice:
-    """The part of a clip that references come from; beside it there is room for the windows."""
+    """Choose the frames of a clip that references come from; the windows fit beside them."""
     count = int(random.integers(PAST[0], min(PAST[1], length - WINDOW * windows) + 1))
     first = WINDOW * int(random.integers(0, (length - count) // WINDOW + 1))
     return slice(first, first + count)
 
 
 def _windows(confidence: Float, shown: slice, count: int, random: np.random.Generator) -> Sequence[int]:
-    """First frames of windows apart from one another and from the frames that are shown; the face was found in them."""
+    """Choose up to ``count`` windows: the first frame of each, in order.
+
+    Windows overlap neither one another nor the frames ``shown``, and the face was found in all of their frames.
+    """
     sides = (range(0, shown.start - WINDOW + 1, WINDOW), range(shown.stop, len(confidence) - WINDOW + 1, WINDOW))
     free = [first for side in sides for first in side if (confidence[first : first + WINDOW] > 0).all()]
     return [int(first) for first in np.sort(random.choice(free, min(count, len(free)), replace=False))] if free else []

@@ -1,1 +1,1 @@
-"""The 3D projector and motion matcher of §4.1: mesh, landmark maps, matched frame, warp."""
+"""Rendering: the 3D projector and motion matcher of §4.1, the geometric renderer, and Θ over its images (§4.2)."""

@@ -1,89 +1,110 @@
-"""The geometric path: references warped onto target meshes and composed, without any network (§4.1)."""
+"""The geometric renderer: references warped onto target meshes and composed, without any network (§4.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thcli.pipeline.person import Person
-from thcli.records import CROP_SIZE, Image
-from thcli.render.compose import Part, compose
-from thcli.render.head_weights import learn_attachment, prior_attachment
-from thcli.render.matching import Costs, Shares
-from thcli.render.warped import PictureRenderer
+from thcli.face_model import FaceModel
+from thcli.records import CROP_SIZE, Image, Person, ReferenceWeights
+from thcli.render.compose import Patch, compose
+from thcli.render.head_weights import estimate_head_weights, prior_head_weights
+from thcli.render.matcher import Costs
+from thcli.render.mouth_interior import MouthInterior
+from thcli.render.warped import ReferenceWarper
+
+
+class RenderModels(Protocol):
+    """The loaded models that the geometric renderer uses; ``pipeline.models.Models`` has them."""
+
+    @property
+    def device(self) -> str:
+        """Device on which images are rendered."""
+
+    @property
+    def face_model(self) -> FaceModel:
+        """Topology and canonical shape of the mesh."""
+
+    @property
+    def mouth_interior(self) -> MouthInterior:
+        """Mean inside of a mouth, painted where no reference shows the mouth open."""
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """The steps a picture is made in; ablations (Table 3) replace some.
+class RenderSteps:
+    """Steps in which an image is rendered; ablations (Table 3) replace some.
 
-    match: chooses the references for the whole, the mouth and the eyes (§4.1)
-    renderer: warps the references onto the target mesh
-    compose: lays the parts, mouth and eyes, over the whole
+    match: chooses the references for the whole image, the mouth and the eyes (§4.1)
+    warper: warps the references onto the target mesh
+    compose: lays the patches of mouth and eyes over the whole image
     """
 
-    match: Callable[[Costs], Shares] = Costs.match
-    renderer: type[PictureRenderer] = PictureRenderer
-    compose: Callable[[Tensor, Sequence[Part]], Tensor] = compose
+    match: Callable[[Costs], ReferenceWeights] = Costs.match
+    warper: type[ReferenceWarper] = ReferenceWarper
+    compose: Callable[[Tensor, Sequence[Patch]], Tensor] = compose
 
 
-AS_GENERATED = Drawing()
+DEFAULT_STEPS = RenderSteps()
+"""Steps of an ordinary video."""
 
 
-class Sketcher:
-    """Draws a person's references on target meshes.
+class GeometricRenderer:
+    """Renders a person's references on target meshes.
 
-    device: where to draw; pictures are of the person's scene, meshes in pixels of the crop
+    Images show the person's canvas; meshes are in px of the crop.
     """
 
-    def __init__(self, person: Person, device: str, drawing: Drawing = AS_GENERATED) -> None:
-        self.person, self.drawing = person, drawing
-        images = torch.from_numpy(person.crops).permute(0, 3, 1, 2).float().div_(255)
-        meshes = torch.from_numpy(person.in_scene(person.track.mesh[person.chosen]))
-        attachment = learn_attachment(images, meshes, torch.from_numpy(person.model.faces).long(), prior_attachment())
-        self.renderer = drawing.renderer(
-            images, meshes, person.model, attachment, device, person.interior, person.scene.shown(person.frame_size)
-        )
-        self.compose = drawing.compose
+    def __init__(self, models: RenderModels, person: Person, steps: RenderSteps = DEFAULT_STEPS) -> None:
+        self.person, self.steps = person, steps
+        model = models.face_model
+        images = torch.from_numpy(person.reference_images).permute(0, 3, 1, 2).float().div_(255)
+        meshes = torch.from_numpy(person.to_canvas(person.track.mesh[person.reference_indices]))
+        head_weights = estimate_head_weights(images, meshes, torch.from_numpy(model.faces).long(), prior_head_weights())
+        shown = person.canvas.shown(person.frame_size)
+        self.warper = steps.warper(images, meshes, model, head_weights, models.device, models.mouth_interior, shown)
         self.pixels = images[0, 0].numel()
 
     @property
     def references(self) -> Tensor:
-        """The person's, as pictures [K, 3, S, S] float32 in 0..1 on the device."""
-        return self.renderer.images
+        """Reference images on the device: [K, 3, S, S] float32 in 0..1."""
+        return self.warper.images
 
     @torch.inference_mode()
-    def draw(self, mesh: Tensor, shares: Shares) -> Tensor:
-        """Pictures [B, 3, S, S] float32 in 0..1 for meshes [B, V, 3] px of the crop, from B rows of shares."""
-        picture, windows = self.renderer.draw(self._in_scene(mesh), shares.base, shares.mouth, shares.eyes)
-        return self.compose(picture, [Part(w.image, w.mask, w.top, w.left) for w in windows])
+    def render(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
+        """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop, from B rows of weights."""
+        image, patches = self.warper.warp(self._to_canvas(mesh), weights.base, weights.mouth, weights.eyes)
+        return self.steps.compose(image, patches)
 
     @torch.inference_mode()
-    def draw_each(self, mesh: Tensor, shares: Sequence[Shares]) -> list[Tensor]:
-        """``draw`` for several shares of the same meshes; a reference that more than one uses is warped once."""
-        base, mouth, eyes = (np.stack([getattr(s, part) for s in shares]) for part in ("base", "mouth", "eyes"))
-        pictures, windows = self.renderer.draw(self._in_scene(mesh), base, mouth, eyes)
+    def render_each(self, mesh: Tensor, weights: Sequence[ReferenceWeights]) -> list[Tensor]:
+        """Render the same meshes once with each of several weights; a reference that several use is warped once."""
+        base, mouth, eyes = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
+        images, patches = self.warper.warp(self._to_canvas(mesh), base, mouth, eyes)
         return [
-            self.compose(picture, [Part(w.image[i], w.mask, w.top, w.left) for w in windows])
-            for i, picture in enumerate(pictures)
+            self.steps.compose(image, [Patch(p.image[i], p.mask, p.top, p.left) for p in patches])
+            for i, image in enumerate(images)
         ]
 
     @torch.inference_mode()
-    def attached(self, mesh: Tensor, shares: Shares) -> Tensor:
-        """How far each place moves with the head, now or in a reference that is used: [B, 1, 256, 256] in 0..1."""
-        attachment, device = self.renderer.attachment, self.renderer.images.device
-        there = attachment.at(self.renderer.meshes, CROP_SIZE)[None]
-        used = torch.from_numpy(shares.base > 0).to(device)[..., None, None, None]
-        return torch.maximum(attachment.at(self._in_scene(mesh).to(device), CROP_SIZE), (there * used).amax(1))
+    def head_weight(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
+        """Return the head weight of each place: [B, 1, 256, 256] in 0..1.
 
-    def _in_scene(self, mesh: Tensor) -> Tensor:
-        return torch.from_numpy(self.person.in_scene(mesh.numpy()))
+        It is the largest of the head weights at the target mesh and at the mesh of every reference in use.
+        """
+        head_weights, device = self.warper.head_weights, self.warper.images.device
+        there = head_weights.at(self.warper.meshes, CROP_SIZE)[None]
+        used = torch.from_numpy(weights.base > 0).to(device)[..., None, None, None]
+        return torch.maximum(head_weights.at(self._to_canvas(mesh).to(device), CROP_SIZE), (there * used).amax(1))
+
+    def _to_canvas(self, mesh: Tensor) -> Tensor:
+        return torch.from_numpy(self.person.to_canvas(mesh.numpy()))
 
 
-def as_images(pictures: Tensor) -> Image:
-    """Pictures [B, 3, S, S] in 0..1 as frames [B, S, S, 3] uint8."""
-    return (pictures * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+def to_uint8(images: Tensor) -> Image:
+    """Convert images [B, 3, S, S] in 0..1 to frames [B, S, S, 3] uint8."""
+    return (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,9 +1,9 @@
-"""How much of the head's movement each part of the picture takes part in, learned from the references themselves.
+"""Head weights: the share of the head's movement that each place of the image follows, estimated from the references.
 
-Face and hair move with the head, the neck half, the background not at all. Where those lie differs from clip to
-clip. But the references show it: for every two of them, warp one to the other as if everything moved with the
-head by 0, 20 … 100 percent, and see, pixel by pixel, which comes nearest to what is there. The map lives in the
-coordinates of the head, so that it follows the outline of the hair.
+Face and hair move with the head, the neck half as far, and the background not at all. Where these lie differs from clip
+to clip, and the references show it: for every pair of references, one is warped to the other as if everything moved
+with the head by 0, 20 … 100 percent, and each pixel takes the share that comes nearest to the other reference. The map
+is in the coordinates of the head, so that it follows the outline of the hair.
 """
 
 from __future__ import annotations
@@ -15,32 +15,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur
+from thcli.images import blur, smoothstep
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import SKIN, head_flow, pixel_grid, sample
 
 MAP_SIZE = 128
+"""Side of the map, map pixels."""
 REACH = 1.1
-"""Half the map's side, in face heights."""
+"""Half the side of the map, face heights."""
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Head weights that are tried for every pixel."""
 MAX_PAIRS = 40
+"""Most pairs of references that are compared."""
 EVIDENCE_BLUR = 2.0
-"""Standard deviation in map pixels over which a pixel's neighbours are asked too."""
+"""Standard deviation, map pixels, of the blur that adds the evidence of a pixel's neighbours to its own."""
 SHARPNESS = 1000.0
+"""Factor of the colour error (0..1) in the softmax over ``LEVELS``; large values leave little but the best level."""
 PRIOR_STRENGTH = 0.005
-"""Colour difference (0..1) that the evidence must exceed to turn the map from its prior altogether."""
+"""Colour difference (0..1) that the evidence must exceed to move the map by 1 from its prior."""
 FOREHEAD, CHIN, EARS = 10, 152, (234, 454)
+"""Vertices at the top of the forehead, at the chin and at the two ears."""
 
 
 @dataclass(frozen=True)
-class Attachment:
-    """weight: [MAP_SIZE, MAP_SIZE] float32 in 0..1, share of the head's movement, in head coordinates."""
+class HeadWeightMap:
+    """Map of the head weights of one clip.
+
+    weight: [MAP_SIZE, MAP_SIZE] float32 in 0..1, share of the head's movement, in head coordinates
+    """
 
     weight: Tensor
 
     def at(self, mesh: Tensor, size: int) -> Tensor:
-        """The weight under heads at meshes [B, V, 3]: [B, 1, size, size]."""
+        """Return the head weights of images that show heads at meshes [B, V, 3]: [B, 1, size, size]."""
         centre, axes, height = _head_frame(mesh)
         offset = pixel_grid(size, mesh.device)[None] - centre[:, :, None, None]
         where = torch.einsum("bij,bjhw->bhwi", axes, offset) / (REACH * height[:, None, None, None])
@@ -48,19 +56,21 @@ class Attachment:
         return F.grid_sample(weight, where, padding_mode="border", align_corners=False)
 
 
-def prior_attachment() -> Attachment:
-    """What is assumed without evidence, as for a photo: an ellipse around face and hair, fading downward."""
+def prior_head_weights() -> HeadWeightMap:
+    """Return the map that is assumed without evidence, as for a photo: an ellipse around face and hair, fading down."""
     steps = ((torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * 2 - 1) * REACH
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     radius = torch.sqrt((x / 0.62) ** 2 + (y / torch.where(y < 0, 0.75, 0.62)) ** 2)
     share = (1 - (radius - 1) / 0.6).clamp(0, 1)
-    return Attachment(share * share * (3 - 2 * share))
+    return HeadWeightMap(smoothstep(share))
 
 
-def learn_attachment(images: Tensor, meshes: Tensor, faces: Tensor, prior: Attachment) -> Attachment:
-    """The map of one clip from its references: images [K, 3, S, S], meshes [K, V, 3] px of the crop, faces [F, 3].
+def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: HeadWeightMap) -> HeadWeightMap:
+    """Estimate the map of a clip from its references; with one reference, or none that moves, it is the prior.
 
-    With one reference, or none that moves, it is the prior.
+    images: [K, 3, S, S] float32 in 0..1
+    meshes: [K, V, 3] float32, px of the crop
+    faces: [F, 3] int64
     """
     pairs = _moving_pairs(meshes)
     if not pairs:
@@ -83,11 +93,11 @@ def learn_attachment(images: Tensor, meshes: Tensor, faces: Tensor, prior: Attac
         cost += evidence[:-1] * inside
         on_face += evidence[-1]
         seen += inside
-    return Attachment(_choose(cost / seen.clamp(min=1), seen, on_face / len(pairs), prior.weight))
+    return HeadWeightMap(_choose(cost / seen.clamp(min=1), seen, on_face / len(pairs), prior.weight))
 
 
 def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tensor:
-    """The expected level under the softened evidence; the mesh itself always moves wholly."""
+    """Return the expected level under the blurred evidence; places on the mesh always have the weight 1."""
     level = torch.tensor(LEVELS)[:, None, None]
     total = blur(cost[None], EVIDENCE_BLUR)[0] + PRIOR_STRENGTH * (level - prior).abs()
     weight = (torch.softmax(-SHARPNESS * total, 0) * level).sum(0)
@@ -97,7 +107,7 @@ def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tenso
 
 
 def _moving_pairs(meshes: Tensor) -> list[tuple[int, int]]:
-    """(source, target) pairs of references between which the head moves, the most first."""
+    """Return pairs (source, target) of references between which the head moves, the largest movement first."""
     centre = meshes[:, SKIN, :2]
     distance = {
         (i, j): float((centre[i] - centre[j]).norm(dim=-1).mean()) for i, j in permutations(range(len(meshes)), 2)
@@ -107,7 +117,7 @@ def _moving_pairs(meshes: Tensor) -> list[tuple[int, int]]:
 
 
 def _head_frame(mesh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre [B, 2], axes [B, 2, 2] (rows: right, down) and height [B] of the head, from meshes [B, V, 3]."""
+    """Return centre [B, 2], axes [B, 2, 2] (rows: right, down) and height [B] of the head in meshes [B, V, 3]."""
     top, chin = mesh[:, FOREHEAD, :2], mesh[:, CHIN, :2]
     height = (chin - top).norm(dim=-1)
     down = (chin - top) / height[:, None]
@@ -117,7 +127,7 @@ def _head_frame(mesh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _head_grid(mesh: Tensor) -> Tensor:
-    """Where the map's pixels lie in the picture, for ``grid_sample``: [B, MAP_SIZE, MAP_SIZE, 2]."""
+    """Return where the map's pixels lie in the image, for ``grid_sample``: [B, MAP_SIZE, MAP_SIZE, 2]."""
     centre, axes, height = _head_frame(mesh)
     steps = ((torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * 2 - 1) * REACH
     y, x = torch.meshgrid(steps, steps, indexing="ij")

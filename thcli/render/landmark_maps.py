@@ -1,7 +1,7 @@
-"""68 landmarks as grey-scale line drawings, the form in which the networks of §4.2 see them, and as places.
+"""Landmark maps: the 68 landmarks as grey-scale line drawings, as the networks of §4.2 take them, and feature masks.
 
 Lines are drawn by the distance of pixel centres to segments, anti-aliased over one pixel; only pixels in a
-segment's bounding box are looked at.
+segment's bounding box are computed.
 """
 
 from __future__ import annotations
@@ -12,26 +12,28 @@ from torch import Tensor
 from thcli.render.rasterize import enumerate_items
 
 LINE_WIDTH = 2.0
-"""Pixels."""
+"""Width of the lines of a landmark map, pixels."""
 _OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
-"""Jaw, right brow, left brow, bridge and base of the nose: ranges of landmarks joined in order."""
+"""Ranges of landmarks joined in order: jaw, right brow, left brow, bridge and base of the nose."""
 _CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
-"""Right eye, left eye, outer lips, inner lips: likewise, and the last to the first."""
+"""Ranges of landmarks joined in order and from the last to the first: right eye, left eye, outer lips, inner lips."""
 SEGMENTS = tuple(
     [(i, i + 1) for start, end in _OPEN + _CLOSED for i in range(start, end - 1)]
     + [(end - 1, start) for start, end in _CLOSED]
 )
-
-
+"""Pairs of landmarks that a line joins."""
 EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
-"""Of the 68 landmarks; the right eye first."""
+"""Landmarks of the eyes, the right eye first, and of the mouth."""
 ROOM, SOFTNESS = 0.3, 0.15
-"""By which part of its larger side the box around a feature is widened, and how wide its soft border is."""
+"""Margin around the box of a feature, and width of the box's soft border, both over the larger side of the box."""
 
 
 @torch.no_grad()
 def draw_features(landmarks: Tensor, height: int, width: int) -> Tensor:
-    """Where mouth and eyes of landmarks [B, 68, 2 or 3] px are: [B, 1, H, W] float32, 1 in boxes, 0 away from them."""
+    """Draw masks [B, 1, H, W] float32 of mouth and eyes of landmarks [B, 68, 2 or 3] px: 1 in their boxes, 0 outside.
+
+    The borders of the boxes are soft; not differentiable.
+    """
     columns, rows = (torch.arange(n, device=landmarks.device) + 0.5 for n in (width, height))
     features = torch.zeros(len(landmarks), height, width, device=landmarks.device)
     for part in (*EYES, MOUTH):
@@ -48,9 +50,9 @@ def draw_features(landmarks: Tensor, height: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def draw_landmarks(landmarks: Tensor, height: int, width: int, line_width: float = LINE_WIDTH) -> Tensor:
-    """Draw landmarks [B, 68, 2 or 3] in pixels as [B, 1, H, W] float32, 0 background, 1 line; not differentiable.
+    """Draw landmarks [B, 68, 2 or 3] px as maps [B, 1, H, W] float32, 0 background, 1 line; not differentiable.
 
-    Lines leave the frame without harm; a line with an end that is not finite is not drawn.
+    Lines may leave the image; a line with an end that is not finite is not drawn.
     """
     batch = len(landmarks)
     ends = landmarks[:, torch.tensor(SEGMENTS, device=landmarks.device), :2].float().reshape(-1, 2, 2)
@@ -71,12 +73,12 @@ def draw_landmarks(landmarks: Tensor, height: int, width: int, line_width: float
 
 
 def _clamped(corner: Tensor, size: Tensor) -> Tensor:
-    """Pixel coordinates [N, 2] kept in the frame."""
+    """Clamp pixel coordinates [N, 2] to an image of (width, height) ``size``."""
     return torch.minimum(corner.clamp(min=0), size).long()
 
 
 def _distance(points: Tensor, ends: Tensor) -> Tensor:
-    """Distance [N] of points [N, 2] to segments [N, 2, 2]."""
+    """Return the distance [N] of points [N, 2] to segments [N, 2, 2]."""
     along = ends[:, 1] - ends[:, 0]
     offset = points - ends[:, 0]
     share = (offset * along).sum(dim=1) / (along * along).sum(dim=1).clamp(min=1e-12)

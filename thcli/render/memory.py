@@ -1,4 +1,4 @@
-"""When the device has not enough memory for the frames that are drawn at a time: what to do, and what to say."""
+"""Rendering within a device's memory: fewer frames at a time where it runs out, an error where not one frame fits."""
 
 from __future__ import annotations
 
@@ -10,46 +10,70 @@ from thcli.device import free_memory
 from thcli.errors import DeviceError
 from thcli.records import CROP_SIZE, Image
 
+DEFAULT_BATCH = 4
+"""Most frames rendered at a time, by default.
+
+With eight, every tensor is so large that the C library requests its memory from the kernel anew each time, which costs
+a tenth of the time; with two, calls cost more than they save.
+"""
+FULL_PIXELS = 512 * 512
+"""Pixels of a frame above which fewer frames are rendered at a time, so that memory does not grow with their size."""
 NETWORK_BYTES, PIXEL_BYTES, REFERENCE_BYTES = 100 << 20, 100, 12
-"""Of one frame while it is drawn: in all, for every pixel, and for every pixel of every reference; as measured on the
-CPU with sides of 512 to 2048 and 2 to 8 references."""
+"""Bytes that rendering one frame takes: in all, per pixel, and per pixel of every reference.
+
+They were measured on the CPU with sides of 512 to 2048 px and 2 to 8 references.
+"""
 SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "bad allocation")
-"""How PyTorch's backends and ONNX Runtime say it in errors that have no class of their own."""
+"""Phrases of PyTorch's backends and ONNX Runtime in errors for exhausted memory that have no class of their own."""
 GIB = 1 << 30
+"""Bytes of one GiB."""
+
+
+def frames_at_a_time(pixels: int, batch_size: int) -> int:
+    """Return how many frames of ``pixels`` pixels are rendered at a time: ``batch_size``, or fewer large ones."""
+    return min(batch_size, max(1, batch_size * FULL_PIXELS // pixels))
 
 
 @dataclass(frozen=True)
 class OneFrame:
-    """What one frame takes memory for: a square of ``side`` pixels from so many references, on a device."""
+    """Quantities that decide how much memory the rendering of one frame takes.
+
+    side: side of the rendered square, px
+    references: K, number of references
+    device: device on which it is rendered
+    """
 
     side: int
     references: int
     device: str
 
 
-def in_parts(frames: int, most: int, draw: Callable[[slice], Image], one: OneFrame) -> Iterator[tuple[slice, Image]]:
-    """All frames drawn, ``most`` at a time; where memory does not do, half as many from there on.
+def in_parts(frames: int, most: int, render: Callable[[slice], Image], one: OneFrame) -> Iterator[tuple[slice, Image]]:
+    """Yield parts of the frames with their images, ``most`` frames at a time; half as many once memory runs out.
 
-    Raises DeviceError, with the size that would fit, where one alone is too many.
+    render: renders the frames of a part
+    one: description of one frame, for the error
+
+    Raises DeviceError, with the size that would fit, where a single frame does not fit.
     """
     first = 0
     while first < frames:
         part = slice(first, min(first + most, frames))
-        drawn = _attempt(draw, part)
-        if drawn is not None:
-            yield part, drawn
+        rendered = _attempt(render, part)
+        if rendered is not None:
+            yield part, rendered
             first = part.stop
             continue
-        _release(one.device)  # not where the error is caught: it holds the tensors of the attempt
+        _release(one.device)  # not inside ``except``, where the error still holds the attempt's tensors
         if part.stop - first == 1:
             raise does_not_fit(one)
         most = (part.stop - first) // 2
 
 
-def _attempt(draw: Callable[[slice], Image], part: slice) -> Image | None:
-    """The frames of a part; None where there is not memory enough."""
+def _attempt(render: Callable[[slice], Image], part: slice) -> Image | None:
+    """Return the frames of a part, or None where memory runs out."""
     try:
-        return draw(part)
+        return render(part)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -57,7 +81,7 @@ def _attempt(draw: Callable[[slice], Image], part: slice) -> Image | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device or the machine has no more memory."""
+    """Whether an error says that the device or the machine is out of memory."""
     import torch
 
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
@@ -66,7 +90,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def does_not_fit(one: OneFrame) -> DeviceError:
-    """The error for a device without memory for one single frame, and what would fit."""
+    """Return the error for a device that cannot hold a single frame; it says what would fit."""
     side, there = one.side, available(one.device)
     known = "" if there is None else f" ({there / GIB:.1f} GiB are free)"
     said = f"one frame of {side}x{side} pixels does not fit into the memory of {one.device}{known}"
@@ -81,9 +105,9 @@ def does_not_fit(one: OneFrame) -> DeviceError:
 
 
 def fitting_side(there: int | None, one: OneFrame) -> int:
-    """Side in pixels of the largest square that ``there`` bytes hold, by what a frame takes on the CPU.
+    """Estimate the side in pixels of the largest square that ``there`` bytes hold, from measurements on the CPU.
 
-    Memory is taken in proportion to the pixels. The frame itself is known not to fit, so half its pixels are the most.
+    Memory grows in proportion to the pixels. The frame itself is known not to fit, so at most half its pixels do.
     """
     pixels = one.side**2 / 2
     if there is not None:
@@ -92,7 +116,7 @@ def fitting_side(there: int | None, one: OneFrame) -> int:
 
 
 def available(device: str) -> int | None:
-    """Free memory of a device in bytes, None where nothing says."""
+    """Return the free memory of a device in bytes, or None where it cannot be queried."""
     import torch
 
     if device.startswith("cuda") and torch.cuda.is_available():
@@ -101,7 +125,7 @@ def available(device: str) -> int | None:
 
 
 def _release(device: str) -> None:
-    """Give back what the failed attempt still holds, so that it can be used for less."""
+    """Release the memory that a failed attempt still holds, so that a smaller attempt can use it."""
     import torch
 
     gc.collect()

@@ -1,6 +1,7 @@
-"""The textured 3D mesh of the most frontal frame, moved to any pose and projected into the image (§4.1).
+"""Textured 3D mesh of the most frontal frame, moved to any pose and projected into the image (§4.1).
 
-Poses and meshes are numpy arrays, as in ``thcli.records``; what is drawn is torch, on the device of its tensors.
+Poses and the meshes that ``move_mesh`` moves are NumPy arrays, as in ``thcli.records``. Textures and projections are
+torch tensors, on the device of their inputs.
 """
 
 from __future__ import annotations
@@ -13,39 +14,43 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from thcli.records import Float
-from thcli.render.rasterize import Rasterizer, interpolate, rasterize
+from thcli.render.rasterize import interpolate, rasterize
+from thcli.render.rasterizers import Rasterizer
 from thcli.rotations import apply_pose, remove_pose
 
 OCCLUSION_TOLERANCE = 0.03
-"""How far behind the depth buffer a point still counts as seen, as a share of the mesh's larger side in the image."""
-# Centre of a triangle and three points on the way to its corners, as barycentric coordinates.
+"""Distance behind the depth buffer up to which a point counts as visible, over the mesh's larger side in the image."""
 _PROBES = ((1 / 3, 1 / 3, 1 / 3), (2 / 3, 1 / 6, 1 / 6), (1 / 6, 2 / 3, 1 / 6), (1 / 6, 1 / 6, 2 / 3))
+"""Barycentric coordinates of the centre of a triangle and of three points on the way to its corners."""
 _PROBES_NEEDED = 2
+"""Probes of a triangle that must be visible for the triangle to count as visible."""
 
 
 def most_frontal(pose: Float) -> int:
-    """t_M, the frame with the smallest angle of rotation: the one that shows most of the face; pose [T, 6]."""
+    """Return t_M, the frame of poses [T, 6] with the smallest angle of rotation, which shows most of the face."""
     return int(np.argmin(np.linalg.norm(pose[:, :3], axis=1)))
 
 
 def move_mesh(mesh: Float, pose_of_mesh: Float, pose: Float) -> Float:
-    """Eq. 1: V_t = R_t⁻¹ (R_tM V_tM + T_tM - T_t), the mesh of frame t_M under another head pose.
+    """Move the mesh of frame t_M to another head pose by Eq. 1: V_t = R_t⁻¹ (R_tM V_tM + T_tM - T_t).
 
-    mesh: [V, 3], frame points in canonical face units (scale x pixels, see ``thcli/faces/pose.py``)
+    mesh: [V, 3], points of the frame in canonical face units (scale x pixels, see ``thcli/faces/pose.py``)
     pose_of_mesh: [6], pose of frame t_M
-    pose: [6] or [T, 6]; returns [V, 3] or [T, V, 3] in canonical face units
+    pose: [6] or [T, 6], poses to move the mesh to
+
+    Returns [V, 3] or [T, V, 3] in canonical face units.
     """
     return apply_pose(remove_pose(mesh, pose_of_mesh), pose)
 
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """A photo wrapped around the mesh that was tracked in it.
+    """Frame wrapped around the mesh that was tracked in it.
 
     image: [3, H, W] float32, the frame y_tM
     uv: [V, 2] float32, position of every vertex in the image, pixels
-    faces: [F, 3] int64
-    visible: [F] bool, triangles that the image shows: not hidden behind another part of the face
+    faces: [F, 3] int64, vertices of the triangles
+    visible: [F] bool, whether the image shows a triangle, which no other part of the face hides
     """
 
     image: Tensor
@@ -56,10 +61,10 @@ class TexturedMesh:
 
 @dataclass(frozen=True)
 class Projection:
-    """The projected image ỹ_t for a batch of poses.
+    """Projected images ỹ_t of a batch of poses.
 
     image: [B, 3, H, W], values of the texture; 0 outside the mask
-    mask: [B, 1, H, W] bool, pixels whose colour the texture knows
+    mask: [B, 1, H, W] bool, pixels whose colour the texture holds
     """
 
     image: Tensor
@@ -67,15 +72,15 @@ class Projection:
 
 
 def texture_mesh(image: Tensor, mesh: Tensor, faces: Tensor, rasterizer: Rasterizer = rasterize) -> TexturedMesh:
-    """Take the texture of a mesh [V, 3], pixels, from the frame [3, H, W] in which it was tracked; faces [F, 3]."""
+    """Take the texture of a mesh [V, 3] px with faces [F, 3] from the frame [3, H, W] in which it was tracked."""
     visible = visible_faces(mesh, faces, image.shape[1], image.shape[2], rasterizer)
     return TexturedMesh(image, mesh[:, :2], faces.long(), visible)
 
 
 def visible_faces(mesh: Tensor, faces: Tensor, height: int, width: int, rasterizer: Rasterizer = rasterize) -> Tensor:
-    """[F] bool: triangles of a mesh [V, 3], pixels, of which at least half of four probes lie at the mesh's surface.
+    """Return [F] bool: whether at least two of four probes of a triangle lie at the surface of a mesh [V, 3] px.
 
-    Probes outside the image are not seen. By depth alone, so the winding of the triangles does not matter.
+    Probes outside the image count as hidden. Depth alone decides, so the winding of the triangles does not matter.
     """
     with torch.no_grad():
         depth = rasterizer(mesh[None], faces, height, width).depth[0]
@@ -90,7 +95,7 @@ def visible_faces(mesh: Tensor, faces: Tensor, height: int, width: int, rasteriz
 def project_texture(
     texture: TexturedMesh, mesh: Tensor, height: int, width: int, rasterizer: Rasterizer = rasterize
 ) -> Projection:
-    """ỹ_t: the textured mesh drawn at positions mesh [B, V, 3], pixels of an image of height x width.
+    """Render ỹ_t: the textured mesh at positions [B, V, 3] px of an image of height x width.
 
     A pixel outside the mask shows no face, or a part of it that the textured frame did not show. Gradients flow to the
     texture's image and uv, and to the mesh.

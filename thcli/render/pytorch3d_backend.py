@@ -1,7 +1,7 @@
-"""The same ``Fragments`` through pytorch3d, for those who have it installed; needs ``pytorch3d >= 0.5``.
+"""Rasterizer that computes ``Fragments`` with pytorch3d, an optional dependency (``pytorch3d >= 0.5``).
 
 pytorch3d's screen space has x to the LEFT, y UP, the shorter side of the image spanning -1..1, and z AWAY from the
-camera, where what lies at z < 0 is not drawn. Two things differ from ``rasterize``: it works in float32, and a pixel
+camera, where geometry at z < 0 is not drawn. Two things differ from ``rasterize``: it works in float32, and a pixel
 centre exactly on an edge belongs to no triangle.
 """
 
@@ -18,10 +18,10 @@ from thcli.render.rasterize import Fragments, select_drawn
 def rasterize_pytorch3d(
     vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False
 ) -> Fragments:
-    """What ``thcli.render.rasterize.rasterize`` documents, computed by pytorch3d in float32."""
+    """Rasterize as ``thcli.render.rasterize.rasterize`` documents, with pytorch3d in float32."""
     batch, n_faces = len(vertices), len(faces)
     triangles = vertices[:, faces.long()].float().reshape(-1, 3, 3)
-    # Triangles that must not be drawn become points: pytorch3d leaves these out.
+    # Triangles that must not be drawn become points, which pytorch3d leaves out.
     triangles = torch.where(select_drawn(triangles, cull_back_faces)[:, None, None], triangles, 0.0)
     nearest = triangles.detach()[..., 2].max() + 1
     x, y, z = triangles.unbind(-1)

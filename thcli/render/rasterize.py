@@ -1,4 +1,4 @@
-"""Which triangle covers each pixel, and where in it the pixel lies: a z-buffer in PyTorch, on CPU or CUDA (§4.1).
+"""Rasterizer (§4.1): a z-buffer in PyTorch, on CPU or CUDA, that finds the triangle at each pixel and the place in it.
 
 Vertices are in image space: x right, y down in pixels, z toward the camera, LARGER z is nearer. The projection is
 orthographic, so barycentric coordinates are affine in the image. The centre of pixel (row i, column j) is
@@ -7,7 +7,7 @@ orthographic, so barycentric coordinates are affine in the image. The centre of 
 Coverage is hard: gradients reach vertices and attributes through the barycentric coordinates inside the covered
 pixels (as in nvdiffrast without anti-aliasing); moving a silhouette over a pixel has no gradient.
 
-How: every triangle is cut into pixel rows, every row into the pixels between its two edges, and all of these
+Method: every triangle is cut into pixel rows, every row into the pixels between its two edges, and all of these
 compete in one scatter-maximum over (depth, face). Crossings of a shared edge come out bit-identical in both of its
 triangles and spans are half-open, so neighbours neither overlap nor leave gaps. The forward pass is deterministic;
 of triangles at equal depth (as float32) the lower index wins.
@@ -16,23 +16,21 @@ of triangles at equal depth (as float32) the lower index wins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from thcli.errors import UsageError
-
 MIN_DOUBLE_AREA = 1e-8
-"""Triangles below twice this area in square pixels are not drawn: no pixel centre can be told to lie in them."""
+"""Twice the area, square pixels, up to which a triangle is not drawn, as no pixel centre can be told to lie in it."""
 MAX_CANDIDATES = 1 << 22
-"""Pixels that compete at a time; bounds the memory whatever the size of batch, mesh and image."""
+"""Most pixels that compete at a time; it bounds the memory whatever the size of batch, mesh and image."""
 _LOW = (1 << 32) - 1
+"""Lower half of a 64-bit key, which holds the rank of the face; the upper half holds the depth."""
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is seen at each pixel.
+    """Visible triangle of each pixel, and the place of the pixel in it.
 
     face: [B, H, W] int64, index of the nearest triangle, -1 where there is none
     barycentric: [B, H, W, 3], weights of the triangle's three vertices, in 0..1 with sum 1; 0 where there is none
@@ -45,42 +43,17 @@ class Fragments:
 
     @property
     def mask(self) -> Tensor:
-        """[B, H, W] bool: pixels at which the mesh is seen."""
+        """Whether the mesh is visible at a pixel: [B, H, W] bool."""
         return self.face >= 0
 
 
-class Rasterizer(Protocol):
-    """What ``get_rasterizer`` returns; ``rasterize`` documents the arguments."""
-
-    def __call__(
-        self, vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False
-    ) -> Fragments: ...
-
-
-def get_rasterizer(name: str) -> Rasterizer:
-    """The rasterizer called ``torch`` (this file) or ``pytorch3d``.
-
-    Raises UsageError for another name, or where pytorch3d is not installed.
-    """
-    if name == "torch":
-        return rasterize
-    if name != "pytorch3d":
-        raise UsageError(f"rasterizer {name!r}: unknown; expected 'torch' or 'pytorch3d'")
-    try:
-        from thcli.render.pytorch3d_backend import rasterize_pytorch3d
-    except ImportError as error:
-        message = f"rasterizer 'pytorch3d': cannot be imported ({error}); install pytorch3d, or choose 'torch'"
-        raise UsageError(message) from error
-    return rasterize_pytorch3d
-
-
 def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False) -> Fragments:
-    """Draw a batch of meshes of one topology.
+    """Rasterize a batch of meshes of one topology.
 
     vertices: [B, V, 3] float32 or float64, pixels; gradients flow to them from barycentric and depth
     faces: [F, 3] integer, vertex indices
-    height, width: of the image in pixels
-    cull_back_faces: leave out triangles that face away from the camera
+    height, width: size of the image in pixels
+    cull_back_faces: whether triangles that face away from the camera are left out
 
     Degenerate triangles and those with a vertex that is not finite are not drawn. Raises ValueError for wrong shapes.
     """
@@ -103,9 +76,11 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_
 
 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
-    """Carry vertex attributes [B, V, C] into the picture: [B, C, H, W], 0 where no triangle is seen.
+    """Interpolate vertex attributes [B, V, C] at each pixel: [B, C, H, W], 0 where no triangle is visible.
 
-    faces: [F, 3] integer, as given to the rasterizer. Gradients flow to attributes and barycentric coordinates.
+    faces: [F, 3] integer, as given to the rasterizer
+
+    Gradients flow to the attributes and to the barycentric coordinates.
     """
     batch, height, width = fragments.face.shape
     n_faces, channels = len(faces), attributes.shape[-1]
@@ -119,7 +94,7 @@ def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tens
 
 
 def enumerate_items(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Lists of ``counts`` [N] items laid end to end: owner of each item, and its place in the owner's list."""
+    """Lay lists of ``counts`` [N] items end to end; return the owner of each item and its place in the owner's list."""
     owner = torch.repeat_interleave(counts)
     starts = counts.cumsum(0) - counts
     place = torch.arange(len(owner), device=counts.device) - starts.index_select(0, owner)
@@ -127,10 +102,11 @@ def enumerate_items(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _EMPTY = torch.iinfo(torch.int64).min
+"""Key of a pixel without a triangle."""
 
 
 def _covered(face: Tensor, n_faces: int) -> tuple[Tensor, Tensor]:
-    """Of the covered pixels of face [B, H, W]: triangle among all [B * F], and index in the batch; [N]."""
+    """Return triangle (index into [B * F]) and pixel (index into [B * H * W]) of the N covered pixels of a face map."""
     flat = face.reshape(-1)
     pixel = torch.nonzero(flat >= 0)[:, 0]
     item = torch.div(pixel, face[0].numel(), rounding_mode="floor")
@@ -138,16 +114,16 @@ def _covered(face: Tensor, n_faces: int) -> tuple[Tensor, Tensor]:
 
 
 def select_drawn(triangles: Tensor, cull_back_faces: bool) -> Tensor:
-    """[B * F] bool: which of the triangles [B * F, 3, 3] may cover pixels."""
+    """Return [B * F] bool: whether each of the triangles [B * F, 3, 3] is drawn."""
     edges = triangles[:, 1:, :2] - triangles[:, :1, :2]
     area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
-    # With y down, counter-clockwise on the screen is a negative area.
+    # With y down, triangles that run counter-clockwise on the screen have a negative area.
     large = -area > MIN_DOUBLE_AREA if cull_back_faces else area.abs() > MIN_DOUBLE_AREA
     return large & triangles.isfinite().flatten(1).all(dim=1)
 
 
 def _nearest(triangles: Tensor, drawn: Tensor, n_faces: int, batch: int, height: int, width: int) -> Tensor:
-    """[B * H * W] int64: the greatest key (depth, then lower face) at each pixel, ``_EMPTY`` where none."""
+    """Return the greatest key (depth, then lower face) at each pixel, or ``_EMPTY``: [B * H * W] int64."""
     keys = torch.full((batch * height * width,), _EMPTY, device=triangles.device)
     owner, start, count, z, slope = _spans(triangles, drawn, height, width)
     start = start + (owner // n_faces) * (height * width)
@@ -166,8 +142,8 @@ def _nearest(triangles: Tensor, drawn: Tensor, n_faces: int, batch: int, height:
 def _spans(triangles: Tensor, drawn: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Cut triangles [B * F, 3, 3] into spans of pixels.
 
-    Returns five tensors [R], one entry a pixel row of a triangle: triangle, first pixel (index into its image),
-    pixels (may be 0), depth at the first pixel, change of depth a pixel.
+    Returns five tensors [R] with one entry per pixel row of a triangle: triangle, first pixel (index into its image),
+    number of pixels (may be 0), depth at the first pixel, change of depth per pixel.
     """
     by_y = triangles[:, :, 1].argsort(dim=1)
     ordered = triangles.gather(1, by_y[:, :, None].expand(-1, -1, 3))
@@ -189,26 +165,26 @@ def _spans(triangles: Tensor, drawn: Tensor, height: int, width: int) -> tuple[T
 
 
 def _first_centre(position: Tensor, size: int) -> Tensor:
-    """Index of the first pixel whose centre is at or after the position, kept in 0..size."""
+    """Return the index of the first pixel whose centre is at or after a position, clamped to 0..size."""
     return (position - 0.5).ceil().clamp(0, size).long()
 
 
 def _crossing(start: Tensor, end: Tensor, y: Tensor) -> Tensor:
-    """[R, 2]: x and z at which edges start-end [R, 3], start above end, cross the lines y [R, 1]."""
+    """Return x and z, [R, 2], at which edges from start to end [R, 3], start above end, cross the lines y [R, 1]."""
     along = (y - start[:, 1:2]) / (end[:, 1:2] - start[:, 1:2])
-    # No fused operation: its rounding may depend on where in the list an edge stands.
+    # A fused operation is avoided, because its rounding may depend on the place of an edge in the list.
     return start[:, ::2] + along * (end[:, ::2] - start[:, ::2])
 
 
 def _ordered(depth: Tensor) -> Tensor:
-    """Integers in the same order as floats: the bits, with those of negative numbers counted backwards."""
+    """Return int64 in the same order as float depths: their bits, with those of negative numbers in reverse."""
     bits = (depth.float() + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
 
 
 def _barycentric(triangles: Tensor, drawn: Tensor, owner: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights [N, 3] and depth [N] at pixel centres [N, 2] in triangles owner [N], differentiable to the triangles."""
-    # What is not drawn is replaced by a sound triangle, so that its gradient is 0 and never not-a-number.
+    """Return weights [N, 3] and depth [N] at pixel centres [N, 2] in triangles ``owner`` [N]; differentiable."""
+    # Triangles that are not drawn are replaced by a valid one, so that their gradient is 0 and never NaN.
     sound = triangles.new_tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     origin, second, third = torch.where(drawn[:, None, None], triangles, sound).unbind(1)
     one, two = second - origin, third - origin
@@ -220,7 +196,7 @@ def _barycentric(triangles: Tensor, drawn: Tensor, owner: Tensor, centre: Tensor
     offset = centre - origin_xy
     second = offset[:, 0] * to_second[:, 0] + offset[:, 1] * to_second[:, 1]
     third = offset[:, 0] * to_third[:, 0] + offset[:, 1] * to_third[:, 1]
-    # A centre right on an edge may round to just outside; very thin triangles magnify that.
+    # A centre exactly on an edge may round to just outside, the more so in very thin triangles.
     weights = torch.stack([1 - second - third, second, third], dim=1).clamp(min=0)
     weights = weights / (weights[:, :1] + weights[:, 1:2] + weights[:, 2:])
     return weights, origin_z[:, 0] + weights[:, 1] * rise[:, 0] + weights[:, 2] * rise[:, 1]

@@ -1,27 +1,29 @@
-"""Which frames of the clip become the K references that the picture is made of."""
+"""Choice of the K frames of a clip that serve as references."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.face_model import INNER_LIPS, OUTER_LIPS, eye_opening
+from thcli.face_model import LIPS, eye_opening
 from thcli.records import Float
 from thcli.rotations import placement
 
-LIPS = [*OUTER_LIPS, *INNER_LIPS]
 TURN, SHIFT, MOUTH, EYES = 1.0, 2.0, 1.0, 0.05
-"""What differences count for, per radian, canonical unit of position, canonical unit of lip shape, usual opening."""
+"""Weights of differences: per radian of turn, canonical face unit of position, canonical face unit of lip shape, and
+(squared, as it is added to squared distances) for eyes that are closing where the others' are open."""
 CLOSED = 0.6
-"""Eyes less open than this part of what is usual are closing; one such reference is enough."""
+"""Opening of the eyes, over the clip's median, below which they count as closing; one such reference is enough."""
 UNSURE = 0.5
-"""Confidence below which a frame is no reference."""
+"""Confidence below which a frame is not chosen as a reference."""
 
 
 def choose_references(pose: Float, faces: Float, confidence: Float, count: int) -> NDArray[np.intp]:
-    """Frames, ``count`` at most, that together show the most: k-medoids of pose, mouth shape and eye opening.
+    """Choose at most ``count`` frames that together show the most: k-medoids of pose, mouth shape and eye opening.
 
-    pose: [T, 6]; faces: [T, V, 3], de-posed, canonical units; confidence: [T], 0 where a frame was interpolated
+    pose: [T, 6], head poses
+    faces: [T, V, 3], unposed meshes, canonical face units
+    confidence: [T], 0 where a frame was interpolated
     """
     sure = np.flatnonzero(confidence >= UNSURE)
     if len(sure) == 0:
@@ -32,20 +34,21 @@ def choose_references(pose: Float, faces: Float, confidence: Float, count: int) 
     distance = ((features[:, None] - features[None]) ** 2).sum(-1)
     opening = eye_opening(faces[sure])
     closing = opening < CLOSED * np.median(opening)
-    # a frame with closing eyes serves others badly, whose eyes are open
+    # A frame with closing eyes represents frames with open eyes badly.
     distance[:, closing] += EYES * (1 - closing[:, None])
     return sure[np.unique(_medoids(distance, count))]  # where frames are alike, one may be chosen twice
 
 
 def _features(pose: Float, faces: Float) -> Float:
+    """Return [T, D]: rotation, position and lip shape of each frame, weighted so that they can be compared."""
     placed = placement(pose)
-    lips = faces[:, LIPS]
+    lips = faces[:, list(LIPS)]
     lips = (lips - lips.mean(axis=1, keepdims=True)).reshape(len(faces), -1) / np.sqrt(len(LIPS))
     return np.concatenate([TURN * placed[:, :3], SHIFT * placed[:, 3:5], MOUTH * lips], axis=1)
 
 
 def _medoids(distance: Float, count: int) -> list[int]:
-    """Greedy choice of columns that together lie nearest to all rows, then exchanges while they help."""
+    """Choose columns of a distance matrix that together lie nearest to all rows: greedily, then by exchanges."""
     chosen: list[int] = []
     nearest = np.full(len(distance), np.inf)
     for _ in range(count):

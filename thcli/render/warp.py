@@ -1,6 +1,6 @@
 """Warping of a real frame onto a target mesh: a dense flow that follows the face exactly, and fades around it.
 
-Flows are backward: the picture at x comes from the source at x + flow(x), in pixels of the square crop, so one
+Flows are backward: the image at x comes from the source at x + flow(x), in pixels of the square crop, so one
 flow serves any resolution. Meshes are [B, V, 3] torch tensors in pixels of the crop (``records.CROP_SIZE``).
 """
 
@@ -15,24 +15,24 @@ from thcli.records import CROP_SIZE
 from thcli.render.rasterize import Fragments, interpolate
 
 SKIN = slice(0, 468)
-"""The vertices on the skin; the irises turn with the gaze, and so say nothing of the head."""
+"""Vertices on the skin; those of the irises turn with the gaze and not with the head."""
 
 
 def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
-    """Pixel centres of the crop at a resolution of ``size``: [2, size, size] (x, y), in pixels of the crop."""
+    """Return the pixel centres of the crop at a resolution of ``size``: [2, size, size] (x, y), pixels of the crop."""
     steps = (torch.arange(size, device=device) + 0.5) * (CROP_SIZE / size)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack([x, y])
 
 
 def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
-    """Where every pixel would come from if all of the picture moved with the head: [B, 2, H, W].
+    """Compute the flow of an image that moves with the head as a whole: [B, 2, H, W], px of the crop.
 
-    On the mesh the flow is exact. Around it, it is the similarity transform between the two meshes, joined to the
-    mesh's own movement by what differs at its border, spread smoothly.
+    On the mesh the flow is exact. Around the mesh it is the similarity transform between the two meshes, plus the
+    difference from the mesh's own movement at its border, spread smoothly.
 
-    fragments: of the target meshes, at the resolution of the result
-    target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which costs less by far
+    fragments: fragments of the target meshes, at the resolution of the result
+    target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which is much cheaper
     """
     size = fragments.face.shape[-1]
     moved = side_by_side(fragments, faces, target, source)
@@ -42,14 +42,14 @@ def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tenso
 
 
 def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
-    """The mesh's own movement to n sources, as channels [B, 2 n, H, W]; 0 beside the mesh. See ``head_flow``."""
+    """Return the mesh's own movement to n sources as channels [B, 2 n, H, W], 0 beside the mesh; see ``head_flow``."""
     moves = (source - target)[..., :2]
     beside = moves.reshape(len(target), -1, *moves.shape[1:]).transpose(1, 2).flatten(2)
     return interpolate(fragments, faces, beside).contiguous()
 
 
 def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:
-    """The flow [B, 2, size, size] of the least-squares similarity that takes points [B, P, 2] to the source's."""
+    """Return the flow [B, 2, size, size] of the least-squares similarity that maps points [B, P, 2] to the source's."""
     mean, source_mean = target.mean(1, keepdim=True), source.mean(1, keepdim=True)
     x, y = (target - mean).unbind(-1)
     u, v = (source - source_mean).unbind(-1)
@@ -62,9 +62,9 @@ def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:
 
 
 def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
-    """Pictures [B, C, S, S] pulled through flows [B, 2, H, W]: [B, C, S, S]; the border is repeated.
+    """Sample images [B, C, S, S] through flows [B, 2, H, W]: [B, C, S, S] in 0..1; the border is repeated.
 
-    The flow may be coarser than the pictures: it is smooth, and is enlarged to their resolution.
+    The flow may be coarser than the images: it is smooth, and is enlarged to their resolution.
     """
     size = images.shape[-1]
     if flow.shape[-1] != size:

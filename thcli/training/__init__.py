@@ -1,1 +1,1 @@
-"""One training loop; a file per stage says what is built and what one step does."""
+"""Training: one loop, and one file per stage that says what is built and what one step does."""

@@ -1,4 +1,4 @@
-"""Θ's adversary: the discriminators of §4.4 with the hinge loss and the feature matching of Eq. 8."""
+"""The adversary of Θ: the discriminators of §4.4 with the hinge loss and the feature matching of Eq. 8."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from thgen_models.discriminator import DiscriminatorDims, Discriminators
 
 
 class Adversary(nn.Module):
-    """The loop's critic: a row of losses for every frame, so that processes can share the frames."""
+    """Critic of the training loop; it returns its losses per frame, so that processes can share the frames."""
 
     def __init__(self, dims: DiscriminatorDims) -> None:
         super().__init__()
         self.discriminators = Discriminators(dims)
 
     def forward(self, made: Tensor, real: Tensor, target_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of pictures [F, 3, H, W] in -1..1 and landmark maps [F, 1, H, W], three losses [F], means over the scales.
+        """Return three losses [F], means over the scales, of images [F, 3, H, W] in -1..1 and maps [F, 1, H, W].
 
-        fooled: low where the made pictures pass for real; matched: how far their features are from the real ones';
-        both train Θ. wrong: the hinge loss of the discriminators themselves.
+        - The adversarial loss of Θ, low where the generated images pass for real.
+        - Feature matching, which also trains Θ: the distance of the generated images' features from the real images'.
+        - The hinge loss of the discriminators themselves.
         """
-        answers = [self.discriminators(picture, target_map) for picture in (made, made.detach(), real)]
+        answers = [self.discriminators(image, target_map) for image in (made, made.detach(), real)]
         fooled, matched, wrong = [], [], []
         for judged, caught, true in zip(*answers, strict=True):
             fooled.append(-_each(judged[-1]))
@@ -34,5 +35,5 @@ class Adversary(nn.Module):
 
 
 def _each(x: Tensor) -> Tensor:
-    """The mean of each example, in float32: [F, …] → [F]."""
+    """Mean of each example, in float32: [F, …] → [F]."""
     return x.float().flatten(1).mean(dim=1)

@@ -1,4 +1,7 @@
-"""Augmentation of face crops: what the tracker must survive. Batched, in torch, on the CPU."""
+"""Augmentation of face crops, from which the tracker's networks learn to cope with imprecise crops and poor images.
+
+Everything is done for a whole batch at a time, in PyTorch on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,18 @@ from torch import Tensor
 from thcli.faces.builtin import FACE_CROP_MARGIN
 
 MISSED = 0.12
+"""Share of the crops that miss the face on purpose."""
 BESIDE, WIDE, PIECE, BROKEN = 1, 2, 3, 4
+"""Ways to miss a face: a crop beside it, far too wide, so close that a piece of it fills the crop, or broken up."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Random views of faces.
+    """Random crops of faces, with what the network is to answer.
 
     crops: [B, 3, S, S] float32 in 0..1
     mesh: [B, V, 3] float32 in units of the crop's side, from its top left corner
-    face: [B] float32, 1 where the crop holds a face as a tracker would place it, 0 where it does not
+    face: [B] float32, 1 where the crop holds a face as a tracker would place it, 0 where it misses the face
     """
 
     crops: Tensor
@@ -33,11 +38,13 @@ class Views:
 def random_views(
     images: Tensor, meshes: Tensor, mirror: Tensor, size: int, generator: torch.Generator, missed: float = MISSED
 ) -> Views:
-    """Cut crops around faces as a tracker would, imprecisely, and spoil them as cameras do.
+    """Cut crops around faces as a tracker would, imprecisely, and degrade them as cameras do.
 
-    images: [B, 3, H, W] uint8; meshes: [B, V, 3] float32, pixels; mirror: [V] the vertex that each one becomes
-    in a mirror; size: side S of the crops; missed: share of the crops that miss the face on purpose: beside it, far
-    too wide, so close that a piece of it fills the crop, or with nothing whole left of it.
+    images: [B, 3, H, W] uint8
+    meshes: [B, V, 3] float32, pixels of the images
+    mirror: [V], the vertex that each vertex becomes in a mirror
+    size: side S of the crops, px
+    missed: share of the crops that miss the face on purpose, in one of the ways named ``BESIDE`` to ``BROKEN``
     """
     batch = len(images)
 
@@ -62,7 +69,7 @@ def random_views(
     zoom = torch.where(miss == WIDE, uniform(2.2, 3.5), zoom)
     zoom = torch.where(miss == PIECE, uniform(0.08, 0.3), zoom)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    # columns of ``axes`` are the crop's x and y axes in pixels of the image
+    # The columns of ``axes`` are the crop's x and y axes, in pixels of the image.
     cos, sin = angle.cos(), angle.sin()
     axes = torch.stack([torch.stack([cos * flip, -sin], -1), torch.stack([sin * flip, cos], -1)], 1)
     axes = axes * (side * zoom)[:, None, None]
@@ -85,9 +92,12 @@ def random_views(
 def tracked_crops(
     images: Tensor, meshes: Tensor, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Upright crops as from the mesh of the frame before, off by 3 % of the side, and the way back to the picture.
+    """Cut upright crops as a tracker places them by the mesh of the frame before, with an error of 3 % of the side.
 
-    The way back takes points [B, V, 2] in units of the crop to pixels of the image.
+    Returns crops [B, 3, S, S] float32 in 0..1, and the function that maps points [B, V, 2] in units of the crop to
+    pixels of the image.
+
+    images, meshes, size: as for ``random_views``
     """
     low, high = meshes[..., :2].amin(1), meshes[..., :2].amax(1)
     side = FACE_CROP_MARGIN * (high - low).amax(1)
@@ -98,13 +108,13 @@ def tracked_crops(
 
 
 def _misses(batch: int, share: float, generator: torch.Generator) -> Tensor:
-    """[B]: 0 for a crop of the face, else in which way the crop misses it."""
+    """Choose how each crop misses its face: [B], 0 where it does not, else one of ``BESIDE`` to ``BROKEN``."""
     ways = torch.multinomial(torch.tensor([0.35, 0.2, 0.25, 0.2]), batch, replacement=True, generator=generator) + 1
     return torch.where(torch.rand(batch, generator=generator) < share, ways, 0)
 
 
 def _break(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops whose squares have changed places, or half of the time coarse noise in their colours."""
+    """Shuffle the squares of crops [B, 3, S, S], or replace a crop by coarse noise in its colours half of the time."""
     batch, channels, size, _ = crops.shape
     if not batch:
         return crops
@@ -122,12 +132,13 @@ def _break(crops: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _roll(meshes: Tensor) -> Tensor:
-    """How far the faces [B, V, 3] are turned in the picture, radians, from the line of the eyes' outer corners."""
+    """Angle [B], rad, by which meshes [B, V, 3] are turned in the image, from the line of the outer eye corners."""
     eyes = meshes[:, 263, :2] - meshes[:, 33, :2]
     return -torch.atan2(eyes[:, 1], eyes[:, 0])
 
 
 def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
+    """Cut crops [B, 3, S, S] float32 in 0..1 out of images, given centre [B, 2] and axes [B, 2, 2] in px."""
     steps = (torch.arange(size) + 0.5) / size - 0.5
     grid_y, grid_x = torch.meshgrid(steps, steps, indexing="ij")
     grid = torch.stack([grid_x, grid_y], -1).view(1, -1, 2)
@@ -137,10 +148,13 @@ def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
 
 
 def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: float) -> Tensor:
-    """Light, colour, blur, noise, compression and things before the face; crops [B, 3, S, S] are changed in place.
+    """Change light and colour of crops [B, 3, S, S], blur, compress and partly cover them, and add noise.
 
-    occluded: share of the crops before which things are laid
-    smallest: a quarter of the crops is reduced to a side from this part of S up to four times it, and enlarged again
+    The crops that are passed are changed as well.
+
+    occluded: share of the crops that are partly covered
+    smallest: least side, as a part of S, to which a quarter of the crops is reduced before it is enlarged again; the
+        largest is four times that
     """
     batch = len(crops)
 
@@ -171,7 +185,7 @@ def spoil(crops: Tensor, generator: torch.Generator, occluded: float, smallest: 
 
 
 def _occlude(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Lay an ellipse of another picture of the batch, or of plain colour, over each crop."""
+    """Lay an ellipse of another crop of the batch, or of plain colour, over each crop."""
     batch, _, size, _ = crops.shape
     steps = (torch.arange(size) + 0.5) / size
     centre = torch.rand(batch, 2, 1, 1, generator=generator)
@@ -186,12 +200,13 @@ def _occlude(crops: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _shrink(crops: Tensor, size: int) -> Tensor:
+    """Blur crops: reduce them to a side of ``size`` px and enlarge them again."""
     small = F.interpolate(crops, size=(size, size), mode="bilinear", antialias=True)
     return F.interpolate(small, size=crops.shape[-2:], mode="bilinear")
 
 
 def _compress(crops: Tensor, step: Tensor) -> Tensor:
-    """Quantise the cosine transform of 8 x 8 blocks, as JPEG and video codecs do."""
+    """Quantise the cosine transform of blocks of 8 x 8 pixels, as JPEG and video codecs do."""
     n = torch.arange(8, dtype=torch.float32)
     basis = torch.cos((2 * n[None, :] + 1) * n[:, None] * math.pi / 16) / 2
     basis[0] /= math.sqrt(2)

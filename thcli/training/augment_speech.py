@@ -1,4 +1,4 @@
-"""Speech as other microphones, rooms and voices would have it: changes of log-mel features, §3.2."""
+"""Augmentation of speech as log-mel features: other microphones, noise and voices (§3.2)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from thcli.config import SpeechAugment
 from thcli.records import Float
 
 SNR_DB = np.arange(6, 31, 3)
-"""Noise is mixed in at one of these ratios, §3.2."""
+"""Signal-to-noise ratios in dB, of which one is chosen for the noise that is mixed in (§3.2)."""
 FLOOR = -12.0
-"""Lowest log-mel feature, see ``clips.features``."""
+"""Log-mel feature of silence, the lowest value, as ``records.LOG_MEL_SILENCE``."""
 _NEPERS_A_DB = np.log(10.0) / 10.0
+"""Nepers of power per dB."""
 
 
 def augment_speech(
     features: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator
 ) -> Float:
-    """features: [T, 4, 80] log-mel; others: sounds of at least T frames to take noise from; returns [T, 4, 80]."""
+    """Augment log-mel features [T, 4, 80] of speech at random, and return [T, 4, 80] float32.
+
+    others: log-mel features of recordings of at least T frames, from which noise is taken
+    """
     x = _warped(features, options, random)
     x = x + _colour(x.shape[-1], options, random)
     if random.random() < options.noise:
@@ -34,7 +38,7 @@ def augment_speech(
 
 
 def _warped(features: Float, options: SpeechAugment, random: np.random.Generator) -> Float:
-    """Formants moved up or down: the mel axis stretched about its lower end."""
+    """Move formants up or down by stretching the mel axis about its lower end."""
     bands = features.shape[-1]
     places = np.clip(np.arange(bands) * (1 + random.uniform(-options.warp, options.warp)), 0, bands - 1)
     low = np.minimum(places.astype(int), bands - 2)
@@ -44,14 +48,14 @@ def _warped(features: Float, options: SpeechAugment, random: np.random.Generator
 
 
 def _colour(bands: int, options: SpeechAugment, random: np.random.Generator) -> Float:
-    """Gain and tilt, [bands]."""
+    """Random gain and tilt of the spectrum: [bands] float32, nepers."""
     tilt = random.uniform(-options.tilt_db, options.tilt_db) / 2 * np.linspace(-1, 1, bands)
     colour: Float = ((random.uniform(-options.gain_db, options.gain_db) + tilt) * _NEPERS_A_DB).astype(np.float32)
     return colour
 
 
 def _noisy(x: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator) -> Float:
-    """Noise added as power, which is right on average: sound and noise have no common phase."""
+    """Add noise as power, which is right on average because speech and noise have no common phase."""
     if random.random() < 0.5:
         source = others[int(random.integers(len(others)))]
         first = random.integers(0, len(source) - len(x) + 1)

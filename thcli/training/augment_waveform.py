@@ -1,4 +1,4 @@
-"""Speech as other microphones and rooms would have it: changes of raw samples, §3.2."""
+"""Augmentation of speech as raw samples: other rooms, microphones and noise (§3.2)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from thcli.records import SAMPLE_RATE, Float
 from thcli.training.augment_speech import SNR_DB
 
 LONGEST_MASK = 800
-"""Samples silenced at a time: 50 ms."""
+"""Most samples that are silenced: 50 ms."""
 DECAY_SECONDS = (0.1, 0.5)
-"""In which a room's sound falls by 60 dB."""
+"""Shortest and longest time in seconds in which a room's reverberation falls by 60 dB."""
 DIRECT_DB = (0.0, 12.0)
-"""By how much the direct sound is louder than the room's."""
+"""Least and largest level of the direct sound over the reverberation, dB."""
 _QUIETEST = 1e-9
+"""Least power of the noise, a guard against division by zero."""
 
 
 def augment_waveform(
     samples: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator
 ) -> Float:
-    """samples: [N] at 16 kHz; others: sounds of at least N samples to take noise from; returns [N] float32.
+    """Augment samples [S] of speech at 16 kHz at random, and return [S] float32.
 
-    The room comes first, as it colours the voice and not the noise; the microphone's colour falls on both.
+    The room's reverberation comes first, because it colours the voice and not the noise; the microphone colours both.
+
+    others: recordings of at least S samples, from which noise is taken
     """
     x = samples
     if random.random() < options.reverberation:
@@ -39,7 +42,7 @@ def augment_waveform(
 
 
 def _reverberant(x: Float, random: np.random.Generator) -> Float:
-    """With the sound of a room: an impulse and noise that decays exponentially."""
+    """Add reverberation: convolve with an impulse and noise that decays exponentially."""
     from scipy.signal import fftconvolve
 
     seconds = random.uniform(*DECAY_SECONDS)
@@ -50,7 +53,7 @@ def _reverberant(x: Float, random: np.random.Generator) -> Float:
 
 
 def _noisy(x: Float, others: Sequence[Float], options: SpeechAugment, random: np.random.Generator) -> Float:
-    """With another speaker's sound or coloured noise."""
+    """Add another speaker's speech or coloured noise."""
     if random.random() < 0.5:
         source = others[int(random.integers(len(others)))]
         first = random.integers(0, len(source) - len(x) + 1)
@@ -62,11 +65,12 @@ def _noisy(x: Float, others: Sequence[Float], options: SpeechAugment, random: np
 
 
 def _tilt(options: SpeechAugment, random: np.random.Generator) -> float:
+    """Random tilt of the spectrum, dB."""
     return float(random.uniform(-options.tilt_db, options.tilt_db))
 
 
 def _coloured(x: Float, gain_db: float, tilt_db: float) -> Float:
-    """Louder by ``gain_db``, with a spectrum that rises by ``tilt_db`` from end to end of the mel scale."""
+    """Amplify samples by ``gain_db``, and tilt the spectrum by ``tilt_db`` from end to end of the mel scale."""
     spectrum = np.fft.rfft(x)
     mel = np.log1p(np.linspace(0, SAMPLE_RATE / 2, len(spectrum)) / 700)
     spectrum *= 10 ** ((gain_db + tilt_db * (mel / mel[-1] - 0.5)) / 20)

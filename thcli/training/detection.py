@@ -1,4 +1,4 @@
-"""``thgen train detection``: the detector that stands before the tracker's mesh network."""
+"""Training of the face detector, which precedes the tracker's mesh network (``thgen train detection``)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from thcli.checkpoints import Header
 from thcli.config import Config, DetectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
-from thcli.export import exporters as export
-from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
-from thcli.training.scenes import Pictures, SceneMaker, Scenes
+from thcli.export.exporters import export_onnx
+from thcli.training.detection_scenes import Pictures, SceneMaker, Scenes
+from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train_and_export
+from thcli.training.protocol import Networks
 from thgen_models.detection import STRIDE, DetectionDims, DetectionNetwork
 
 NEAR = 0.3
-"""Heat from which on a cell must know where the face is."""
-LOOKED_AT = 256
-"""Held-out scenes at each look."""
+"""Heat above which a cell must predict the place of the face."""
+VAL_SAMPLES = 256
+"""Held-out scenes of each validation."""
 SURE = 0.5
+"""Confidence above which a cell counts as a detection in validation."""
 
 
-def train_detection(data: Path, out: Path, config: Config, running: RunOptions = AFRESH) -> TrainResult:
-    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX."""
+def train_detection(data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN) -> TrainResult:
+    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX.
+
+    Raises MediaError, UsageError.
+    """
     section = config.detection
     stage = DetectionStage(load_faces(Store(data), "train", section.every), section, running.device)
-    return export.train_and_export(
-        stage, section.train, out, config, running, lambda: DetectionNetwork(stage.dims), export_onnx
+    return train_and_export(
+        stage, section.train, out, config, running, lambda: DetectionNetwork(stage.dims), export_detection
     )
 
 
 class DetectionStage:
-    """What the loop trains: scenes made up of the faces."""
+    """Training stage of the face detector, on scenes that are composed of images of faces."""
 
     name = "detection"
 
@@ -45,7 +50,7 @@ class DetectionStage:
         self.dims = make_dims(DetectionDims, config.network, "detection.network")
         kept, held_out = split_faces(samples, config.held_out, config.train.seed)
         self.maker = self._maker(kept)
-        self.held_out = self._maker(held_out).batch(LOOKED_AT, torch.Generator().manual_seed(0))
+        self.held_out = self._maker(held_out).batch(VAL_SAMPLES, torch.Generator().manual_seed(0))
         self.header = Header(
             self.name,
             dataclasses.asdict(self.dims),
@@ -55,8 +60,8 @@ class DetectionStage:
 
     def _maker(self, samples: FaceSamples) -> SceneMaker:
         images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).contiguous()
-        pictures = Pictures.of(images, torch.from_numpy(samples.meshes))
-        return SceneMaker(pictures, torch.from_numpy(samples.chances), self.dims.size, STRIDE)
+        faces = Pictures.of(images, torch.from_numpy(samples.meshes))
+        return SceneMaker(faces, torch.from_numpy(samples.chances), self.dims.size, STRIDE)
 
     def build(self) -> Networks:
         # nn.Module.to has no overload for a memory format alone
@@ -79,7 +84,11 @@ class DetectionStage:
 
     @torch.no_grad()
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """missed: share of the faces without a sure cell at their centre; false: sure cells a scene without a face."""
+        """Measure the losses (``score``) and two rates on the held-out scenes.
+
+        missed: share of the faces without a detection at their centre
+        false: mean number of cells per scene that detect a face where there is none
+        """
         assert isinstance(network, DetectionNetwork)
         scenes = self._on_device(self.held_out)
         losses = detection_losses(network, scenes)
@@ -94,7 +103,11 @@ class DetectionStage:
 
 
 def detection_losses(network: DetectionNetwork, scenes: Scenes) -> dict[str, Tensor]:
-    """``face``: focal loss of the heat map (Zhou et al., 2019, eq. 1); ``place``: of centre and size, in cells."""
+    """Return the losses of a batch of scenes.
+
+    face: focal loss of the heat map (Zhou et al., 2019, eq. 1)
+    place: error of centre and log side of the face, in cells
+    """
     cells = network.cells(scenes.images)
     logit, heat = cells[:, 0], scenes.heat
     chance = torch.sigmoid(logit)
@@ -103,7 +116,7 @@ def detection_losses(network: DetectionNetwork, scenes: Scenes) -> dict[str, Ten
     focal = torch.where(heat == 1, found, spared) * scenes.counts
     weight = heat * (heat > NEAR)
     error = (cells[:, 1:] - scenes.place).abs()
-    # a cell of a large face may be off by more
+    # A larger error of the centre is allowed for a larger face.
     error = torch.cat([error[:, :2] * torch.exp(-scenes.place[:, 2:].clamp(min=0)), error[:, 2:]], 1).sum(1)
     return {
         "face": focal.sum() / (heat == 1).sum().clamp(min=1),
@@ -111,7 +124,7 @@ def detection_losses(network: DetectionNetwork, scenes: Scenes) -> dict[str, Ten
     }
 
 
-def export_onnx(network: DetectionNetwork, path: Path) -> None:
-    """Write the network as ONNX: ``frame`` [B, 3, S, S] in 0..1 → ``face``, ``centre`` and ``side`` of its cells."""
+def export_detection(network: DetectionNetwork, path: Path) -> None:
+    """Write the network as ONNX: ``frame`` [B, 3, S, S] in 0..1 → ``face``, ``centre`` and ``side`` per cell."""
     frame = torch.rand(1, 3, network.dims.size, network.dims.size)
-    export.export_onnx(network, frame, "frame", ("face", "centre", "side"), path)
+    export_onnx(network, frame, "frame", ("face", "centre", "side"), path)

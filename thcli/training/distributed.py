@@ -1,12 +1,11 @@
 """Training by several processes, as ``torchrun`` starts them.
 
-Every process makes the same batch; each network computes its own share of the rows and is given the others'. So a
-loss sees the whole batch, and what it is a mean, a ratio or a maximum of does not depend on the number of processes;
-summed up, the processes' gradients are those of one process that computes everything. Batch norms take the moments of
-the whole batch. Only what a network draws at random in a step, dropout for one, differs from process to process, as it
-should.
+Every process makes the same batch. A network computes its process's share of the rows and receives the others' rows,
+so a loss sees the whole batch, and its means, ratios and maxima do not depend on the number of processes. The sum of
+the processes' gradients is the gradient of one process that computes everything. Batch norms use the moments of the
+whole batch. Only what a network draws at random in a step, such as dropout, differs between processes, as it should.
 
-What costs time without a network, making the batch and the losses themselves, every process does in full.
+Every process does in full what takes time outside the networks: making the batch, and computing the losses.
 """
 
 from __future__ import annotations
@@ -29,41 +28,46 @@ from thcli.errors import UsageError
 
 Result = TypeVar("Result")
 LONGEST = timedelta(hours=12)
-"""How long processes wait for the first one, which alone prepares and measures; a process that dies ends it at once."""
+"""Longest time that processes wait for the first one, which alone prepares and validates.
+
+The death of a process ends the wait at once.
+"""
 FAILED = "thgen/failed"
+"""Key of the store that counts the processes that have failed."""
 
 
 class World:
-    """One process by itself: there is nobody to share with."""
+    """The processes that train together; this class is a single process, which shares with no other."""
 
     rank = 0
     size = 1
 
     def device(self, name: str) -> str:
-        """Where this process computes when asked for ``name``, see ``resolve_device``."""
+        """Resolve the device ``name`` for this process, see ``resolve_device``."""
         return resolve_device(name)
 
     def check_batch(self, size: int, parts: int = 1) -> None:
-        """UsageError for a batch that cannot be shared evenly, or cut into ``parts``."""
+        """Raise UsageError for a batch that cannot be cut into ``parts``, or whose parts cannot be shared evenly."""
         if parts < 1 or size % parts:
             raise UsageError(f"batch_size {size}: cannot be cut into {parts} parts (accumulate); give a multiple of it")
 
     def share(self, network: nn.Module, entry: str) -> None:
-        """Let all start from the weights of the first, and compute their rows of what ``entry`` is called with."""
+        """Copy the first process's weights to all, and let each process compute its rows in the method ``entry``."""
 
     def add_gradients(self, network: nn.Module) -> None:
-        """Sum the gradients of all processes, in all of them."""
+        """Replace the gradients in every process by their sum over all processes."""
 
     def first(self, task: Callable[[], Result]) -> Result:
-        """What ``task`` gives, which the first process alone runs while the others wait."""
+        """Run ``task`` in the first process while the others wait, and return its result in all of them."""
         return task()
 
     def fails_first(self) -> bool:
-        """Whether this process, which is about to end with an error, is the one to say so."""
+        """Whether this process, which is about to end with an error, is the first to fail and should report it."""
         return True
 
 
 ALONE = World()
+"""The world of a single process."""
 
 
 class Processes(World):
@@ -73,7 +77,7 @@ class Processes(World):
         self.rank, self.size, self._store = rank, size, store
 
     def device(self, name: str) -> str:
-        """``cuda`` is the GPU of the process's number on its machine."""
+        """Resolve the device ``name``; ``cuda`` is the GPU with the process's number on its machine."""
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cuda":
@@ -121,7 +125,7 @@ class Processes(World):
 
     def first(self, task: Callable[[], Result]) -> Result:
         result = [task() if self.rank == 0 else None]
-        # whoever waits here for a process that has died is told so by the lost connection
+        # The lost connection tells processes that wait here of the death of another.
         dist.broadcast_object_list(result, src=0, device=torch.device("cpu"))
         return result[0]  # type: ignore[return-value]
 
@@ -132,18 +136,18 @@ class Processes(World):
             return False
 
     def rows(self, whole: Tensor) -> Tensor:
-        """This process's rows of a batch's tensor."""
+        """Return this process's rows of a tensor that all processes have."""
         return whole.chunk(self.size)[self.rank]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes."""
+        """Return the rows of all processes, one process after the other."""
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
 
 class _Take(torch.autograd.Function):
-    """A process's rows of a tensor that all have; its gradient is whole again, in all of them."""
+    """Selection of a process's rows of a tensor that all have; the gradient has the rows of all, in every process."""
 
     @staticmethod
     def forward(ctx: Any, whole: Tensor, world: Processes) -> Tensor:
@@ -156,7 +160,7 @@ class _Take(torch.autograd.Function):
 
 
 class _Join(torch.autograd.Function):
-    """The rows of all processes; the gradient of each are its own."""
+    """Concatenation of the rows of all processes; the gradient that a process gets back is that of its own rows."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, world: Processes) -> Tensor:
@@ -168,14 +172,14 @@ class _Join(torch.autograd.Function):
         return _take(gradients[0], ctx.world), None
 
 
-# torch leaves these without types
+# PyTorch leaves these without types.
 _take: Callable[[Tensor, Processes], Tensor] = _Take.apply
 _join: Callable[[Tensor, Processes], Tensor] = _Join.apply
 _all_reduce: Callable[[Tensor], Tensor] = all_reduce
 
 
 def _whole_norm(norm: nn.modules.batchnorm._BatchNorm, size: int) -> Callable[[Tensor], Tensor]:
-    """A batch norm over the rows of all processes: torch's own, ``SyncBatchNorm``, is for CUDA alone."""
+    """Return a batch norm's ``forward`` over all processes' rows; PyTorch's ``SyncBatchNorm`` is for CUDA only."""
 
     def forward(x: Tensor) -> Tensor:
         if not norm.training:
@@ -186,7 +190,7 @@ def _whole_norm(norm: nn.modules.batchnorm._BatchNorm, size: int) -> Callable[[T
         variance = _all_reduce((x.float() - mean.view(shape)).square().mean(over)) / size
         _remember(norm, mean, variance, size * x.numel() // x.shape[1])
         gain = norm.weight * (variance + norm.eps).rsqrt()
-        # float32 inside and the input's kind outside, as torch's own has it under autocast
+        # It computes in float32 and returns the input's type, as PyTorch's own does under autocast.
         return ((x.float() - mean.view(shape)) * gain.view(shape) + norm.bias.view(shape)).to(x.dtype)
 
     return forward
@@ -194,6 +198,7 @@ def _whole_norm(norm: nn.modules.batchnorm._BatchNorm, size: int) -> Callable[[T
 
 @torch.no_grad()
 def _remember(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Update a batch norm's running moments with those of ``count`` values per channel."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
     assert norm.momentum is not None
     norm.num_batches_tracked += 1
@@ -203,7 +208,7 @@ def _remember(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Ten
 
 @contextmanager
 def processes() -> Iterator[World]:
-    """The world that ``torchrun`` made for this process, left again at the end; ``ALONE`` without it."""
+    """Enter the world that ``torchrun`` made for this process, and leave it at the end; else yield ``ALONE``."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return

@@ -1,4 +1,4 @@
-"""`thgen train expression`: Psi, the facial expression learner (§3.2)."""
+"""Training of Ψ, the facial expression learner (§3.2), by ``thgen train expression``."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, find_weights, load_checkpoint, load_weights, sha256, write_atomic
+from thcli.checkpoints import FACE_MODEL, Header, digest_of, load_checkpoint, load_weights, write_atomic
 from thcli.clips.audio import read_speech
-from thcli.clips.features import framed, log_mel
+from thcli.clips.features import STEPS_PER_FRAME, framed, log_mel
 from thcli.config import Config, ExpressionConfig, make_dims
-from thcli.data.audio_motion import STEPS, AudioMotion, load_audio_motion, shifted, split_subjects
+from thcli.data.audio_motion import AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FaceModel
-from thcli.faces.pose import deposed
-from thcli.motion.expression import SILENCE, equalised, predict
+from thcli.motion.expression import equalised, predict
 from thcli.motion.raw_sound import resampled, speech_level
-from thcli.records import SAMPLES_PER_FRAME, Float, Image
+from thcli.pipeline.models import load_models
+from thcli.records import LOG_MEL_SILENCE, SAMPLES_PER_FRAME, Float, Image
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.augment_waveform import augment_waveform
 from thcli.training.expression_loss import ExpressionLoss
-from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult, train
-from thcli.training.pictures import draw_curves
+from thcli.training.images import draw_curves
+from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
+from thcli.training.protocol import Networks
 from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 from thgen_models.raw_front_end import FRAME_SAMPLES
 
 SHOWN_CLIPS, SHOWN_FRAMES = 4, 250
-"""Of the held-out clips, in TensorBoard."""
+"""Held-out clips shown in TensorBoard, and frames shown of each."""
 REFERENCE_FRAMES = (1, 1, 4, 64)
-"""Over how many frames of a clip the reference expression is taken in training: a photo has one, a clip many."""
+"""Numbers of frames, one drawn per example, whose mean is the reference expression; a photo has one, a clip many."""
 
 
 def train_expression(
-    data: Path, out: Path, config: Config, running: RunOptions = AFRESH, weights: Path | None = None
+    data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN, weights: Path | None = None
 ) -> TrainResult:
-    """Train Psi on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``.
+    """Train Ψ on a store's clips of split ``train`` into the folder ``out``; see ``training.loop.train``.
 
-    weights: folder in which to look for the face model first
+    weights: folder that is searched first for the face model
     """
     section, device = config.expression, running.device
-    face_model_path = find_weights("face_model.safetensors", weights)
-    model, digest = FaceModel.load(face_model_path), sha256(face_model_path)
+    models = load_models(weights, device)
+    model, digest = models.face_model, digest_of(models.find(FACE_MODEL))
     clips = load_clips(Store(data), "train", model)
     shifts = running.world.first(lambda: _known_shifts(out, clips, section, model, device, running.resume))
     if _dims(section).front_end == "raw":
@@ -60,7 +61,7 @@ def train_expression(
 def _known_shifts(
     out: Path, clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, device: str, resume: bool
 ) -> dict[str, int]:
-    """The shifts of a run's clips, noted in its folder, where a resumed run has them from."""
+    """Return the shifts of a run's clips: computed and written to the run's folder, or read there by a resumed run."""
     path = out / "shifts.json"
     if not (resume and path.is_file()):
         out.mkdir(parents=True, exist_ok=True)
@@ -69,14 +70,14 @@ def _known_shifts(
 
 
 def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceModel, device: str) -> dict[str, int]:
-    """Where the sound of each clip has to go to be in step with the mouth, see ``training.alignment``.
+    """Find the steps of 10 ms by which each clip's mouth trails its audio, by clip name, see ``training.alignment``.
 
-    The networks that are fitted for it hear log-mel features, whatever the one to be trained hears.
+    The networks fitted for this take log-mel features, whatever front end the trained network has.
     """
     if _dims(config).front_end == "raw":
         usual = ExpressionConfig()
         config = replace(config, network=usual.network, train=replace(usual.train, seed=config.train.seed))
-    # The mean over the last weights must be short here, as the training is.
+    # The running mean of the weights must be as short here as the training is.
     options = replace(config.train, steps=config.align_steps, val_every=config.align_steps, patience=0, ema=0.97)
     quick = replace(config, train=options, held_out=1)
 
@@ -93,24 +94,27 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
 
 
 def load_clips(store: Store, split: str, model: FaceModel, raw: bool = False) -> list[AudioMotion]:
-    """Motion and log-mel features, or ``raw`` samples, of a split, for training and measuring Psi."""
-    heard = framed if raw else log_mel
-    return load_audio_motion(store, split, model, lambda path: heard(read_speech(path)), deposed)
+    """Load motion and log-mel features, or ``raw`` samples, of a split, for training and measuring Ψ."""
+    features = framed if raw else log_mel
+    return load_audio_motion(store, split, model, lambda path: features(read_speech(path)))
 
 
 def _dims(config: ExpressionConfig) -> ExpressionDims:
     return make_dims(ExpressionDims, config.network, "expression.network")
 
 
-STEP_PLACES = (np.arange(STEPS) + 0.5) / STEPS - 0.5
-"""Where a frame's log-mel steps lie about its middle, in frames."""
+STEP_PLACES = (np.arange(STEPS_PER_FRAME) + 0.5) / STEPS_PER_FRAME - 0.5
+"""Positions of a frame's log-mel steps from its middle, frames."""
 
 
 @dataclass(frozen=True)
 class ExpressionBatch:
-    """reference: [B, 20]; target: [B, T, 20]; tracked: [B, T], 1 or 0.
+    """Windows of clips, with the expressions that Ψ is to predict.
 
     features: [B, T + 2 reach, 4, 80] log-mel, or [B, T + 2 reach, 2000] samples at 50 kHz
+    reference: [B, 20], reference expressions
+    target: [B, T, 20], true expressions
+    tracked: [B, T], 1 where the frame was tracked, 0 where it was interpolated
     """
 
     features: Tensor
@@ -120,7 +124,7 @@ class ExpressionBatch:
 
 
 class ExpressionStage:
-    """What the loop trains: windows of clips of all subjects, subjects equally often."""
+    """Training stage of Ψ, on windows of clips that are drawn in proportion to the square root of their length."""
 
     name = "expression"
 
@@ -152,14 +156,14 @@ class ExpressionStage:
 
     @property
     def _margin(self) -> int:
-        """Frames of silence around samples: a window may be played faster, and resampling takes a frame more."""
+        """Frames of silence around raw samples; a window may be played faster, and resampling takes one frame more."""
         return int(np.ceil(self.dims.reach * (1 + self.config.stretch))) + 2
 
-    def _prepared(self, sound: Float) -> Float:
-        """A clip's sound as training takes windows of it, with silence at both ends."""
+    def _prepared(self, audio: Float) -> Float:
+        """Prepare a clip's audio for windows: samples of speech level 1, or equalised features, padded with silence."""
         if self.dims.front_end == "raw":
-            return padded(sound / np.float32(speech_level(sound)), self._margin, 0.0)
-        return padded(equalised(sound), self.dims.reach, SILENCE)
+            return padded(audio / np.float32(speech_level(audio)), self._margin, 0.0)
+        return padded(equalised(audio), self.dims.reach, LOG_MEL_SILENCE)
 
     def batch(self, random: np.random.Generator) -> ExpressionBatch:
         parts = [self._example(random) for _ in range(self.config.train.batch_size)]
@@ -171,35 +175,41 @@ class ExpressionStage:
         clip, frames = self.clips[i], self.config.frames
         speed = random.uniform(1 - self.config.stretch, 1 + self.config.stretch)
         first = random.uniform(0, max(0.0, len(clip) - frames * speed))
-        hear = self._samples if self.dims.front_end == "raw" else self._features
-        features = hear(self.sounds[i], first, speed, random)
+        read = self._samples if self.dims.front_end == "raw" else self._features
+        features = read(self.sounds[i], first, speed, random)
         places = first + speed * (np.arange(frames) + 0.5) - 0.5
         tracked = clip.tracked[np.rint(places).astype(int).clip(0, len(clip) - 1)]
-        # Another face at rest every time, or a network that is shown it would know its few subjects by it.
+        # A random face at rest in every example, or the network would recognise its few subjects by theirs.
         face = random.normal(0, self.config.face_noise, (self.dims.coefficients,)).astype(np.float32)
         seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
         reference = clip.expression[seen].mean(axis=0) + face
         return features, reference, at(clip.expression, places) + face, tracked.astype(np.float32)
 
-    def _features(self, sound: Float, first: float, speed: float, random: np.random.Generator) -> Float:
-        """Log-mel features of a window, ``reach`` frames more on either side, every frame's steps among themselves."""
+    def _features(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
+        """Read augmented log-mel features [T + 2 reach, 4, 80] of a window that is played ``speed`` times as fast.
+
+        The window begins at frame ``first``, after ``reach`` frames of context.
+        """
         frames, reach = self.config.frames, self.dims.reach
         middle = first + reach + speed * (np.arange(-reach, frames + reach) + 0.5)
         steps = (middle[:, None] + speed * STEP_PLACES).ravel() * self.dims.steps - 0.5
-        heard = at(sound.reshape(-1, self.dims.mels), steps).reshape(-1, self.dims.steps, self.dims.mels)
-        return augment_speech(heard, self.sounds, self.config.augment, random)
+        features = at(audio.reshape(-1, self.dims.mels), steps).reshape(-1, self.dims.steps, self.dims.mels)
+        return augment_speech(features, self.sounds, self.config.augment, random)
 
-    def _samples(self, sound: Float, first: float, speed: float, random: np.random.Generator) -> Float:
-        """The same of samples, at 50 kHz; played faster, a voice is higher."""
+    def _samples(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
+        """Read augmented samples [T + 2 reach, 2000] at 50 kHz of a window that is played ``speed`` times as fast.
+
+        The window begins as in ``_features``; a voice that is played faster is higher.
+        """
         frames, reach = self.config.frames, self.dims.reach
         begin = first + self._margin - speed * reach
         length = speed * (frames + 2 * reach)
         whole, end = int(begin), int(np.ceil(begin + length))
-        piece = sound[whole - 1 : end + 1].ravel()
+        piece = audio[whole - 1 : end + 1].ravel()
         others = [other.ravel() for other in self.sounds]
-        heard = resampled(augment_waveform(piece, others, self.config.augment, random).reshape(-1, SAMPLES_PER_FRAME))
+        samples = resampled(augment_waveform(piece, others, self.config.augment, random).reshape(-1, SAMPLES_PER_FRAME))
         places = (begin - whole) * FRAME_SAMPLES + speed * (np.arange((frames + 2 * reach) * FRAME_SAMPLES) + 0.5) - 0.5
-        return at(heard.reshape(-1, 1), places).reshape(-1, FRAME_SAMPLES)
+        return at(samples.reshape(-1, 1), places).reshape(-1, FRAME_SAMPLES)
 
     def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
         predicted = networks.network(batch.features, batch.reference)
@@ -211,8 +221,8 @@ class ExpressionStage:
         figures = measure(network, self.held_out, self.loss.gap.cpu().numpy())
         return {**figures, "score": 1 - figures["correlation"] + abs(1 - figures["deviation"]) / 4}
 
-    def pictures(self, network: nn.Module) -> dict[str, Image]:
-        """How far the mouths of some held-out clips open, and should."""
+    def validation_images(self, network: nn.Module) -> dict[str, Image]:
+        """Draw the predicted and the true mouth opening of some held-out clips."""
         assert isinstance(network, ExpressionNetwork)
         gap, panels = self.loss.gap.cpu().numpy(), {}
         for clip in self.held_out[:SHOWN_CLIPS]:
@@ -222,29 +232,33 @@ class ExpressionStage:
 
 
 def at(values: Float, places: NDArray[np.floating]) -> Float:
-    """values [N, C] at fractional places [M], by linear interpolation: [M, C]; the ends go on for ever."""
+    """Interpolate values [N, C] linearly at fractional places [M]: [M, C]; beyond the ends the end values go on."""
     places = np.clip(places, 0, len(values) - 1)
     low = np.minimum(places.astype(int), max(len(values) - 2, 0))
     part = (places - low).astype(np.float32)[:, None]
     return values[low] * (1 - part) + values[np.minimum(low + 1, len(values) - 1)] * part
 
 
-def padded(sound: Float, reach: int, silence: float) -> Float:
-    """Sound [T + 2 reach, ...] with silence on both sides."""
-    return np.pad(sound, ((reach, reach), *((0, 0),) * (sound.ndim - 1)), constant_values=silence)
+def padded(audio: Float, reach: int, silence: float) -> Float:
+    """Pad audio [T, ...] with silence on both sides: [T + 2 reach, ...]."""
+    return np.pad(audio, ((reach, reach), *((0, 0),) * (audio.ndim - 1)), constant_values=silence)
 
 
 def measure(
     network: ExpressionNetwork, clips: Sequence[AudioMotion], gap: Float, frames: int = 1500
 ) -> dict[str, float]:
-    """Means over clips, of the first ``frames`` frames of each: see ``measure_clip``."""
+    """Means over clips of the figures of ``measure_clip``, and ``lowest``, the least correlation of a clip."""
     figures = [measure_clip(network, clip, gap, frames) for clip in clips]
     means = {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
     return {**means, "lowest": float(np.min([f["correlation"] for f in figures]))}
 
 
 def measure_clip(network: ExpressionNetwork, clip: AudioMotion, gap: Float, frames: int = 1500) -> dict[str, float]:
-    """Correlation of predicted with true mouth opening, and the ratio of their standard deviations."""
+    """Compare the predicted with the true mouth opening of a clip, in its first ``frames`` frames.
+
+    correlation: correlation of the two over time
+    deviation: standard deviation of the predicted opening over that of the true one
+    """
     predicted = predict(network, clip.features[:frames], np.median(clip.expression, axis=0)) @ gap
     true = clip.opening[:frames]
     correlation = np.corrcoef(predicted, true)[0, 1]

@@ -1,4 +1,4 @@
-"""What Psi is trained by (§3.2)."""
+"""Loss that Ψ is trained with (§3.2)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from thcli.config import ExpressionConfig
 from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
 
 CHIN = FACE_OVAL[12:25]
+"""Vertices of the chin."""
 
 
 class ExpressionLoss(nn.Module):
-    """Errors in space rather than in coefficients: lips and chin weigh most, the gap between the lips besides.
+    """Error of positions rather than coefficients, in which lips and chin weigh most, and of the lip gap's movement.
 
-    MSE alone makes mouths that hardly move, as the mean of all that would fit the speech does; the concordance
-    correlation of the gap over a window is 1 only where movement and its size both are right. On unseen voices the
-    network is less sure and moves less, so in training it is asked for somewhat more movement than there is.
+    With a squared error alone the mouth hardly moves, like the mean of all movements that would fit the speech. The
+    concordance correlation of the lip gap over a window is 1 only where both movement and its size are right. With
+    unseen voices the network is less sure and moves less, so in training it is asked for somewhat more movement than
+    there is (``ExpressionConfig.movement``).
+
+    root: [20, 20], maps errors of coefficients to errors whose sum of squares is that of the weighted positions, scaled
+    gap: [20], change of the lip gap per coefficient
     """
 
     root: Tensor
@@ -36,7 +41,7 @@ class ExpressionLoss(nn.Module):
         self.config = config
 
     def forward(self, predicted: Tensor, target: Tensor, tracked: Tensor) -> dict[str, Tensor]:
-        """predicted, target: [B, T, 20]; tracked: [B, T]."""
+        """Return ``total`` and its parts for predictions and targets [B, T, 20], counting tracked [B, T] frames."""
         error = ((predicted - target) * tracked[..., None]) @ self.root
         position = error.square().mean()
         velocity = (error[:, 1:] - error[:, :-1]).square().mean()
@@ -46,7 +51,7 @@ class ExpressionLoss(nn.Module):
 
 
 def _concordance(x: Tensor, y: Tensor, tracked: Tensor) -> Tensor:
-    """Lin's concordance correlation of x and y [B, T] over time, pooled over the batch; means do not count."""
+    """Lin's concordance correlation of x and y [B, T] over time, pooled over the batch, with the means removed."""
     weight = tracked / tracked.sum(dim=1, keepdim=True).clamp_min(1)
     x, y = x - (weight * x).sum(dim=1, keepdim=True), y - (weight * y).sum(dim=1, keepdim=True)
     scale = (weight * y * y).sum(dim=1) + 1e-4

@@ -1,4 +1,4 @@
-"""Training in memory: from a checkpoint's weights on, for a few steps, with nothing written (§0.B.2)."""
+"""Fine-tuning in memory: training from a checkpoint's weights for a few steps, without writing a file (§0.B.2)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from torch import nn
 
 from thcli.config import TrainOptions
 from thcli.training.distributed import ALONE
-from thcli.training.loop import Run, Stage
+from thcli.training.protocol import Stage
+from thcli.training.run import Run
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """network: the best one on what the stage holds out, be it the one that training began with
+    """Result of fine-tuning.
 
-    step: after how many steps it was the best, 0 for the first
-    before, after: figures there of the first network, and of the best one that training made
+    network: the best network on the stage's held-out data, which may be the original one
+    step: number of steps after which it was reached, 0 for the original network
+    before: figures of the original network on the held-out data
+    after: figures of the best network that training made, whether or not it is better than the original
     """
 
     network: nn.Module
@@ -39,8 +42,8 @@ def fine_tune(
 ) -> Tuned:
     """Train a stage from the checkpoint ``init`` on; ``advance`` is called after every step.
 
-    Chance elsewhere in PyTorch goes on as if nothing had been trained. Raises WeightsError where the checkpoint does
-    not fit, ThgenError where training diverges.
+    PyTorch's global random state is restored, so that later random numbers do not depend on the training. Raises
+    WeightsError where the checkpoint does not fit, ThgenError where training diverges.
     """
     with torch.random.fork_rng(devices=[]):
         run = Run(stage, options, Path(), torch.device(device), ALONE)

@@ -1,9 +1,9 @@
-"""The perceptual loss of Eq. 8, by a network whose weights the user brings: ``--perceptual-weights FILE``.
+"""The perceptual loss of Eq. 8, with a network whose weights the user provides (``--perceptual-weights FILE``).
 
-Two kinds are known, told apart by what the file holds:
+Two kinds of network are supported, which the content of the file tells apart:
 
-- VGG19 as in the paper, which sees the whole picture: safetensors with torchvision's names (``features.0.weight``);
-- MobileFaceNet, trained with ArcFace's loss to tell people apart, which sees the face alone: ONNX.
+- VGG19, as in the paper, which sees the whole image: safetensors with torchvision's names (``features.0.weight``);
+- MobileFaceNet, trained with ArcFace's loss to tell people apart, which sees only the face: ONNX.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 EXPECTED = "expected VGG19 as safetensors with torchvision's names, or MobileFaceNet as ONNX"
+"""Remedy in the messages about files of weights."""
 NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
-"""Of the 68 landmarks: with the eyes, what ArcFace's five points are."""
+"""Indices among the 68 landmarks; together with the eyes, they are ArcFace's five points."""
 
 
 @dataclass(frozen=True)
 class Perceptual:
-    """A network to see with.
+    """The perceptual loss of one network.
 
-    faces: it sees the face alone, aligned
-    source: its kind, and the file's name and SHA-256, for the checkpoint's header
+    features: the network
+    faces: whether the network takes aligned faces rather than whole images
+    source: kind of network, name and SHA-256 of its file, for the checkpoint's header
     """
 
     features: PerceptualFeatures
@@ -47,9 +49,9 @@ class Perceptual:
     source: Mapping[str, str]
 
     def __call__(self, made: Tensor, real: Tensor, landmarks: Tensor) -> Tensor:
-        """How far made pictures look from real ones, both [F, 3, H, W] in -1..1, landmarks [F, 68, 2] px."""
+        """Loss of generated against real images, both [F, 3, H, W] in -1..1, with landmarks [F, 68, 2] px."""
         if self.faces:
-            made, real = (aligned(picture, landmarks) for picture in (made, real))
+            made, real = (aligned(image, landmarks) for image in (made, real))
         with torch.no_grad():
             goals = self.features(real)
         pairs = zip(self.features.weights, self.features(made), goals, strict=True)
@@ -57,10 +59,10 @@ class Perceptual:
         return torch.stack(losses).sum()
 
 
-def aligned(pictures: Tensor, landmarks: Tensor) -> Tensor:
-    """Faces [F, 3, 112, 112] of pictures [F, 3, H, W] with landmarks [F, 68, 2] px, laid on ArcFace's five points.
+def aligned(images: Tensor, landmarks: Tensor) -> Tensor:
+    """Align faces of images [F, 3, H, W] with landmarks [F, 68, 2] px to ArcFace's five points: [F, 3, 112, 112].
 
-    The similarity transform is that of least squares; pictures may be mirrored. Gradients reach the pictures.
+    The similarity transform is that of least squares. Images may be mirrored. Gradients reach the images.
     """
     points = [landmarks[:, eye].mean(dim=1) for eye in EYES]
     points += [landmarks[:, NOSE_TIP], *(landmarks[:, corner] for corner in MOUTH_CORNERS)]
@@ -73,13 +75,16 @@ def aligned(pictures: Tensor, landmarks: Tensor) -> Tensor:
     place = torch.arange(ALIGNED, device=own.device) + 0.5
     wanted = torch.complex(*torch.meshgrid(place, place, indexing="xy")) - goal.mean()
     where = wanted[None] / turn[:, None, None] + own.mean(dim=1)[:, None, None]
-    size = torch.tensor([pictures.shape[-1], pictures.shape[-2]], device=own.device)
+    size = torch.tensor([images.shape[-1], images.shape[-2]], device=own.device)
     grid = torch.view_as_real(where) * 2 / size - 1
-    return F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
 def load_perceptual(path: Path, device: str) -> Perceptual:
-    """The network whose weights a file holds; WeightsError where it is neither of those that are known."""
+    """Load the network whose weights a file holds.
+
+    Raises WeightsError for a file of neither network, UsageError where reading it needs a package that is missing.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; {EXPECTED}")
     with path.open("rb") as file:
@@ -103,7 +108,7 @@ def _fill_vgg(network: Vgg19, path: Path) -> None:
 
     try:
         tensors = load_file(path)
-        # a whole VGG19 goes on where the features end
+        # A file of the whole VGG19 also has layers after the features.
         network.load_state_dict({name: tensors[name] for name in network.state_dict()})
     except (SafetensorError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -111,7 +116,7 @@ def _fill_vgg(network: Vgg19, path: Path) -> None:
 
 
 def _fill_mobile_face(network: MobileFaceNet, path: Path) -> None:
-    """Weights and biases of the graph's convolutions, in order."""
+    """Fill the network with weights and biases of the graph's convolutions, in their order."""
     from onnx.numpy_helper import to_array
 
     graph = _read_onnx(path).graph
@@ -128,6 +133,7 @@ def _fill_mobile_face(network: MobileFaceNet, path: Path) -> None:
 
 
 def _shapes(layer: nn.Conv2d) -> list[tuple[int, ...]]:
+    """Shapes of a convolution's weight and bias."""
     assert layer.bias is not None
     return [tuple(layer.weight.shape), tuple(layer.bias.shape)]
 

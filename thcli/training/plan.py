@@ -1,4 +1,4 @@
-"""What ``thgen train STAGE`` would do, checked without decoding a clip or training a step (``--dry-run``)."""
+"""Plan of a training run, made without decoding a clip or training a step (``thgen train STAGE --dry-run``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import find_weights
+from thcli.checkpoints import FACE_MODEL, find_weights
 from thcli.config import Config, load_config, make_dims
 from thcli.data.episodes import WINDOW
 from thcli.data.store import ClipMeta, Store
@@ -20,7 +20,7 @@ from thcli.export.exporters import check_exporter
 from thcli.records import CROP_SIZE
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
-from thcli.training.generator import list_takes
+from thcli.training.generator import list_episodes
 from thcli.training.perceptual import load_perceptual
 from thcli.training.stages import sized_as
 from thgen_models.detection import DetectionDims, DetectionNetwork
@@ -33,19 +33,20 @@ from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 MEGABYTE = 1 << 20
 COPIES = 5
-"""Of every weight: itself, its gradient, the optimiser's two moments, and the running mean that is kept."""
+"""Values kept per weight: itself, its gradient, the optimiser's two moments, and the running mean."""
 FRAME_OF_SOUND = 2 * 4 * 80 * 4
-"""Bytes of the features of a frame, as read and as heard."""
+"""Bytes of the log-mel features of a frame, which a stage holds twice: as read, and as prepared for training."""
 PAST, FUTURE = 75, 128
-"""Frames of reference and target with which a step of Φ is sized up."""
+"""Frames of reference and target for which the memory of a step of Φ is estimated."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a stage can use of split ``train``, some of which it holds out.
+    """Data of split ``train`` that a stage can use, including what it holds out.
 
-    kind: ``clips`` or ``takes``
-    bytes: of them, held in memory by every process
+    kind: ``clips`` or ``episodes``
+    count, subjects, frames: number of these
+    bytes: memory that the data takes in every process
     """
 
     kind: str
@@ -57,15 +58,23 @@ class Material:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """What a run has to work with; ``str()`` of it is what ``--dry-run`` prints.
+    """Plan of a run; ``--dry-run`` prints ``str()`` of it.
 
-    weights: of the networks; step_bytes: what a step of one process keeps for the way back, a guess
+    stage: name of the stage
+    material: the data
+    steps: training steps
+    validations: number of validations
+    batch: examples per step, of all processes together
+    weights: number of weights of all networks
+    step_bytes: estimate of the memory in which a step of one process keeps values for the backward pass
+    device: PyTorch's name of the device
+    processes: number of processes
     """
 
     stage: str
     material: Material
     steps: int
-    looks: int
+    validations: int
     batch: int
     weights: int
     step_bytes: int
@@ -85,7 +94,7 @@ class TrainPlan:
             [
                 f"stage      {self.stage}",
                 f"data       {data.count} {data.kind} of {data.subjects} subjects, {data.frames} frames",
-                f"steps      {self.steps}, batches of {self.batch}{shared}, {self.looks} looks at held-out subjects",
+                f"steps      {self.steps}, batches of {self.batch}{shared}, {self.validations} validations",
                 f"network    {self.weights} weights",
                 f"memory     about {total:.0f} MB a process beside PyTorch's own: {', '.join(parts)}",
                 f"device     {self.device}",
@@ -106,9 +115,10 @@ def plan(
     perceptual: Path | None = None,
     world: World = ALONE,
 ) -> TrainPlan:
-    """Check configuration, device, weights and store as ``stages.run`` would, and size the run up.
+    """Check configuration, device, weights and data as ``stages.run`` would, and estimate what the run needs.
 
-    Only stages with steps can be planned. Raises UsageError, MediaError, WeightsError, DeviceError.
+    Only stages with training steps can be planned; the arguments are those of ``stages.run``. Raises UsageError,
+    MediaError, WeightsError, DeviceError.
     """
     chosen = sized_as(init, stage, load_config(config, overrides))
     section = getattr(chosen, stage)
@@ -119,15 +129,15 @@ def plan(
     if perceptual is not None:
         load_perceptual(perceptual, "cpu")
     if stage in ("expression", "unprojection"):
-        find_weights("face_model.safetensors", weights)
-    material = _takes(data) if stage == "generator" else _clips(stage, data, section)
+        find_weights(FACE_MODEL, weights)
+    material = _episodes(data) if stage == "generator" else _clips(stage, data, section)
     share = section.train.batch_size // section.train.accumulate // world.size
-    networks, activations = _size_up(stage, chosen, share)
+    networks, activations = _estimate(stage, chosen, share)
     return TrainPlan(
         stage=stage,
         material=material,
         steps=section.train.steps,
-        looks=-(-section.train.steps // section.train.val_every),
+        validations=-(-section.train.steps // section.train.val_every),
         batch=section.train.batch_size,
         weights=networks,
         step_bytes=activations // 2 if section.train.bf16 else activations,
@@ -137,43 +147,48 @@ def plan(
 
 
 def _clips(stage: str, data: Path, section: Any) -> Material:
+    """Measure the clips of a store."""
     clips = _usable(stage, Store(data))
     frames = sum(meta.frames for meta in clips)
-    pictures = stage in ("detection", "unprojection")
-    size = frames // section.every * CROP_SIZE**2 * 3 if pictures else frames * FRAME_OF_SOUND
+    images = stage in ("detection", "unprojection")
+    size = frames // section.every * CROP_SIZE**2 * 3 if images else frames * FRAME_OF_SOUND
     return Material("clips", len(clips), len({meta.subject for meta in clips}), frames, size)
 
 
-def _takes(data: Path) -> Material:
-    takes = list_takes(data)
-    for meta in takes:
+def _episodes(data: Path) -> Material:
+    """Measure the episodes of a set. Raises MediaError where there are none, or a file is missing."""
+    episodes = list_episodes(data)
+    for meta in episodes:
         if not (data / meta.file).is_file():
-            raise MediaError(f"{data / meta.file}: no such file, though the index lists it; draw it again")
-    size = sum((data / meta.file).stat().st_size for meta in takes)
-    frames = sum(meta.frames for meta in takes)
-    return Material("takes", len(takes), len({meta.subject for meta in takes}), frames, size)
+            raise MediaError(f"{data / meta.file}: no such file, though the index lists it; render it again")
+    size = sum((data / meta.file).stat().st_size for meta in episodes)
+    frames = sum(meta.frames for meta in episodes)
+    return Material("episodes", len(episodes), len({meta.subject for meta in episodes}), frames, size)
 
 
 def _usable(stage: str, store: Store) -> list[ClipMeta]:
-    """The training clips that a stage learns from; MediaError where there are none, or files of them are gone."""
+    """Return the training clips that a stage can use.
+
+    Raises MediaError where there are none, they show one subject only, or a file is missing.
+    """
     clips = store.select("train")
-    sound = stage in ("expression", "motion")
-    if sound:
+    speech = stage in ("expression", "motion")
+    if speech:
         clips = [meta for meta in clips if meta.av_lag is not None]
     if not clips:
-        known = " whose sound is known to fit the face (av_lag)" if sound else ""
+        known = " whose sound is known to fit the face (av_lag)" if speech else ""
         raise MediaError(f"{store.root}: no training clips{known}; preprocess some")
     if len({meta.subject for meta in clips}) < 2:
         raise MediaError(f"{store.root}: training clips of one subject, expected two or more to hold some out")
     for meta in clips:
-        path = store.speech(meta.clip) if sound else store.crop(meta.clip)
+        path = store.speech(meta.clip) if speech else store.crop(meta.clip)
         if not path.is_file():
             raise MediaError(f"{path}: no such file, though the index lists its clip; preprocess it again")
     return clips
 
 
-def _size_up(stage: str, config: Config, batch: int) -> tuple[int, int]:
-    """Weights in all, and bytes that a step keeps for the way back, from a network without memory of its own."""
+def _estimate(stage: str, config: Config, batch: int) -> tuple[int, int]:
+    """Count the weights, and the bytes that a step keeps for the backward pass, with networks that take no memory."""
     with torch.device("meta"):
         networks, run = _SKETCHES[stage](config, batch)
         own = {id(p) for network in networks for p in network.parameters()}
@@ -191,28 +206,29 @@ def _size_up(stage: str, config: Config, batch: int) -> tuple[int, int]:
 
 
 Sketch = tuple[list[nn.Module], Callable[[], Any]]
+"""Networks of a stage on PyTorch's device ``meta``, and a function that runs their forward passes of one step."""
 
 
 def _expression(config: Config, batch: int) -> Sketch:
     dims = make_dims(ExpressionDims, config.expression.network, "expression.network")
     network = make_expression_learner(dims)
     frame = (FRAME_SAMPLES,) if dims.front_end == "raw" else (dims.steps, dims.mels)
-    heard = torch.empty(batch, config.expression.frames + 2 * dims.reach, *frame)
-    return [network], lambda: network(heard, torch.empty(batch, dims.coefficients))
+    features = torch.empty(batch, config.expression.frames + 2 * dims.reach, *frame)
+    return [network], lambda: network(features, torch.empty(batch, dims.coefficients))
 
 
 def _motion(config: Config, batch: int) -> Sketch:
     dims = make_dims(HeadMotionDims, config.motion.network, "motion.network")
     network, critic = HeadMotionLearner(dims), MotionDiscriminator(dims)
     past, summary = torch.empty(batch, PAST, 6), torch.empty(batch, 13)
-    past_heard = torch.empty(batch, PAST, dims.steps, dims.mels)
-    heard = torch.empty(batch, FUTURE + 2 * dims.context, dims.steps, dims.mels)
+    past_features = torch.empty(batch, PAST, dims.steps, dims.mels)
+    features = torch.empty(batch, FUTURE + 2 * dims.context, dims.steps, dims.mels)
     noise = torch.empty(batch, FUTURE + 2 * dims.context, dims.noise)
 
     def run() -> None:
-        made = network(past, past_heard, summary, heard, noise)
-        for _ in range(4):  # made for either, real, and real to another's sound
-            critic(made, heard[:, :FUTURE], past, summary)
+        made = network(past, past_features, summary, features, noise)
+        for _ in range(4):  # predicted motion for both losses, real motion, and real motion with other speech
+            critic(made, features[:, :FUTURE], past, summary)
 
     return [network, critic], run
 
@@ -226,18 +242,18 @@ def _detection(config: Config, batch: int) -> Sketch:
 def _unprojection(config: Config, batch: int) -> Sketch:
     dims = make_dims(UnprojectionDims, config.unprojection.network, "unprojection.network")
     network = UnprojectionNetwork(dims)
-    return [network], lambda: network.both_looks(torch.empty(batch, 3, dims.crop, dims.crop), 0.06)
+    return [network], lambda: network.coarse_and_refined(torch.empty(batch, 3, dims.crop, dims.crop), 0.06)
 
 
 def _generator(config: Config, batch: int) -> Sketch:
     section = config.generator
     network = Generator(make_dims(GeneratorDims, section.network, "generator.network"))
 
-    def picture(channels: int, *rows: int) -> Tensor:
+    def image(channels: int, *rows: int) -> Tensor:
         return torch.empty(*rows, channels, section.size, section.size)
 
-    frames = [picture(channels, batch * WINDOW) for channels in (3, 3, 3, 1, 1)]
-    references = [picture(channels, batch, max(section.references)) for channels in (3, 1)]
+    frames = [image(channels, batch * WINDOW) for channels in (3, 3, 3, 1, 1)]
+    references = [image(channels, batch, max(section.references)) for channels in (3, 1)]
     critic = Adversary(make_dims(DiscriminatorDims, section.discriminator, "generator.discriminator"))
     judging = section.adversarial > 0
 
@@ -256,3 +272,4 @@ _SKETCHES: dict[str, Callable[[Config, int], Sketch]] = {
     "unprojection": _unprojection,
     "generator": _generator,
 }
+"""Functions by stage that make a sketch for a configuration and the examples per step of a process."""

@@ -1,4 +1,4 @@
-"""What ``thgen train STAGE`` runs: the stages by name, their configuration, and the device."""
+"""The stages of ``thgen train STAGE`` by name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from thcli.training.distributed import ALONE, World
 from thcli.training.loop import Progress, RunOptions, TrainResult
 
 LEAST_SUBJECTS = 5
-"""A face model of fewer is theirs, not everybody's."""
+"""Fewest subjects of a face model; one of fewer would describe these people rather than people in general."""
 FITTED = ("face-model", "mouth-interior")
-"""Stages without steps, which write a file."""
+"""Stages that fit a file in one pass, without training steps."""
 STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
+"""All stages."""
 
 
 def run(
@@ -36,15 +37,20 @@ def run(
     progress: Progress | None = None,
     world: World = ALONE,
 ) -> TrainResult:
-    """Train one stage on the store ``data`` into the folder ``out`` (``face-model``: into the file ``out``).
+    """Train one stage.
 
-    ``generator`` takes a set of takes for ``data``.
-
-    config: a shipped name or a YAML file; overrides: ``a.b=value``, applied after it
-    init: a checkpoint of the same stage to start from, where nothing is resumed; the network has its sizes
-    weights: where to look first for weights that the stage builds on, such as the face model
+    data: store of clips, or for ``generator`` a set of episodes
+    out: folder of the run, or for the stages ``FITTED`` the file to write
+    config: name of a shipped configuration, or a YAML file
+    overrides: settings ``a.b=value``, applied after ``config``
+    resume: whether the run continues from the state in ``out``
+    init: checkpoint of the same stage from which a run that is not resumed starts; the network has its sizes
+    device: ``auto``, or PyTorch's name of the device
+    weights: folder that is searched first for weights that the stage needs, such as the face model
     perceptual: weights of a network for the perceptual loss of ``generator``, see ``training.perceptual``
+    progress: function that is called after every step
     world: the processes that share the work, see ``training.distributed``
+
     Raises UsageError, MediaError, WeightsError, DeviceError.
     """
     chosen = load_config(config, overrides)
@@ -62,9 +68,9 @@ def run(
 
 
 def sized_as(init: Path | None, stage: str, config: Config) -> Config:
-    """The configuration of a stage with the sizes of the network that it is to start from, if any.
+    """Return the configuration with the network sizes of the checkpoint that the stage starts from, if any.
 
-    Raises UsageError where the configuration asks for others, WeightsError where ``init`` is none of the stage.
+    Raises UsageError where the configuration asks for other sizes, WeightsError where ``init`` is of another stage.
     """
     if init is None:
         return config
@@ -100,7 +106,7 @@ def _network(
 
 
 def _face_model(data: Path, out: Path) -> TrainResult:
-    """Canonical face, topology and expression basis from a store's training tracks; there are no steps to resume."""
+    """Fit the face model to a store's training tracks, and write it to the file ``out``."""
     from thcli.training.face_model import MeshTrack, fit_face_model
 
     store, clips = _training_clips(data, out, "face_model")
@@ -116,7 +122,7 @@ def _face_model(data: Path, out: Path) -> TrainResult:
 
 
 def _mouth_interior(data: Path, out: Path) -> TrainResult:
-    """The usual inside of a mouth from a store's training clips."""
+    """Fit the mean inside of open mouths to a store's training clips, and write it to the file ``out``."""
     from thcli.clips.decode import read_clip
     from thcli.training.mouth_interior import fit_mouth_interior
 
@@ -131,7 +137,10 @@ def _mouth_interior(data: Path, out: Path) -> TrainResult:
 
 
 def _training_clips(data: Path, out: Path, name: str) -> tuple[Store, list[ClipMeta]]:
-    """The clips that a stage without steps is fitted to; UsageError for an output that is not a file for weights."""
+    """Return the store and the training clips of a stage of ``FITTED``.
+
+    Raises UsageError where ``out`` is not named as a file of weights, MediaError where there are no clips.
+    """
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: expected a file, such as weights/{name}.safetensors")
     store = Store(data)

@@ -1,7 +1,7 @@
-"""Triangles of the face mesh, derived from the canonical face (DESIGN §3).
+"""Triangles of the face mesh, derived from the canonical face.
 
-The face is unwrapped onto a vertical cylinder with mouth and eyes open, triangulated by Delaunay, and made to
-respect the contours along which skin parts: the inner lips and the lids.
+The face is unwrapped onto a vertical cylinder, with mouth and eyes open, and its points are triangulated by Delaunay's
+method. Edges are then flipped until the contours at which the skin opens, the inner lips and the lids, are edges.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ Array = NDArray[np.floating]
 Edge = tuple[int, int]
 
 AXIS_DEPTH = 0.6
-"""The cylinder's axis stands so far behind the rigid points' centroid, in canonical units (about the ears)."""
+"""Distance of the cylinder's axis behind the centroid of the rigid points, canonical units; it lies near the ears."""
 SLIVER = 0.12
-"""Triangles on the border whose height is below this part of their longest side are taken away."""
+"""Height over longest side below which a triangle on the border is removed."""
 MAX_FLIPS = 200
+"""Most edges that are flipped to insert one edge."""
 
 
 def triangulate(open_face: Array) -> NDArray[np.int32]:
-    """Triangles [F, 3] of a canonical face [V, 3] whose mouth and eyes are open, counter-clockwise as in the picture.
+    """Triangulate a canonical face [V, 3] with open mouth and eyes: [F, 3], counter-clockwise in the image.
 
-    With y down, counter-clockwise on the screen means that (b - a) x (c - a) in (x, y) is negative.
+    With y down, counter-clockwise in the image means that (b - a) x (c - a) in (x, y) is negative.
     """
     flat = unwrap(open_face)
     for iris, lids in ((RIGHT_IRIS, RIGHT_EYE), (LEFT_IRIS, LEFT_EYE)):
-        centre = flat[list(lids)].mean(axis=0)  # the lids cover part of the iris: draw it where it is between them
+        centre = flat[list(lids)].mean(axis=0)  # the lids cover part of the iris, so it is shrunk to fit between them
         spread = flat[list(iris)] - flat[iris[0]]
         flat[list(iris)] = centre + 0.5 * spread
     triangles = Delaunay(flat).simplices
@@ -41,18 +42,21 @@ def triangulate(open_face: Array) -> NDArray[np.int32]:
 
 
 def unwrap(face: Array) -> Array:
-    """Cylindrical unwrapping: [V, 3] to [V, 2], angle around the vertical axis and height."""
+    """Unwrap a face [V, 3] onto a cylinder: [V, 2], angle around the vertical axis and height."""
     angle = np.arctan2(face[:, 0], face[:, 2] + AXIS_DEPTH)
     return np.stack([angle * AXIS_DEPTH * 1.5, face[:, 1]], axis=1)
 
 
 def ring_edges(ring: tuple[int, ...]) -> list[Edge]:
-    """Closed contour to its edges."""
+    """Return the edges of a closed contour."""
     return list(zip(ring, ring[1:] + ring[:1], strict=True))
 
 
 def insert_edge(triangles: NDArray[np.integer], points: Array, edge: Edge) -> NDArray[np.integer]:
-    """The triangulation with ``edge`` in it: edges that cross it are flipped (Sloan 1993) until none does."""
+    """Insert an edge into a triangulation by flipping edges that cross it until none does (Sloan, 1993).
+
+    Raises RuntimeError where ``MAX_FLIPS`` do not suffice.
+    """
     triangles = triangles.copy()
     for _ in range(MAX_FLIPS):
         crossing = [pair for pair in _edges(triangles) if _crosses(points, pair, edge)]
@@ -66,12 +70,13 @@ def insert_edge(triangles: NDArray[np.integer], points: Array, edge: Edge) -> ND
 
 
 def _edges(triangles: NDArray[np.integer]) -> list[Edge]:
+    """Edges of triangles, each once."""
     pairs = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
     return [(int(a), int(b)) for a, b in np.unique(pairs, axis=0)]
 
 
 def _crosses(points: Array, first: Edge, second: Edge) -> bool:
-    """Whether two segments cross inside both."""
+    """Whether two segments cross at a point inside both."""
     if len({*first, *second}) < 4:
         return False
     a, b, c, d = points[[*first, *second]]
@@ -79,20 +84,24 @@ def _crosses(points: Array, first: Edge, second: Edge) -> bool:
 
 
 def _side(a: Array, b: Array, c: Array) -> float:
+    """Twice the signed area of a triangle; its sign tells on which side of the line a, b the point c lies."""
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
 def _sharing(triangles: NDArray[np.integer], pair: Edge) -> NDArray[np.intp]:
+    """Indices of the triangles that share an edge."""
     return np.flatnonzero(np.isin(triangles, pair).sum(axis=1) == 2)
 
 
 def _opposite(triangles: NDArray[np.integer], pair: Edge) -> Edge:
+    """Corners opposite an edge in the triangles that share it; the same corner twice for an edge on the border."""
     corners = {int(v) for v in triangles[_sharing(triangles, pair)].ravel()} - set(pair)
     first, *rest = sorted(corners)
     return first, (rest[0] if rest else first)
 
 
 def _flip(triangles: NDArray[np.integer], pair: Edge) -> None:
+    """Replace an edge by the other diagonal of its two triangles, in place."""
     one, two = _sharing(triangles, pair)
     first, second = _opposite(triangles, pair)
     triangles[one] = first, second, pair[0]
@@ -100,7 +109,7 @@ def _flip(triangles: NDArray[np.integer], pair: Edge) -> None:
 
 
 def _without_slivers(triangles: NDArray[np.integer], points: Array) -> NDArray[np.integer]:
-    """Border triangles between oval points alone that are too thin are dropped, again until none is left."""
+    """Remove triangles on the border that are too thin and join points of the face's oval only, until none is left."""
     while True:
         pairs = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]], axis=2)
         _, inverse, count = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
@@ -119,6 +128,7 @@ def _thinness(corners: Array) -> Array:
 
 
 def _orient(triangles: NDArray[np.integer], points: Array) -> NDArray[np.integer]:
+    """Order the corners of every triangle counter-clockwise, see ``triangulate``."""
     a, b, c = np.moveaxis(points[triangles], 1, 0)
     clockwise = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) > 0
     return np.where(clockwise[:, None], triangles[:, ::-1], triangles)

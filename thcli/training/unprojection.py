@@ -1,4 +1,4 @@
-"""``thgen train unprojection``: the tracker's mesh network (§4.1, §0.A.3)."""
+"""Training of the tracker's mesh network (§4.1, §0.A.3), by ``thgen train unprojection``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from thcli.checkpoints import Header, find_weights
+from thcli.checkpoints import Header
 from thcli.config import Config, UnprojectionConfig, make_dims
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
-from thcli.export import exporters as export
+from thcli.export.exporters import export_onnx
 from thcli.face_model import (
     EYE_GAPS,
     INNER_LIPS,
@@ -25,40 +25,42 @@ from thcli.face_model import (
     OUTER_EYE_CORNERS,
     OUTER_LIPS,
     RIGHT_EYE,
-    FaceModel,
 )
 from thcli.faces.track import MIN_CONFIDENCE
+from thcli.pipeline.models import load_models
 from thcli.records import Image
 from thcli.training.augment import Views, random_views, tracked_crops
-from thcli.training.loop import AFRESH, Networks, RunOptions, TrainResult
-from thcli.training.pictures import draw_meshes
+from thcli.training.images import draw_meshes
+from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train_and_export
+from thcli.training.protocol import Networks
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 MOUTH_CORNERS = (61, 291)
-LOOKED_AT = 384
-"""Held-out faces at each look."""
+"""Vertices of the outer corners of the mouth."""
+VAL_SAMPLES = 384
+"""Most held-out faces of a validation."""
 SHOWN = 8
-"""Of them, in TensorBoard."""
+"""Held-out faces shown in TensorBoard."""
 
 
 def train_unprojection(
-    data: Path, out: Path, config: Config, running: RunOptions = AFRESH, weights: Path | None = None
+    data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN, weights: Path | None = None
 ) -> TrainResult:
     """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX.
 
-    weights: folder in which to look for the face model first
+    weights: folder that is searched first for the face model
     """
     section = config.unprojection
-    model = FaceModel.load(find_weights("face_model.safetensors", weights))
+    model = load_models(weights, running.device).face_model
     samples = load_faces(Store(data), "train", section.every)
     stage = UnprojectionStage(samples, section, model.canonical, running.device)
-    return export.train_and_export(
-        stage, section.train, out, config, running, lambda: UnprojectionNetwork(stage.dims), export_onnx
+    return train_and_export(
+        stage, section.train, out, config, running, lambda: UnprojectionNetwork(stage.dims), export_unprojection
     )
 
 
 class UnprojectionStage:
-    """What the loop trains: random views of faces, cut out as a tracker would."""
+    """Training stage of the mesh network, on random views of faces that are cut out as a tracker would."""
 
     name = "unprojection"
 
@@ -87,7 +89,7 @@ class UnprojectionStage:
         self.loss = UnprojectionLoss(network)
         # nn.Module.to has no overload for a memory format alone
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Networks(network, entry="both_looks")
+        return Networks(network, entry="coarse_and_refined")
 
     def batch(self, random: np.random.Generator) -> Views:
         views = self._views(self.config.train.batch_size, torch.Generator().manual_seed(int(random.integers(2**62))))
@@ -111,25 +113,25 @@ class UnprojectionStage:
         return {"score": figures["error"] + figures["lips"], **figures}
 
     @torch.no_grad()
-    def pictures(self, network: nn.Module) -> dict[str, Image]:
-        """The meshes of some held-out faces, on them."""
+    def validation_images(self, network: nn.Module) -> dict[str, Image]:
+        """Draw the predicted meshes of some held-out faces on their images."""
         assert isinstance(network, UnprojectionNetwork)
         chosen = np.zeros(len(self.held_out), bool)
         chosen[np.linspace(0, len(chosen) - 1, min(SHOWN, len(chosen))).round().astype(int)] = True
         faces = self.held_out.select(chosen)
         images, truth = torch.from_numpy(faces.images).permute(0, 3, 1, 2), torch.from_numpy(faces.meshes)
-        crops, to_picture = tracked_crops(images, truth, network.dims.crop, torch.Generator().manual_seed(0))
+        crops, to_image = tracked_crops(images, truth, network.dims.crop, torch.Generator().manual_seed(0))
         mesh, _ = network(crops.to(self.device))
-        return {"meshes": draw_meshes(faces.images, to_picture(mesh[..., :2].cpu()).numpy())}
+        return {"meshes": draw_meshes(faces.images, to_image(mesh[..., :2].cpu()).numpy())}
 
 
 @torch.no_grad()
 def measure(network: UnprojectionNetwork, samples: FaceSamples, device: str = "cpu") -> dict[str, float]:
-    """Figures on faces, cut out as imprecisely as from the mesh of the frame before.
+    """Measure the network on faces that are cut out as imprecisely as by the mesh of the frame before.
 
-    error: mean distance of all vertices in the picture, over that of the outer eye corners
-    lips: of the lips' landmarks, over the width of the mouth
-    lost: share of faces that are not taken for one
+    error: mean error of all vertices in the image, over the distance of the outer eye corners
+    lips: mean error of the lips' vertices in the image, over the width of the mouth
+    lost: share of the faces whose confidence is below ``MIN_CONFIDENCE``
     """
     generator = torch.Generator().manual_seed(0)
     errors, lips, confidences = [], [], []
@@ -137,9 +139,9 @@ def measure(network: UnprojectionNetwork, samples: FaceSamples, device: str = "c
         part = slice(first, first + 64)
         images = torch.from_numpy(samples.images[part]).permute(0, 3, 1, 2)
         truth = torch.from_numpy(samples.meshes[part])
-        crops, to_picture = tracked_crops(images, truth, network.dims.crop, generator)
+        crops, to_image = tracked_crops(images, truth, network.dims.crop, generator)
         mesh, confidence = network(crops.to(device))
-        distance = (to_picture(mesh[..., :2].cpu()) - truth[..., :2]).norm(dim=-1)
+        distance = (to_image(mesh[..., :2].cpu()) - truth[..., :2]).norm(dim=-1)
         errors.append(distance.mean(1) / _apart(truth, OUTER_EYE_CORNERS))
         lips.append(distance[:, list(OUTER_LIPS + INNER_LIPS)].mean(1) / _apart(truth, MOUTH_CORNERS))
         confidences.append(confidence.cpu())
@@ -152,23 +154,24 @@ def measure(network: UnprojectionNetwork, samples: FaceSamples, device: str = "c
 
 
 def _apart(mesh: Tensor, pair: tuple[int, int]) -> Tensor:
+    """Distance [B] of two vertices in the image, px, at least 1."""
     return (mesh[:, pair[0], :2] - mesh[:, pair[1], :2]).norm(dim=-1).clamp(min=1.0)
 
 
 def _spread(samples: FaceSamples) -> FaceSamples:
-    """At most ``LOOKED_AT`` of the samples, evenly spread."""
+    """Select at most ``VAL_SAMPLES`` of the samples, at even distances."""
     chosen = np.zeros(len(samples), bool)
-    chosen[np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).round().astype(int)] = True
+    chosen[np.linspace(0, len(samples) - 1, min(VAL_SAMPLES, len(samples))).round().astype(int)] = True
     return samples.select(chosen)
 
 
 def mirror_permutation(canonical: NDArray[np.floating]) -> NDArray[np.intp]:
-    """The vertex that each of a face's vertices [V, 3] becomes in a mirror: [V], its own inverse."""
+    """Find the vertex that each vertex of a face [V, 3] becomes in a mirror: [V], its own inverse."""
     centred = canonical - canonical.mean(0)
     cost = np.linalg.norm((centred * [-1, 1, 1])[:, None] - centred[None], axis=-1)
     cost = cost**2 + cost.T**2
     mirror = linear_sum_assignment(cost)[1]
-    # where the face is not quite even, three vertices or more may have gone round in a circle
+    # Where the face is not quite symmetric, three or more vertices may form a cycle.
     rest = [int(v) for v in np.flatnonzero(mirror[mirror] != np.arange(len(mirror)))]
     while rest:
         inner = cost[np.ix_(rest, rest)]
@@ -179,7 +182,7 @@ def mirror_permutation(canonical: NDArray[np.floating]) -> NDArray[np.intp]:
 
 
 def build(dims: UnprojectionDims, canonical: NDArray[np.floating], shapes: Tensor) -> UnprojectionNetwork:
-    """A network that starts from the mean of ``shapes`` [M, V, 3] (units of the crop) and their main variations."""
+    """Build a network that starts from mean and main variations of ``shapes`` [M, V, 3], in units of the crop."""
     network = UnprojectionNetwork(dims)
     flat = shapes.reshape(len(shapes), -1)
     mean = flat.mean(0)
@@ -198,13 +201,16 @@ def build(dims: UnprojectionDims, canonical: NDArray[np.floating], shapes: Tenso
 
 
 def _nearest(canonical: NDArray[np.floating], seeds: list[int], count: int) -> NDArray[np.intp]:
-    """The ``count`` vertices nearest to the vertices ``seeds``, these first."""
+    """Return the ``count`` vertices nearest to the vertices ``seeds``, beginning with these."""
     distance = np.linalg.norm(canonical[:, None] - canonical[None, seeds], axis=-1).min(1)
     return np.argsort(distance, kind="stable")[:count]
 
 
 class UnprojectionLoss:
-    """Mean distance in units of the face's own size, with weight on what a talking face needs."""
+    """Error of vertices in units of the face's own size, which weighs mouth and eyes more, as a talking face needs it.
+
+    The other losses are the error of the gaps of mouth and eyes, and that of the confidence.
+    """
 
     def __init__(self, network: UnprojectionNetwork):
         vertices = network.dims.vertices
@@ -217,7 +223,7 @@ class UnprojectionLoss:
         self.pairs = torch.tensor(pairs)
 
     def __call__(self, network: UnprojectionNetwork, views: Views) -> dict[str, Tensor]:
-        coarse, mesh, logit = network.both_looks(views.crops, jitter=0.06)
+        coarse, mesh, logit = network.coarse_and_refined(views.crops, jitter=0.06)
         face = views.face
         unit = (views.mesh[:, 33] - views.mesh[:, 263])[:, :2].norm(dim=-1).clamp(min=0.05)
         unit = torch.maximum(unit, 0.3 * (views.mesh[..., 1].amax(1) - views.mesh[..., 1].amin(1)))
@@ -226,7 +232,7 @@ class UnprojectionLoss:
 
         def distance(points: Tensor, target: Tensor, weight: Tensor) -> Tensor:
             error = ((points - target) * axis).abs().sum(-1) / unit[:, None]
-            # a logarithm holds the pull on small errors, which are the ones that show
+            # With a logarithm, the gradient stays on small errors, which are the ones that are seen.
             error = 0.1 * torch.log1p(error / 0.02)
             return ((error * weight).mean(1) * face).sum() / face.sum().clamp(min=1)
 
@@ -242,7 +248,7 @@ class UnprojectionLoss:
         }
 
 
-def export_onnx(network: UnprojectionNetwork, path: Path) -> None:
+def export_unprojection(network: UnprojectionNetwork, path: Path) -> None:
     """Write the network as ONNX: ``crop`` [B, 3, S, S] in 0..1 → ``mesh`` [B, V, 3], ``confidence`` [B]."""
     crop = torch.rand(1, 3, network.dims.crop, network.dims.crop)
-    export.export_onnx(network, crop, "crop", ("mesh", "confidence"), path)
+    export_onnx(network, crop, "crop", ("mesh", "confidence"), path)

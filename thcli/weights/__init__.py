@@ -1,1 +1,1 @@
-"""The files of networks: what there is, where, whether it is what it should be, and how one's own are added."""
+"""``thgen weights``: listing, verifying and adding of the files of the networks."""

@@ -1,6 +1,6 @@
-"""``thgen weights add``: files into the user's folder, once they have proved to be what they are taken for.
+"""``thgen weights add``: copying of checked files into the user's folder.
 
-A file is loaded by the very code that will use it, from a scratch folder; only then it is copied and listed.
+A file is first loaded from a scratch folder by the very code that will use it; only then is it installed and listed.
 """
 
 from __future__ import annotations
@@ -11,19 +11,39 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from thcli.checkpoints import list_files, read_manifest, sha256, user_folder, verify
+from thcli.checkpoints import (
+    DETECTION,
+    EXPRESSION,
+    FACE_MODEL,
+    HEAD_MOTION,
+    MOUTH_INTERIOR,
+    THETA,
+    THETA_EMBEDDING,
+    THETA_FRAMES,
+    UNPROJECTION,
+    find_weights,
+    list_files,
+    read_manifest,
+    sha256,
+    user_folder,
+    verify,
+)
 from thcli.errors import ThgenError, UsageError, WeightsError
 from thcli.weights.catalogue import NAMES, entry_of
 
-THETA, EXPORTS = "generator.safetensors", ("generator.onnx", "generator_embedding.onnx")
+EXPORTS = (THETA_FRAMES, THETA_EMBEDDING)
+"""Names of the ONNX files exported from a checkpoint of Θ."""
 
 
 def add_files(files: Sequence[Path], expected: str | None = None, overwrite: bool = False) -> list[Path]:
-    """Copy files into ``checkpoints.user_folder`` and list their SHA-256 there; returns where they are now.
+    """Copy files into ``checkpoints.user_folder``, list their SHA-256 there, and return their new paths.
 
-    expected: SHA-256 of the one file given; a ``SHA256SUMS`` beside a file is heeded in any case
-    A new checkpoint of Θ takes the place of an older one with its exports. Raises UsageError, WeightsError; then the
-    folder is as it was.
+    A new checkpoint of Θ replaces an older one together with its exports.
+
+    expected: SHA-256 of the one file given; a ``SHA256SUMS`` beside a file is checked in any case
+    overwrite: whether files of the same names are replaced
+
+    Raises UsageError, WeightsError, and leaves the folder unchanged.
     """
     _check(files, expected, overwrite)
     folder = user_folder()
@@ -43,12 +63,13 @@ def add_files(files: Sequence[Path], expected: str | None = None, overwrite: boo
                 (folder / stale).unlink(missing_ok=True)
         for copied in hashes:
             os.replace(scratch / copied, folder / copied)
-        # The list comes last: a file that is not listed yet is refused, one that is not there yet would be missed.
+        # The list is written last: after an interruption, an unlisted file is refused rather than a listed one missing.
         list_files(folder, {**listed, **hashes})
     return [folder / file.name for file in files]
 
 
 def _check(files: Sequence[Path], expected: str | None, overwrite: bool) -> None:
+    """Raise UsageError or WeightsError where the names of the files do not allow adding them."""
     if expected is not None and len(files) != 1:
         raise UsageError(f"--sha256: is that of one file, and {len(files)} are given")
     given = [file.name for file in files]
@@ -67,6 +88,7 @@ def _check(files: Sequence[Path], expected: str | None, overwrite: bool) -> None
 
 
 def _check_hashes(files: Sequence[Path], hashes: dict[str, str], expected: str | None) -> None:
+    """Raise WeightsError where a file differs from the expected SHA-256 or from the SHA256SUMS beside it."""
     for file in files:
         if expected is not None and hashes[file.name] != expected.lower():
             raise WeightsError(f"{file}: SHA-256 is {hashes[file.name]}, expected {expected}; get the file again")
@@ -75,15 +97,15 @@ def _check_hashes(files: Sequence[Path], hashes: dict[str, str], expected: str |
 
 
 def _try(scratch: Path, file: Path) -> None:
-    """Load a file of the scratch folder as it will be used; WeightsError, by its own name, where that fails."""
+    """Load a file's copy in the scratch folder as it will be used; an error names the file, not its copy."""
     name = file.name
     loaders: dict[str, Callable[[], object]] = {
-        "detection.onnx": lambda: _tracker(scratch),
-        "unprojection.onnx": lambda: _tracker(scratch),
-        "face_model.safetensors": lambda: _plain(scratch / name),
-        "mouth_interior.safetensors": lambda: _plain(scratch / name),
-        "expression.safetensors": lambda: _psi(scratch),
-        "head_motion.safetensors": lambda: _phi(scratch),
+        DETECTION: lambda: _tracker(scratch),
+        UNPROJECTION: lambda: _tracker(scratch),
+        FACE_MODEL: lambda: _plain(scratch / name),
+        MOUTH_INTERIOR: lambda: _plain(scratch / name),
+        EXPRESSION: lambda: _psi(scratch),
+        HEAD_MOTION: lambda: _phi(scratch),
         THETA: lambda: _theta(scratch),
         **dict.fromkeys(EXPORTS, lambda: _exports(scratch)),
     }
@@ -99,11 +121,11 @@ def _try(scratch: Path, file: Path) -> None:
 def _tracker(folder: Path) -> None:
     from thcli.faces.builtin import BuiltinTracker
 
-    BuiltinTracker(folder, threads=1)
+    BuiltinTracker(find_weights(DETECTION, folder), find_weights(UNPROJECTION, folder), threads=1)
 
 
 def _plain(path: Path) -> None:
-    """The face model or the mouth's inside: tensors without a header, of the shapes of those that ship."""
+    """Check the file of the face model or the mouth interior: its tensors must have the shapes of the shipped ones."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -118,33 +140,34 @@ def _plain(path: Path) -> None:
 
 
 def _psi(folder: Path) -> None:
-    from thcli.motion.expression import load_expression_learner
+    from thcli.pipeline.models import load_expression_learner
 
-    load_expression_learner(folder)
+    load_expression_learner(folder / EXPRESSION)
 
 
 def _phi(folder: Path) -> None:
-    from thcli.motion.head import load_head_motion_learner
+    from thcli.pipeline.models import load_head_motion_learner
 
-    load_head_motion_learner(folder)
+    load_head_motion_learner(folder / HEAD_MOTION)
 
 
 def _theta(folder: Path) -> None:
-    from thcli.render.generator import load_network
+    from thcli.pipeline.models import load_generator
 
-    load_network(folder / THETA)
+    load_generator(folder / THETA)
 
 
 def _exports(folder: Path) -> None:
-    from thcli.export.check import check_theta
+    from thcli.export.check import theta_differences
+    from thcli.pipeline.models import load_generator
 
-    check_theta(folder)
+    theta_differences(load_generator(folder / THETA), folder)
 
 
 def _metric(path: Path) -> None:
-    """A network that a metric asks for, in the shape that its role has."""
-    from thcli.evaluation.metric_models import CONTRACTS, Models
+    """Load a network of a metric, and check the shapes of its inputs and outputs."""
+    from thcli.evaluation.metric_models import CONTRACTS, MetricModels
 
     for role in CONTRACTS:
         if role == path.stem:
-            Models(**{role: path}).find(role)
+            MetricModels(**{role: path}).find(role)

@@ -1,4 +1,4 @@
-"""What files thgen can use, where each is found, and what each says of itself."""
+"""Catalogue of the weight files that thgen can use: their places, faults, headers and cards."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, ship
 from thcli.errors import UsageError, WeightsError
 
 RESEARCH, OWN = "research use", "its owner's"
+"""Licences of shipped files and of others."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A file that thgen can use.
 
-    network: what is in it; metric: whether only metrics ask for it, and thgen does not ship it
+    name: name of the file
+    network: description of its content
+    metric: whether only metrics use it; thgen does not ship such files
     """
 
     name: str
@@ -44,8 +47,13 @@ NAMES = tuple(entry.name for entry in ENTRIES)
 
 @dataclass(frozen=True)
 class File:
-    """A file on the disk: its folder (``shipped``, ``yours`` or ``--weights``), size in bytes, SHA-256, and what is
-    wrong with it, "" where it is what its folder lists."""
+    """A file on the disk.
+
+    place: its folder: ``shipped``, ``yours`` or ``--weights``; empty for any other
+    size: bytes
+    sha256: SHA-256, hexadecimal
+    fault: what is wrong with the file; empty where it is as listed
+    """
 
     path: Path
     place: str
@@ -55,12 +63,12 @@ class File:
 
     @property
     def licence(self) -> str:
-        """For what it may be used, as far as thgen knows."""
+        """Licence of the file, as far as thgen knows."""
         return RESEARCH if self.place == "shipped" else OWN
 
 
 def entry_of(name: str) -> Entry:
-    """The entry of a file name, with or without its suffix; UsageError for one that thgen has no use for."""
+    """Return the entry of a file name, with or without its suffix; raise UsageError for an unknown name."""
     for entry in ENTRIES:
         if name == entry.name:
             return entry
@@ -71,7 +79,10 @@ def entry_of(name: str) -> Entry:
 
 
 def find(entry: Entry, weights: Path | None = None) -> File | None:
-    """The file that is used: the first in ``checkpoints.weight_folders``; of metrics' networks, the user's."""
+    """Find the file that is used: the first in ``checkpoints.weight_folders``, for metrics the one of the user.
+
+    Returns None where there is no such file.
+    """
     folders = [user_folder()] if entry.metric else weight_folders(weights)
     for folder in folders:
         if (folder / entry.name).is_file():
@@ -80,7 +91,7 @@ def find(entry: Entry, weights: Path | None = None) -> File | None:
 
 
 def look(path: Path, weights: Path | None = None) -> File:
-    """Size, hash and faults of a file."""
+    """Read size, hash and fault of a file."""
     places = {shipped_weights(): "shipped", user_folder(): "yours", weights: "--weights"}
     digest = sha256(path)
     return File(path, places.get(path.parent, ""), path.stat().st_size, digest, _fault(path, digest))
@@ -89,7 +100,7 @@ def look(path: Path, weights: Path | None = None) -> File:
 def _fault(path: Path, digest: str) -> str:
     from thcli.evaluation.metric_models import KNOWN
 
-    if digest in KNOWN:  # a public file of a metric's network, which needs no listing
+    if digest in KNOWN:  # a public file of a metric's network need not be listed
         return ""
     if not (path.parent / MANIFEST).is_file() and path.parent != user_folder():
         return ""
@@ -100,7 +111,7 @@ def _fault(path: Path, digest: str) -> str:
 
 
 def verify_folder(folder: Path) -> list[tuple[str, str]]:
-    """Name and fault ("" where there is none) of every file that a folder holds or lists.
+    """Return name and fault ("" where there is none) of every file that a folder holds or lists.
 
     Raises WeightsError where the folder, or its list, is missing.
     """
@@ -111,23 +122,18 @@ def verify_folder(folder: Path) -> list[tuple[str, str]]:
     return [(name, look(folder / name).fault if (folder / name).is_file() else "missing") for name in names]
 
 
-def missing(weights: Path | None = None) -> list[str]:
-    """Names of the files that ``generate`` may need and nobody has."""
-    return [entry.name for entry in ENTRIES if not entry.metric and find(entry, weights) is None]
-
-
 def header_of(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint says of itself: stage, dims, step, config, data, metrics; None where it has no header."""
+    """Read the header of a checkpoint: stage, dims, step, config, data, metrics; None where it has none."""
     if path.suffix != ".safetensors":
         return None
     try:
         return dataclasses.asdict(read_header(path))
-    except WeightsError:  # the face model and the mouth's inside are plain tensors
+    except WeightsError:  # the face model and the mouth interior are tensors without a header
         return None
 
 
 def card_of(path: Path) -> str:
-    """The card beside a file, which may be that of the network it was exported from; empty where there is none."""
+    """Read the card beside a file, or that of the checkpoint it was exported from; empty where there is none."""
     for stem in (path.stem, path.stem.partition("_")[0]):
         card = path.with_name(f"{stem}.md")
         if card.is_file():

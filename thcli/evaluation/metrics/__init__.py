@@ -1,1 +1,1 @@
-"""The metrics, one a file: each module holds ``METRICS``, the ``Metric`` objects that it defines."""
+"""Metrics: each module defines one, or a few that belong together, as ``Metric`` objects in ``METRICS``."""

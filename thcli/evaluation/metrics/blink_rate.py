@@ -1,21 +1,21 @@
-"""How often the eyes blink."""
+"""Blink rate of a video."""
 
 from __future__ import annotations
 
 from thcli.evaluation.curves import face
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.face_model import eye_opening
 from thcli.motion.blink import find_blinks
 from thcli.records import FPS
 
 SHORTEST = FPS
-"""Frames; of less there is no usual opening to close from."""
+"""Least frames of a video; fewer show no usual opening of the eyes that a blink could be measured against."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Blinks found, over the video's length."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Count the blinks per minute."""
     track = face(pair.predicted)
     if isinstance(track, Figure):
         return track

@@ -1,16 +1,16 @@
-"""Whether it is still the same person: cosine between what a face recognition network sees in both videos."""
+"""Cosine similarity of identity (CSIM): agreement of both faces' embeddings in a face recognition network."""
 
 from __future__ import annotations
 
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.embed import identities
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean cosine of frames of the same time in which both faces are found."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean cosine over frames in which both faces are found, each with the frame of the same time."""
     model = models.find("identity")
     if isinstance(model, str):
         return not_computed(model)

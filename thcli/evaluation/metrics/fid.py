@@ -1,8 +1,8 @@
-"""Fréchet Inception distance: how far the distribution of pictures is from that of the real ones.
+"""Fréchet Inception distance (FID) between the distributions of predicted and of real frames.
 
-With fewer frames than the features have dimensions (2048) the covariances are of low rank and the distance depends on
-the number of frames: compare figures of equal counts only. Frames of one video resemble each other, so the figure over
-all pairs at once says more than that of one pair.
+With fewer frames than the features have dimensions (2048), the covariances have low rank and the distance depends on
+the number of frames, so only figures of equal counts are comparable. Frames of one video resemble each other, so the
+figure over all pairs at once says more than that of one pair.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from thcli.errors import WeightsError
 from thcli.evaluation.embed import inception_features
 from thcli.evaluation.frechet import distance
 from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
 DIMENSIONS = 2048
-"""Of Inception's pooled features; other layers give distances of another size."""
+"""Length of Inception's pooled features; features of other layers give distances of another magnitude."""
 
 
-def features(pair: Pair, models: Models) -> tuple[Float, Float] | Figure:
-    """Of the predicted and of the reference frames, [T, 2048] each."""
+def features(pair: Pair, models: MetricModels) -> tuple[Float, Float] | Figure:
+    """Compute Inception features [T, 2048] of the predicted and of the reference frames.
+
+    Raises WeightsError for a network whose features have another length.
+    """
     model = models.find("inception")
     if isinstance(model, str):
         return not_computed(model)
@@ -35,8 +38,8 @@ def features(pair: Pair, models: Models) -> tuple[Float, Float] | Figure:
     return made, true
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Between the pair's own frames."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the distance between the two videos of a pair."""
     found = features(pair, models)
     return found if isinstance(found, Figure) else replace(distance(*found), model=models.name("inception"))
 

@@ -1,6 +1,7 @@
-"""Fréchet distance on identity embeddings: for those who have a face recognition network but no Inception.
+"""Fréchet distance between identity embeddings, for use where a face recognition network is at hand but no Inception.
 
-It is no FID, and its size says nothing about FID's. It sees what tells people apart, not what makes a picture real.
+It is not FID, and its magnitude says nothing about FID's. It measures what tells people apart, not what makes an image
+look real.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.embed import identities
 from thcli.evaluation.frechet import distance
 from thcli.evaluation.metric import Figure, Metric, Pooled, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Float
 
 
-def features(pair: Pair, models: Models) -> tuple[Float, Float] | Figure:
-    """Embeddings [N, D] and [M, D] of the frames in which the predicted and the reference face are found."""
+def features(pair: Pair, models: MetricModels) -> tuple[Float, Float] | Figure:
+    """Compute embeddings [N, D] and [M, D] of the predicted and reference frames in which a face is found."""
     model = models.find("identity")
     if isinstance(model, str):
         return not_computed(model)
@@ -31,8 +32,8 @@ def features(pair: Pair, models: Models) -> tuple[Float, Float] | Figure:
     return made, true
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Between the pair's own frames."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the distance between the two videos of a pair."""
     found = features(pair, models)
     return found if isinstance(found, Figure) else replace(distance(*found), model=models.name("identity"))
 

@@ -1,9 +1,9 @@
-"""How unsteady the head's movement is.
+"""Jitter: unsteadiness of the head's motion, from third differences of its rotation.
 
-Nothing is smoothed here: what a smoother would take out is what is measured. So the tracker's own noise is in the
-figure; white noise of deviation s has third differences of 4.5 s, and a head that holds still in a noisy picture
-jitters more than one that nods in a clean one. The real video is tracked alike, so its figure, not 0, is the aim: a
-held frame has 0.
+Nothing is smoothed, because a smoother would remove what is measured. The figure therefore includes the tracker's own
+noise: white noise with standard deviation s has third differences with standard deviation 4.5 s, and a still head in a
+noisy video has more jitter than a nodding head in a clean one. The real video is tracked in the same way, so the aim
+is its figure and not 0, which a held frame has.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import numpy as np
 
 from thcli.evaluation.curves import face, head_turn
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 
 ORDER = 3
+"""Order of the differences: the third, as of a third derivative."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean absolute third difference over frames and axes."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean absolute third difference of the rotation, over frames and axes."""
     track = face(pair.predicted)
     if isinstance(track, Figure):
         return track

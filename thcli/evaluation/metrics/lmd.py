@@ -1,13 +1,13 @@
-"""Landmark distance: how far the mouth's shape is from the real one's.
+"""Landmark distance (LMD): difference of the mouth's shape from the real one.
 
 The original script (``evaluation_matrix.py`` of ATVGnet) takes the 20 mouth landmarks of both frames, moves each set to
-its centroid, and SUMS the 20 Euclidean distances; the mean over all frames is the figure. Others report the mean per
-point, a twentieth of it. Neither takes the head's pose out: a mouth that is turned or larger counts as another shape,
-so where head motion is free, as from audio alone, much of the figure is head motion. ``lmd_deposed`` is what is left of
-it when the pose is removed: the expression.
+its centroid, and SUMS the 20 Euclidean distances; the figure is the mean over all frames. Other authors report the mean
+per point, a twentieth of that. Neither removes the head pose: a mouth that is turned or larger counts as another shape,
+so where head motion is free, as from audio alone, much of the figure is head motion. ``lmd_deposed`` removes the pose
+and measures what remains, the expression.
 
-The original has dlib's landmarks in whole pixels, here they are the tracker's, so figures compare within a table, not
-with published ones.
+The original uses dlib's landmarks in whole pixels; here the landmarks are the tracker's. Figures are therefore
+comparable within a table, but not with published ones.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from numpy.typing import NDArray
 
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.face_model import LANDMARKS_68
-from thcli.faces.pose import deposed
 from thcli.records import FaceTrack, Float
 
 MOUTH = slice(48, 68)
-"""Of the 68 landmarks: outer and inner lips."""
+"""Indices of the mouth in the 68 landmarks: outer and inner lips."""
 
 
-def measure_sum(pair: Pair, models: Models) -> Figure:
-    """Sum over the 20 points, mean over frames."""
+def measure_sum(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the distance summed over the 20 points, as a mean over frames."""
     return _measure(pair, in_picture, MOUTH.stop - MOUTH.start)
 
 
-def measure_mean(pair: Pair, models: Models) -> Figure:
-    """Mean over points and frames."""
+def measure_mean(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean distance over points and frames."""
     return _measure(pair, in_picture, 1)
 
 
-def measure_deposed(pair: Pair, models: Models) -> Figure:
-    """Mean over points and frames of the mouths seen from the front."""
+def measure_deposed(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean distance over points and frames with the head pose removed."""
     return _measure(pair, from_front, 1)
 
 
 def in_picture(track: FaceTrack) -> Float:
-    """Mouth landmarks [T, 20, 2] in pixels."""
+    """Return the mouth landmarks [T, 20, 2], px."""
     return track.landmarks[:, MOUTH, :2]
 
 
 def from_front(track: FaceTrack) -> Float:
-    """Mouth landmarks [T, 20, 2] in pixels, with the head facing the camera."""
-    return deposed(track)[:, list(LANDMARKS_68)[MOUTH], :2] / np.float32(track.scale)
+    """Return the mouth landmarks [T, 20, 2], px, with the head facing the camera."""
+    return track.unposed()[:, list(LANDMARKS_68)[MOUTH], :2] / np.float32(track.scale)
 
 
 def mouth_distances(made: Float, true: Float) -> NDArray[np.float64]:
-    """Distance of every point, each set [T, 20, 2] about its own centroid: [T, 20]."""
+    """Compute the distance [T, 20] of every point between sets [T, 20, 2], each relative to its own centroid."""
     first, second = (np.asarray(points, np.float64) for points in (made, true))
     gap = first - first.mean(axis=1, keepdims=True) - (second - second.mean(axis=1, keepdims=True))
     return np.asarray(np.linalg.norm(gap, axis=-1))
 
 
 def _measure(pair: Pair, landmarks: Callable[[FaceTrack], Float], weight: int) -> Figure:
+    """Compute ``weight`` times the mean distance over points and frames in which both faces are found."""
     found = faces(pair)
     if isinstance(found, Figure):
         return found

@@ -1,9 +1,9 @@
-"""Sound and mouth in step, without a network.
+"""Synchrony of audio and mouth without a network: lag and correlation of the mouth's opening with the audio.
 
-How open the mouth sounds (``thcli.clips.features.openness``: the level of the upper formants less that of the voice
-alone) is compared with how open it is. On the 11 real validation clips the two correlate at 0.43 in the mean at their
-best lag, and at 0.2 where the sound is another clip's: it tells in step from out of step, not good lips from better
-ones.
+The audio gives an estimate of how open the mouth sounds (``thcli.clips.features.openness``: level of the upper formants
+less half of the level of the voice alone), which is compared with the opening in the image. On the 11 real validation
+clips the mean correlation at the best lag is 0.43, and 0.2 with another clip's audio. The metric therefore tells
+whether audio and mouth are in step; it does not tell good lip motion from better.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from thcli.clips.features import log_mel, openness
 from thcli.data.audio_motion import mouth_lag
 from thcli.evaluation.curves import STILL, face
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair, Recording
 from thcli.face_model import mouth_opening
 from thcli.records import FPS
 
 REACH = 10
-"""Frames searched to either side."""
+"""Largest lag that is tried, frames to either side."""
 SHORTEST = 2 * FPS
-"""Frames below which the best of 21 lags says nothing."""
+"""Least frames of a video; with fewer, the best of 21 lags says nothing."""
 LEAST_FIT = 0.25
-"""Correlation below which the lag is chance: a mouth fits 8 s of another clip's sound at 0.19, at the best of lags."""
+"""Least correlation of a lag that is not chance; with 8 s of another clip's audio the best lag reaches 0.19."""
 
 
-def measure_lag(pair: Pair, models: Models) -> Figure:
-    """Frames by which the mouth trails the sound."""
+def measure_lag(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the frames by which the mouth trails the audio."""
     found = _fit(pair.predicted)
     if isinstance(found, Figure):
         return found
@@ -38,13 +38,14 @@ def measure_lag(pair: Pair, models: Models) -> Figure:
     return Figure(float(lag), len(pair))
 
 
-def measure_correlation(pair: Pair, models: Models) -> Figure:
-    """The correlation at that lag."""
+def measure_correlation(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the correlation of mouth and audio at their best lag."""
     found = _fit(pair.predicted)
     return found if isinstance(found, Figure) else Figure(found[1], len(pair))
 
 
 def _fit(recording: Recording) -> tuple[int, float] | Figure:
+    """Return the best lag in frames and the correlation there, or a figure that says why there is none."""
     track, speech = face(recording), recording.speech
     if isinstance(track, Figure):
         return track
@@ -53,11 +54,11 @@ def _fit(recording: Recording) -> tuple[int, float] | Figure:
     length = min(len(track), speech.n_frames)
     if length < SHORTEST:
         return not_computed(f"{recording.name} has {length} frames with sound; its lag takes {SHORTEST}")
-    heard, opening = openness(log_mel(speech)), mouth_opening(track.mesh)
-    for curve, what in ((heard, "sound"), (opening, "mouth")):
+    audio, opening = openness(log_mel(speech)), mouth_opening(track.mesh)
+    for curve, what in ((audio, "sound"), (opening, "mouth")):
         if np.std(curve[:length]) < STILL:
             return not_computed(f"the {what} of {recording.name} does not change")
-    return mouth_lag(heard, opening, REACH)
+    return mouth_lag(audio, opening, REACH)
 
 
 _INPUTS = (

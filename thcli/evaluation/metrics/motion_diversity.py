@@ -1,15 +1,15 @@
-"""How much the head moves."""
+"""Motion diversity: how much the head moves."""
 
 from __future__ import annotations
 
 from thcli.evaluation.curves import face, head_turn
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean over the axes of the standard deviation over time."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the standard deviation of the head's rotation over time, as a mean over the axes."""
     track = face(pair.predicted)
     if isinstance(track, Figure):
         return track

@@ -1,6 +1,6 @@
-"""How far the picture of the mouth is from the real one, pixel by pixel.
+"""Mouth L1: mean absolute difference of the mouth's pixels from the real ones.
 
-The mouth is a few hundredths of the picture, so SSIM and PSNR hardly see it, and it is what people look at.
+The mouth covers a few hundredths of the image, so SSIM and PSNR hardly depend on it, although viewers look at it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import numpy as np
 
 from thcli.evaluation.curves import face, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.evaluation.regions import SIDE, mouth_squares
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean over the square, then over frames in which the reference's face is found."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean over the square around the mouth, then over frames in which the reference's face is found."""
     track = face(pair.reference)
     if isinstance(track, Figure):
         return track

@@ -1,9 +1,9 @@
-"""How sharp the mouth is beside the real one: blur is what generated mouths are betrayed by.
+"""Sharpness of the mouth relative to the real one; blur is a common flaw of generated mouths.
 
-Sharpness is the variance of the Laplacian. Each video is measured around its own mouth, so that a head that moves
-otherwise than the real one is not compared with a cheek. The figure is the ratio of the means over frames, not the
-mean of ratios, in which single soft frames of the reference would count beyond measure. Noise and compression count
-as sharpness too: above 1 is no better than 1.
+Sharpness is the variance of the Laplacian. Each video is measured around its own mouth, so that the mouth of a head
+that moves differently is not compared with a cheek. The figure is the ratio of the means over frames, not the mean of
+ratios, which single soft frames of the reference would dominate. Noise and compression count as sharpness too, so a
+figure above 1 is no better than 1.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 
 from thcli.evaluation.curves import faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.evaluation.regions import SIDE, mouth_squares
 from thcli.records import Image
 
 SMALLEST = 8
-"""Pixels of a square's sides below which it shows too little of the mouth."""
+"""Least side in px of a square; a smaller one shows too little of the mouth."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean sharpness of the predicted over that of the reference, on frames in which both faces are found."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the ratio of mean sharpness, predicted to reference, on frames in which both faces are found."""
     tracks = faces(pair)
     if isinstance(tracks, Figure):
         return tracks
@@ -40,12 +40,12 @@ def measure(pair: Pair, models: Models) -> Figure:
     return Figure(float(made / true), len(sharp))
 
 
-def sharpness(picture: Image) -> float:
-    """Variance of the Laplacian (five points) of the luma 0..255 of a picture [H, W, 3]; its border is left out."""
+def sharpness(image: Image) -> float:
+    """Compute the variance of the five-point Laplacian of an image [H, W, 3] uint8: luma 0..255, without the border."""
     from scipy.ndimage import laplace
     from skimage.color import rgb2gray
 
-    return float(laplace(255 * rgb2gray(picture))[1:-1, 1:-1].var())
+    return float(laplace(255 * rgb2gray(image))[1:-1, 1:-1].var())
 
 
 METRICS = (

@@ -1,4 +1,4 @@
-"""Whether the mouth opens when the real one does, and as far."""
+"""Mouth opening: whether the mouth opens when the real one does, and as far."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.curves import STILL, faces, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.face_model import mouth_opening
 
 Array = NDArray[np.float64]
 
 
-def measure_correlation(pair: Pair, models: Models) -> Figure:
-    """Pearson's correlation over time, at no lag."""
+def measure_correlation(pair: Pair, models: MetricModels) -> Figure:
+    """Compute Pearson's correlation of both openings over time, at no lag."""
     found = _openings(pair)
     if isinstance(found, Figure):
         return found
@@ -26,8 +26,8 @@ def measure_correlation(pair: Pair, models: Models) -> Figure:
     return Figure(correlation(made, true), len(made))
 
 
-def measure_ratio(pair: Pair, models: Models) -> Figure:
-    """Standard deviation over time, over the real one's."""
+def measure_ratio(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the opening's standard deviation over time, relative to the real one's."""
     found = _openings(pair)
     if isinstance(found, Figure):
         return found
@@ -36,7 +36,10 @@ def measure_ratio(pair: Pair, models: Models) -> Figure:
 
 
 def _openings(pair: Pair) -> tuple[Array, Array] | Figure:
-    """Openings [T] of both mouths in the frames where both are seen; a real mouth that is still measures nothing."""
+    """Return the openings [T] of both mouths in frames where both faces are found.
+
+    A figure that says why is returned where there are fewer than two such frames, or where the real mouth is still.
+    """
     found = faces(pair)
     if isinstance(found, Figure):
         return found

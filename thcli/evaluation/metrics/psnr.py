@@ -1,6 +1,6 @@
-"""Peak signal-to-noise ratio of a picture against the real one.
+"""Peak signal-to-noise ratio (PSNR) of frames against the real ones.
 
-Equal pictures have an infinite one, which no table and no mean can hold: a frame counts for ``CEILING`` at most.
+The ratio of equal images is infinite, which no table and no mean can hold, so a frame counts as at most ``CEILING``.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 import numpy as np
 
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Image
 
 CEILING = 100.0
-"""dB: about one value of one pixel of the picture off by one."""
+"""Largest ratio in dB; a single value of a 256² image that is off by one gives about this."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean over frames."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean ratio over frames, dB."""
     frames = zip(pair.predicted.frames, pair.reference.frames, strict=True)
     return Figure(float(np.mean([psnr(made, true) for made, true in frames])), len(pair))
 
 
 def psnr(made: Image, true: Image) -> float:
-    """Of two pictures [H, W, 3] uint8, in dB."""
+    """Compute the ratio of two images [H, W, 3] uint8, dB."""
     error = float(((made.astype(np.float64) - true) ** 2).mean())
     return CEILING if error == 0 else min(CEILING, 10 * float(np.log10(255**2 / error)))
 

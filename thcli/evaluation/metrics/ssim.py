@@ -1,7 +1,7 @@
-"""Structural similarity, as its authors computed it: an 11x11 Gaussian window, on RGB at 256².
+"""Structural similarity (SSIM) with its authors' 11x11 Gaussian window, on RGB at 256².
 
-The mean is over the pixels whose window lies wholly in the picture, which leaves out a border of five, over channels
-and over frames.
+The mean is taken over channels, frames, and the pixels whose window lies wholly in the image, which leaves out a border
+of five pixels.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 from thcli.evaluation.metric import Figure, Metric
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Image
 
 SIGMA = 1.5
-"""Of the Gaussian in pixels; cut off at 3.5 times that it is 11 wide."""
+"""Standard deviation of the Gaussian window in px; cut off at 3.5 deviations, the window is 11 px wide."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean over frames."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean similarity over frames."""
     frames = zip(pair.predicted.frames, pair.reference.frames, strict=True)
     return Figure(float(np.mean([ssim(made, true) for made, true in frames])), len(pair))
 
 
 def ssim(made: Image, true: Image) -> float:
-    """Of two pictures [H, W, 3] uint8: at most 1, which is equality."""
+    """Compute the similarity of two images [H, W, 3] uint8; it is at most 1, for equal images."""
     from skimage.metrics import structural_similarity
 
     return float(

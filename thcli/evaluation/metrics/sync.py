@@ -1,31 +1,31 @@
-"""Sound and mouth in step, as SyncNet judges it (``thcli.evaluation.syncnet``)."""
+"""Synchrony of audio and mouth by SyncNet (``thcli.evaluation.syncnet``): offset, confidence and distance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.evaluation.syncnet import Sync, judge
 
 
-def measure_offset(pair: Pair, models: Models) -> Figure:
-    """Frames by which the mouth trails the sound."""
+def measure_offset(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the frames by which the mouth trails the audio."""
     return _measure(pair, models, lambda sync: float(sync.offset))
 
 
-def measure_confidence(pair: Pair, models: Models) -> Figure:
-    """LSE-C."""
+def measure_confidence(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the confidence, LSE-C."""
     return _measure(pair, models, lambda sync: sync.confidence)
 
 
-def measure_distance(pair: Pair, models: Models) -> Figure:
-    """LSE-D."""
+def measure_distance(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the distance, LSE-D."""
     return _measure(pair, models, lambda sync: sync.distance)
 
 
-def _measure(pair: Pair, models: Models, value: Callable[[Sync], float]) -> Figure:
+def _measure(pair: Pair, models: MetricModels, value: Callable[[Sync], float]) -> Figure:
     model = models.find("syncnet")
     if isinstance(model, str):
         return not_computed(model)

@@ -1,13 +1,13 @@
-"""Temporal warping error: how much a picture changes where nothing but movement should change it.
+"""Temporal warping error: change of the image from frame to frame that motion does not explain.
 
 Lai et al. warp the following frame onto each frame by the optical flow between them and take the mean squared
-difference where nothing is hidden. Their flow is FlowNet 2's of the unprocessed video; here it is that of the measured
-video itself, because a video made from sound alone moves otherwise than the real one, and the estimator is
-scikit-image's iterative Lucas-Kanade, on luma without its slow changes, so that a change of light is no movement. So
-figures compare within a table, not with published ones.
+difference where nothing is hidden. They estimate the flow by FlowNet 2 on the unprocessed video. Here the flow is that
+of the measured video itself, because a video made from audio alone moves differently from the real one. It is estimated
+by scikit-image's iterative Lucas-Kanade on luma without its slow changes in space, so that a change of light is not
+taken for motion. Figures are therefore comparable within a table, but not with published ones.
 
-Hidden is what the flow there and back does not bring home (Sundaram et al., ECCV 2010, as in Lai et al.), or what
-leaves the picture. A still picture has no error at all: best is what the real video has.
+A pixel counts as hidden where the flow forward and back does not return to it (Sundaram et al., ECCV 2010, as in Lai et
+al.), or where it leaves the image. A still video has no error at all, so the best figure is that of the real video.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.evaluation.metric import Figure, Metric, not_computed
-from thcli.evaluation.metric_models import Models
+from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.records import Float, Image
 
 STEP = 5
-"""Every so many pairs of frames one is measured; estimating flow is slow."""
+"""Distance in frames between the pairs of neighbouring frames that are measured; estimating flow is slow."""
 SIDE = 128
-"""Side of the pictures between which flow is estimated, in pixels."""
+"""Side in px of the images between which flow is estimated."""
 RADIUS, WARPS = 4, 5
-"""Of the estimator: half the window in pixels, and refinements."""
+"""Half the width of the flow estimator's window in px, and its number of refinements."""
 
 
-def measure(pair: Pair, models: Models) -> Figure:
-    """Mean over every fifth pair of neighbouring frames of the predicted video."""
+def measure(pair: Pair, models: MetricModels) -> Figure:
+    """Compute the mean error over every ``STEP``th pair of neighbouring frames of the predicted video."""
     frames = pair.predicted.frames
     errors = [warping_error(frames[t], frames[t + 1]) for t in range(0, len(frames) - 1, STEP)]
     known = [error for error in errors if error is not None]
@@ -39,12 +39,15 @@ def measure(pair: Pair, models: Models) -> Figure:
 
 
 def warping_error(frame: Image, following: Image) -> float | None:
-    """Of a frame [H, W, 3] and the following one warped onto it, values 0..255; None where all is hidden."""
+    """Compute the mean squared difference of a frame [H, W, 3] and the following one warped onto it.
+
+    Values are 0..255. None is returned where every pixel is hidden.
+    """
     from scipy.ndimage import map_coordinates
 
     if np.array_equal(frame, following):
         return 0.0
-    first, second = (_reduced(picture) for picture in (frame, following))
+    first, second = (_reduced(image) for image in (frame, following))
     there, back = _flow(first, second), _flow(second, first)
     scale = len(frame) // SIDE
     visible = _visible(there, back).repeat(scale, axis=0).repeat(scale, axis=1)
@@ -56,7 +59,7 @@ def warping_error(frame: Image, following: Image) -> float | None:
 
 
 def _reduced(frame: Image) -> Float:
-    """Luma [128, 128] less that of its surroundings: what the eye follows, and what a change of light leaves alone."""
+    """Return luma [128, 128] less that of its surroundings, which shows motion but hardly changes of light."""
     from scipy.ndimage import gaussian_filter
     from skimage.color import rgb2gray
     from skimage.transform import downscale_local_mean
@@ -67,14 +70,14 @@ def _reduced(frame: Image) -> Float:
 
 
 def _flow(first: Float, second: Float) -> NDArray[np.float64]:
-    """Where each pixel of the first [H, W] goes in the second: [2, H, W], rows and columns in pixels."""
+    """Estimate where each pixel of the first image [H, W] moves in the second: [2, H, W], rows and columns, px."""
     from skimage.registration import optical_flow_ilk
 
     return np.asarray(optical_flow_ilk(first, second, radius=RADIUS, num_warp=WARPS), np.float64)
 
 
 def _visible(there: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Pixels [H, W] of the first picture that are in the second too: there and back again leads home."""
+    """Return whether pixels [H, W] of the first image are in the second too: flow forward and back returns to them."""
     from scipy.ndimage import map_coordinates
 
     goal = np.indices(there.shape[1:]) + there
@@ -87,7 +90,7 @@ def _visible(there: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[n
 
 
 def _enlarged(flow: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    """Flow [2, H, W] for a picture ``scale`` times as large, in its pixels."""
+    """Return a flow [2, H, W] for images ``scale`` times as large, in their pixels."""
     from scipy.ndimage import zoom
 
     larger = [zoom(part, scale, order=1, mode="nearest", grid_mode=True) for part in flow]

@@ -1,7 +1,8 @@
-"""What is normal for the figures of a report: data, with where each range comes from.
+"""Normal ranges of the figures of a report, with the source of each.
 
-Real clips: 5th to 95th percentile over 107 pieces of 10 s of 32 people, as ``benchmarks/normal.py STORE --clips 30``
-prints them (likeness with MobileFaceNet in the cache). The first 4 s of a clip are the reference.
+Ranges of real clips are the 5th to 95th percentile over 107 pieces of 10 s of 32 people, as printed by
+``benchmarks/normal.py STORE --clips 30`` (likeness with MobileFaceNet in the cache). The first 4 s of a clip are the
+reference.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Normal:
-    """A range; None where it has no end. source: where it comes from, for the reader of a report."""
+    """A normal range.
+
+    low, high: ends of the range; None where it is open
+    source: origin of the range, for the reader of a report
+    """
 
     low: float | None
     high: float | None
@@ -21,10 +26,11 @@ class Normal:
 
 REAL = "90 % of real clips"
 OWN_RANGE = "as real clips go on"
+"""Source of the range of a figure that lies around the reference's own: real clips after their first 4 s."""
 TARGET = "what thgen aims at"
 NORMAL: Mapping[str, Normal] = {
     "face_found": Normal(0.99, None, REAL),
-    # three videos: 0.97, 0.97 and 0.98 from clips; 0.51 from a photo with closed lips
+    # Videos from three clips reached 0.97, 0.97 and 0.98; one from a photo with closed lips reached 0.51.
     "opening_followed": Normal(0.8, None, TARGET),
     "loudness_correlation": Normal(0.22, None, REAL),
     "loudness_lag": Normal(-2.9, 3.0, REAL),
@@ -38,4 +44,4 @@ NORMAL: Mapping[str, Normal] = {
     "csim": Normal(0.87, None, REAL),
 }
 HEAD_RATIO = (0.6, 3.7)
-"""Of the head motion that follows to that of the reference, 5th and 95th percentile over 321 pieces and axes."""
+"""Normal ratio of a video's head motion to its reference's: 5th and 95th percentile over 321 pieces and axes."""

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it: ``page.html``, filled in."""
+"""Report as one self-contained HTML page, made from the template ``page.html``."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from thcli import __version__
+from thcli.evaluation.report.data import Report
 from thcli.evaluation.report.plots import Line, Panel, draw
 from thcli.evaluation.report.quality import Kind, Quality
 from thcli.inspection.advice import AXES
 from thcli.records import FPS, Image
-
-if TYPE_CHECKING:
-    from thcli.evaluation.report.report import Report
+from thcli.version import __version__
 
 LARGEST_VIDEO = 100 << 20
-"""Bytes up to which the video is put into the page."""
+"""Most bytes of a video that is put into the page."""
 TILE, JPEG_QUALITY = 256, 82
+"""Longer side in px of the frames shown in the page, and the quality of their JPEG."""
 TURNS = {"nod": "down", "turn": "to the left of the picture", "tilt": "top to the left"}
-"""What is positive."""
+"""Direction of positive values, by axis."""
 VERDICTS = {"ok": "✓ normal", "note": "▲ look", "none": "not computed"}
+"""Text of ``Quality.verdict``."""
 
 
 def render(report: Report) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     data, job = report.data(), report.job
     template = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     curves = {"fps": FPS, "curves": data["curves"]}
@@ -44,7 +44,7 @@ def render(report: Report) -> str:
         subtitle=escape(_subtitle(report)),
         warnings=_warnings(report),
         video=_video(report),
-        sheet=_sheet(report.seen.pictures),
+        sheet=_sheet(report.measured.pictures),
         panels=_panels(report, data["curves"]),
         figures="".join(_figure(quality) for quality in report.figures),
         details=_details(made),
@@ -55,7 +55,7 @@ def render(report: Report) -> str:
 
 
 def _allow_script(page: str) -> str:
-    """The content security policy with the hash of the one script that may run."""
+    """Put the hash of the page's script into its content security policy, which lets no other script run."""
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
     assert script is not None
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
@@ -86,14 +86,14 @@ def _video(report: Report) -> str:
     return f'<video controls playsinline preload="auto" src="data:video/mp4;base64,{source}"></video>'
 
 
-def _sheet(pictures: Sequence[tuple[float, Image]]) -> str:
-    """One JPEG of all pictures, and a button for each that shows its part and leads to its moment."""
+def _sheet(images: Sequence[tuple[float, Image]]) -> str:
+    """Return one JPEG of all frames, and a button for each frame, which shows its part and seeks to its time."""
     from PIL import Image as Pillow
 
-    height, width = pictures[0][1].shape[:2]
+    height, width = images[0][1].shape[:2]
     scale = min(1.0, TILE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    tiles = [np.asarray(Pillow.fromarray(picture).resize(size)) for _, picture in pictures]
+    tiles = [np.asarray(Pillow.fromarray(image).resize(size)) for _, image in images]
     buffer = io.BytesIO()
     Pillow.fromarray(np.concatenate(tiles, axis=1)).save(buffer, "JPEG", quality=JPEG_QUALITY)
     source = base64.b64encode(buffer.getvalue()).decode()
@@ -102,13 +102,13 @@ def _sheet(pictures: Sequence[tuple[float, Image]]) -> str:
     return defined + "".join(
         f'<button type="button" data-time="{time:.2f}"><svg viewBox="{i * size[0]} 0 {size[0]} {size[1]}" role="img" '
         f'aria-label="frame at {time:.2f} s"><use href="#frames"/></svg>{time:.2f} s</button>'
-        for i, (time, _) in enumerate(pictures)
+        for i, (time, _) in enumerate(images)
     )
 
 
 def _panels(report: Report, curves: dict[str, list[float | None]]) -> str:
-    look = report.job.look
-    ranges = [(float(values.min()), float(values.max())) for values in look.rotation.T]
+    clip_stats = report.job.clip_stats
+    ranges = [(float(values.min()), float(values.max())) for values in clip_stats.rotation.T]
     panels = [
         Panel(f"Head {axis}", f"degrees, positive {TURNS[axis]}", [Line(axis, "video", "a")], 1, 6.0, band)
         for axis, band in zip(AXES, ranges, strict=True)
@@ -161,7 +161,7 @@ def _range(low: float | None, high: float | None, kind: Kind) -> str:
 
 
 def _details(record: Any) -> str:
-    """Nested mappings as nested lists of terms."""
+    """Return nested mappings as nested HTML description lists."""
     if isinstance(record, dict):
         rows = "".join(f"<dt>{escape(str(key))}</dt><dd>{_details(value)}</dd>" for key, value in record.items())
         return f"<dl>{rows}</dl>"

@@ -1,4 +1,4 @@
-"""Curves as inline SVG that stretches with the page; scales and legends are HTML, so that text keeps its size."""
+"""Plots as inline SVG that stretches with the page; scales and legends are HTML, so that text keeps its size."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ import numpy as np
 from thcli.records import FPS
 
 WIDTH, HEIGHT = 1000, 100
-"""Of the SVG's own coordinates; the page stretches them."""
+"""Size of a plot in the SVG's own coordinates, which the page stretches."""
 POINTS = 1000
 """Most bins along a curve; each is drawn from its least to its largest value, so that no blink is lost."""
 MARGIN = 0.06
+"""Margin above and below the curves, over the span of the scale."""
 
 Curve = Sequence[float | None]
+"""Values of a curve, one per frame; None where there is none."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """key: of the curve in the report's data; label: in the legend; style: CSS class"""
+    """One curve of a plot.
+
+    key: key of the curve in the report's data
+    label: text in the legend
+    style: CSS class
+    """
 
     key: str
     label: str
@@ -33,8 +40,12 @@ class Line:
 class Panel:
     """One plot.
 
-    digits: of the values read out; least: span that the scale has at least
-    band: (low, high) of what is marked as the reference's; fill: the curve that is shaded behind, 0..1
+    title, unit: text of the caption
+    lines: curves that are drawn
+    digits: decimals of the values that are read out at the cursor
+    least: least span of the scale
+    band: (low, high) of the range that is marked as the reference's
+    fill: curve in 0..1 that is shaded behind the others
     """
 
     title: str
@@ -47,7 +58,11 @@ class Panel:
 
 
 def draw(panel: Panel, curves: dict[str, list[float | None]], last: bool) -> str:
-    """A panel as HTML; the last one carries the labels of the time axis."""
+    """Return a panel as HTML.
+
+    curves: values by ``Line.key``
+    last: whether it is the last panel, which has the labels of the time axis
+    """
     low, high = _scale(panel, curves)
     frames = len(curves[panel.lines[0].key])
     across, up = _ticks(0, frames / FPS, 8), _ticks(low, high, 4)
@@ -94,7 +109,7 @@ def _legend(panel: Panel) -> str:
 
 
 def _scale(panel: Panel, curves: dict[str, list[float | None]]) -> tuple[float, float]:
-    """Least and largest value shown."""
+    """Return the least and largest value of a panel's scale."""
     values = [value for line in panel.lines for value in curves[line.key] if value is not None]
     values += list(panel.band or ())
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -104,7 +119,7 @@ def _scale(panel: Panel, curves: dict[str, list[float | None]]) -> tuple[float, 
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two values, ``most`` at most."""
+    """Return at most ``most`` round numbers between two values."""
     step = 10.0 ** math.floor(math.log10((high - low) / most))
     step *= next(factor for factor in (1, 2, 5, 10, 20) if (high - low) / (step * factor) <= most)
     return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
@@ -117,7 +132,7 @@ def _label(value: float, ticks: Sequence[float]) -> str:
 
 
 def _path(curve: Curve, y: Callable[[float], float]) -> str:
-    """An SVG path; it breaks where there is no value."""
+    """Return a curve as an SVG path with gaps where there is no value."""
     parts, drawing = [], False
     for x, value in _thinned(curve):
         if math.isnan(value):
@@ -129,13 +144,16 @@ def _path(curve: Curve, y: Callable[[float], float]) -> str:
 
 
 def _area(curve: Curve) -> str:
-    """The part below a curve of 0..1, as an SVG path."""
+    """Return the area below a curve in 0..1 as an SVG path."""
     points = "".join(f"L{x:.1f} {HEIGHT * (1 - value):.1f}" for x, value in _thinned(curve))
     return f"M0 {HEIGHT}{points}L{WIDTH} {HEIGHT}Z"
 
 
 def _thinned(curve: Curve) -> list[tuple[float, float]]:
-    """Points x, value at the middle of their frames; of bins of many frames the least and the largest value."""
+    """Return points (x, value) of a curve, x at the middle of a frame; bins of a long one give two points each.
+
+    The two points have the least and the largest value of the bin.
+    """
     values = np.array([math.nan if value is None else value for value in curve])
     x = WIDTH * (np.arange(len(values)) + 0.5) / len(values)
     if len(values) <= 2 * POINTS:

@@ -1,4 +1,4 @@
-"""The figures of a report, each beside what is normal, and the warnings."""
+"""Figures of a report, each beside its normal range, and warnings."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from thcli.evaluation.metric import Figure, not_computed
-from thcli.evaluation.report.job import Job
+from thcli.evaluation.report.job import FinishedVideo
+from thcli.evaluation.report.measured import MeasuredVideo
 from thcli.evaluation.report.normal import HEAD_RATIO, NORMAL, OWN_RANGE, Normal
-from thcli.evaluation.report.seen import Seen
-from thcli.inspection.advice import AXES, Advice, on_reference, on_sound
-from thcli.motion.head import ALWAYS_SUPPORTED, TRACKER_NOISE, manner, support, windowed_deviation
+from thcli.inspection.advice import AXES, Advice, on_reference, on_speech
+from thcli.motion.head import ALWAYS_SUPPORTED, TRACKER_NOISE, motion_style, supported_range, windowed_deviation
 from thcli.records import Float
 from thcli.rotations import placement
 
 FEW_REFERENCES = 4
+"""Number of references below which a warning is given."""
 BEYOND = NORMAL["outside_range"].high or 0.0
-"""Share of frames turned beyond what the references support from which that is a warning."""
+"""Share of frames turned beyond what the references support above which a warning is given."""
 LEAST_OPENING = 0.005
-"""Standard deviation of a mouth's opening below which it does not move and correlates with nothing."""
+"""Least standard deviation of a mouth's opening; with a smaller one the mouth does not move and has no correlation."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a figure of a report is.
+    """Description of a figure of a report.
 
-    name: for programs; title, unit, digits: as shown; a ``share`` (0..1) is shown in per cent
-    meaning: what is measured; remedy: what to do where it is not as it should be
+    name: key for programs
+    title: heading in the page
+    unit: unit in the page; a ``share`` (0..1) is shown in per cent
+    digits: decimals in the page
+    meaning: what is measured
+    remedy: what to do where the value is not normal
     """
 
     name: str
@@ -71,10 +76,12 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Quality:
-    """A figure, what is normal for it, and what to think of it.
+    """A figure beside its normal range.
 
-    kind: what it is; figure: the value, and why there is none; normal: the range
-    reference: the same of the reference clip, where that can be known
+    kind: description of the figure
+    figure: its value, or the reason why there is none
+    normal: its normal range
+    reference: its value for the reference clip; None where that is not known
     """
 
     kind: Kind
@@ -84,7 +91,7 @@ class Quality:
 
     @property
     def verdict(self) -> Literal["ok", "note", "none"]:
-        """``note`` outside the range, ``none`` without a value."""
+        """Verdict on the value: ``ok`` within the normal range, ``note`` outside it, ``none`` without a value."""
         value = self.figure.value
         if value is None:
             return "none"
@@ -93,16 +100,20 @@ class Quality:
         return "ok" if inside else "note"
 
 
-def qualities(job: Job, seen: Seen) -> list[Quality]:
-    """All figures, in the order of ``KINDS``."""
+def qualities(job: FinishedVideo, measured: MeasuredVideo) -> list[Quality]:
+    """Return all figures in the order of ``KINDS``."""
     figures = {
-        "face_found": Figure(float(seen.found.mean()), len(seen.found)),
-        "opening_followed": correlation(seen.mouth, job.asked),
-        "outside_range": outside_range(job.track.pose, seen.pose),
-        **{f"head_{axis}": figure for axis, figure in zip(AXES, head_motion(seen.pose), strict=True)},
-        **seen.figures,
+        "face_found": Figure(float(measured.found.mean()), len(measured.found)),
+        "opening_followed": correlation(measured.mouth, job.asked),
+        "outside_range": outside_range(job.track.pose, measured.pose),
+        **{f"head_{axis}": figure for axis, figure in zip(AXES, head_motion(measured.pose), strict=True)},
+        **measured.figures,
     }
-    own = head_motion(job.track.pose) if job.look.seconds else [not_computed("the reference is a photo")] * len(AXES)
+    own = (
+        head_motion(job.track.pose)
+        if job.clip_stats.seconds
+        else [not_computed("the reference is a photo")] * len(AXES)
+    )
     beside = {f"head_{axis}": figure.value for axis, figure in zip(AXES, own, strict=True)}
     return [
         Quality(kind, figures[kind.name], normal_of(kind.name, beside.get(kind.name)), beside.get(kind.name))
@@ -111,25 +122,28 @@ def qualities(job: Job, seen: Seen) -> list[Quality]:
 
 
 def normal_of(name: str, own: float | None) -> Normal:
-    """The range for a figure; where the reference shows the person's ``own``, it lies around that."""
+    """Return the normal range of a figure; it lies around the person's ``own`` value where the reference shows one."""
     usual = NORMAL[name]
     if own is None or usual.low is None or usual.high is None:
         return usual
     return Normal(own * HEAD_RATIO[0], own * HEAD_RATIO[1], OWN_RANGE)
 
 
-def correlation(seen: Float, asked: Float) -> Figure:
-    """Pearson's, over the frames [T] that were seen."""
-    known = np.isfinite(seen)
+def correlation(measured: Float, asked: Float) -> Figure:
+    """Compute Pearson's correlation of measured openings [T] and those asked for, over frames with a face."""
+    known = np.isfinite(measured)
     if not known.any():
         return not_computed("no face found")
-    if min(seen[known].std(), asked[known].std()) < LEAST_OPENING:
+    if min(measured[known].std(), asked[known].std()) < LEAST_OPENING:
         return not_computed("the mouth hardly moves")
-    return Figure(float(np.corrcoef(seen[known], asked[known])[0, 1]), int(known.sum()))
+    return Figure(float(np.corrcoef(measured[known], asked[known])[0, 1]), int(known.sum()))
 
 
 def head_motion(pose: Float) -> list[Figure]:
-    """Standard deviation of nod, turn and tilt within three seconds, degrees; poses [T, 6]."""
+    """Compute the spread of nod, turn and tilt in degrees from poses [T, 6].
+
+    It is the standard deviation within windows of three seconds (``motion.head.windowed_deviation``).
+    """
     known = pose[np.isfinite(pose[:, 0])]
     if len(known) < 2:
         return [not_computed("no face found")] * len(AXES)
@@ -138,20 +152,23 @@ def head_motion(pose: Float) -> list[Figure]:
 
 
 def outside_range(past_pose: Float, pose: Float) -> Figure:
-    """Share of poses [T, 6] whose turn lies beyond what a reference of poses [τ, 6] supports (``head.support``)."""
+    """Compute the share of poses [T, 6] that turn further than a reference with poses [τ, 6] supports.
+
+    The limit is that of ``motion.head.supported_range``.
+    """
     known = pose[np.isfinite(pose[:, 0])]
     if not len(known):
         return not_computed("no face found")
-    person = manner(placement(np.asarray(past_pose, np.float64)))
+    style = motion_style(placement(np.asarray(past_pose, np.float64)))
     smooth = gaussian_filter1d(placement(np.asarray(known, np.float64)), TRACKER_NOISE, axis=0, mode="nearest")
-    limit = np.maximum(support(person) * person.range, ALWAYS_SUPPORTED)
-    beyond = (np.abs(smooth - person.mean) > limit)[:, : len(AXES)].any(axis=1)
+    limit = np.maximum(supported_range(style) * style.range, ALWAYS_SUPPORTED)
+    beyond = (np.abs(smooth - style.mean) > limit)[:, : len(AXES)].any(axis=1)
     return Figure(float(beyond.mean()), len(known))
 
 
-def warnings(job: Job, figures: list[Quality]) -> list[Advice]:
-    """What is wrong with reference, sound and motion, and what to do."""
-    references, moving = len(job.references), bool(job.look.seconds)
+def warnings(job: FinishedVideo, figures: list[Quality]) -> list[Advice]:
+    """Return what is wrong with reference, motion and speech, and what to do about it."""
+    references, moving = len(job.references), bool(job.clip_stats.seconds)
     beyond = next(q.figure.value for q in figures if q.kind.name == "outside_range")
     found = [
         (not moving, "reference_photo",
@@ -165,4 +182,4 @@ def warnings(job: Job, figures: list[Quality]) -> list[Advice]:
          "--motion-scale, or give a reference that moves more"),
     ]  # fmt: skip
     own = [Advice(key, text) for applies, key, text in found if applies]
-    return [*own, *on_reference(job.look), *on_sound(job.sound)]
+    return [*own, *on_reference(job.clip_stats), *on_speech(job.sound)]

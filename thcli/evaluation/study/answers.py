@@ -1,4 +1,4 @@
-"""Reading what viewers saved, and checking that it fits the study."""
+"""Reading of the answers that viewers saved, with checks that they belong to the study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _EXPECTED = "the answers that a viewer saved from the page"
 
 @dataclass(frozen=True)
 class Answers:
-    """One viewer's ratings: a number from 0 to 10 by (the video's random name, the question's name)."""
+    """Answers of one viewer.
+
+    viewer: name or alias of the viewer
+    path: file of the answers
+    ratings: ratings from ``LOWEST`` to ``HIGHEST``, by (random name of the video, name of the question)
+    """
 
     viewer: str
     path: Path
@@ -23,9 +28,9 @@ class Answers:
 
 
 def read_answers(paths: Sequence[Path], key: Key) -> list[Answers]:
-    """The answers of all viewers of the study.
+    """Read the answers of all viewers of the study.
 
-    Raises MediaError for a file that is not of this study, UsageError for two of the same viewer.
+    Raises MediaError for a file that is not of this study, UsageError for two files of the same viewer.
     """
     read: dict[str, Answers] = {}
     for path in paths:
@@ -40,7 +45,7 @@ def read_answers(paths: Sequence[Path], key: Key) -> list[Answers]:
 
 
 def missing(answers: Sequence[Answers], key: Key) -> list[str]:
-    """One line for every viewer who left something unrated."""
+    """Return one line for every viewer who left something unrated."""
     wanted = len(key.videos) * len(QUESTIONS)
     return [
         f"{own.viewer}: answered {len(own.ratings)} of {wanted} questions; what is there counts"

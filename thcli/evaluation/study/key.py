@@ -1,4 +1,4 @@
-"""What a study asks, and its key: which of the anonymous videos shows which clip by which method."""
+"""Questions of a study, and its key: which anonymous video shows which clip by which method."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from typing import Any
 from thcli.errors import MediaError
 
 FORMAT = 1
+"""Version of the format of keys and answers."""
 LOWEST, HIGHEST = 0, 10
-"""The scale of §0.B.4, worst to best."""
+"""Ends of the scale of §0.B.4: the worst and the best rating."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question to every video; ``lowest`` and ``highest`` are the words at the ends of its scale."""
+    """One question that is asked about every video.
+
+    name: key in answers and results
+    text: the question as viewers read it
+    lowest, highest: words at the ends of its scale
+    """
 
     name: str
     text: str
@@ -29,14 +35,17 @@ QUESTIONS = (
     Question("realism", "How realistic is the talking person?", "clearly artificial", "like a real recording"),
     Question("sync", "How well do the movements fit the sound?", "not at all", "perfectly"),
 )
-"""The two criteria of §0.B.4."""
+"""Questions for the two criteria of §0.B.4."""
 
 
 @dataclass(frozen=True)
 class StudyVideo:
     """One video of a study.
 
-    source: the file it was made from, and its SHA-256; sha256: that of the anonymous copy in the page
+    method, clip: names of its method and its clip
+    source: file that it was copied from
+    source_sha256: SHA-256 of that file
+    sha256: SHA-256 of the anonymous copy in the page
     """
 
     method: str
@@ -48,10 +57,12 @@ class StudyVideo:
 
 @dataclass(frozen=True)
 class Key:
-    """What the maker of a study keeps.
+    """Key of a study, which its maker keeps.
 
-    study: random name of the study, which its answers carry; page_sha256: of the page as it was made
-    videos: by the random names that the page knows them by
+    study: random name of the study, which is also in its answers
+    title: title of the page
+    page_sha256: SHA-256 of the page as it was made
+    videos: videos by their random names in the page
     """
 
     study: str
@@ -61,17 +72,17 @@ class Key:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """In the order in which they were given."""
+        """Names of the methods, in the order in which they were given."""
         return tuple(dict.fromkeys(video.method for video in self.videos.values()))
 
 
 def to_json(key: Key) -> str:
-    """The key as it is written to its file."""
+    """Return the key as it is written to its file."""
     return json.dumps({"format": FORMAT, **asdict(key)}, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_key(path: Path) -> Key:
-    """Raises MediaError for a file that is no key."""
+    """Read the key of a study. Raises MediaError for a file that is no key."""
     content = read_object(path, "the key that 'thgen study make' wrote (NAME.key.json)")
     try:
         if content["format"] != FORMAT:
@@ -83,7 +94,7 @@ def read_key(path: Path) -> Key:
 
 
 def read_object(path: Path, expected: str) -> dict[str, Any]:
-    """A JSON object from a file; MediaError where there is none."""
+    """Read a JSON object from a file. Raises MediaError, which names what was expected, where there is none."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Making a study: videos of several methods to one page and its key."""
+"""Making of a study: one page with the videos of several methods, and its key."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ from thcli.evaluation.study.key import Key, StudyVideo, to_json
 from thcli.evaluation.study.page import render
 
 LARGEST = 400_000_000
-"""Bytes of video in a page; browsers do not open much larger ones."""
+"""Most bytes of video in a page; browsers do not open much larger ones."""
 RATING = 12
-"""Seconds that a viewer takes to answer, beside watching."""
+"""Seconds that a viewer takes to answer the questions on a video after watching it."""
 LENGTHS = 0.1
-"""Seconds by which the videos of a clip may differ before viewers could tell methods by it."""
+"""Largest difference in seconds between the videos of a clip by which viewers cannot tell the methods apart."""
 
 
 Place = tuple[str, str]
-"""Method and clip."""
+"""Names of a method and of a clip."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What was made; ``notes``: by what viewers might tell the methods apart."""
+    """A study that was made.
+
+    page, key: files that were written
+    methods, clips: their numbers
+    notes: differences by which viewers might tell the methods apart
+    """
 
     page: Path
     key: Path
@@ -50,11 +55,15 @@ def make_study(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Write the page, and beside it its key, ``NAME.key.json``.
+    """Write the page of a study, and beside it its key, ``NAME.key.json``.
 
-    folders: by the methods' names; videos of equal name in them are the same clip
-    seed: the random names follow it, and the videos' content; None draws anew each time
-    progress: called with the number of videos done, and of all
+    folders: folders of videos by the methods' names; videos of equal names in them are the same clip
+    page: file of the page
+    title: title of the page
+    seed: seed of the random names, which also depend on the videos; None gives other names each time
+    overwrite: whether existing files are replaced
+    progress: called with the number of videos done, and the number of all
+
     Raises UsageError where an output exists, MediaError for missing or unsuitable videos.
     """
     key_path = page.with_suffix(".key.json")
@@ -74,7 +83,7 @@ def make_study(
         name: StudyVideo(*place, str(files[place]), sha256(files[place]), hashes[place])
         for name, place in named.items()
     }
-    # The key first: a page without one would be worthless.
+    # The key is written first, because a page without a key is worthless.
     write_atomic(key_path, to_json(Key(study, title, hashlib.sha256(text).hexdigest(), videos)).encode())
     write_atomic(page, text)
     clips = {clip for _, clip in files}
@@ -82,7 +91,7 @@ def make_study(
 
 
 def _copy(files: Mapping[Place, Path], page: Path, progress: Callable[[int, int], None] | None) -> dict[Place, bytes]:
-    """The anonymous copies of all videos."""
+    """Return the anonymous copies of all videos. Raises MediaError where they exceed ``LARGEST``."""
     copies: dict[Place, bytes] = {}
     size = 0
     for place, path in files.items():
@@ -104,7 +113,7 @@ def _check_outputs(paths: tuple[Path, ...], overwrite: bool) -> None:
 
 
 def _find(folders: Mapping[str, Path]) -> dict[Place, Path]:
-    """The video of every (method, clip), all methods with the same clips."""
+    """Return the video of every method and clip. Raises MediaError where a method lacks a clip that others have."""
     found = {method: _videos(folder) for method, folder in folders.items()}
     clips = sorted({clip for videos in found.values() for clip in videos})
     for method, videos in found.items():
@@ -132,7 +141,10 @@ def _videos(folder: Path) -> dict[str, Path]:
 
 
 def _random_names(count: int, seed: int | None, content: str) -> list[str]:
-    """Different names of 12 hexadecimal digits; with a seed, others for other videos, so that studies stay apart."""
+    """Return different names of 12 hexadecimal digits.
+
+    With a seed they also depend on the content of the videos, so that different studies have different names.
+    """
     source = random.Random(secrets.token_hex() if seed is None else f"{seed} {content}")
     names: dict[str, None] = {}
     while len(names) < count:
@@ -141,7 +153,7 @@ def _random_names(count: int, seed: int | None, content: str) -> list[str]:
 
 
 def _telling(clips: set[str], infos: Mapping[Place, MediaInfo]) -> list[str]:
-    """Clips whose videos differ in shape or length from method to method."""
+    """Return a note on every clip whose videos differ in shape or length between methods."""
     notes = []
     for clip in sorted(clips):
         own = [info for (_, name), info in infos.items() if name == clip]

@@ -1,4 +1,4 @@
-"""The page: one HTML file that works offline, with the videos in it and without a word of where they are from."""
+"""Page of a study: one HTML file that works offline and holds the videos, without any trace of their origin."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from thcli.evaluation.study.key import HIGHEST, LOWEST, QUESTIONS
 
 
 def render(study: str, title: str, videos: Mapping[str, bytes], shape: float, minutes: int) -> bytes:
-    """The page as UTF-8.
+    """Return the page as UTF-8 HTML.
 
-    videos: MP4 files by their random names; they stand in the page in order of these
-    shape: width by height of the box in which all of them are shown, whatever their own size
-    minutes: that rating them takes
+    study: random name of the study
+    title: title of the page
+    videos: MP4 files by their random names; the page holds them in the order of these names
+    shape: ratio of width to height of the box in which all videos are shown, whatever their own size
+    minutes: time that rating them takes, minutes
     """
     files = resources.files(__package__)
     style, script = ((files / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -48,5 +50,5 @@ def render(study: str, title: str, videos: Mapping[str, bytes], shape: float, mi
 
 
 def _csp_hash(text: str) -> str:
-    """By which the Content-Security-Policy knows the page's own script and style, and lets no other run."""
+    """Return the hash by which the Content-Security-Policy allows the page's own script or style, and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""The result of a study as tables, Markdown, JSON and CSV."""
+"""Result of a study as tables, Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = (
 
 
 def sheets(result: Result) -> tuple[Sheet, Sheet]:
-    """The means and the tests as they are printed."""
+    """Return the means and the tests as printed tables."""
     means = Sheet(
         ("question", "method", "mean", "of 1", "SD", "95 % interval", "viewers", "ratings"),
         tuple(_mean_cells(score) for score in result.scores),
@@ -41,7 +41,7 @@ def sheets(result: Result) -> tuple[Sheet, Sheet]:
 
 
 def markdown(result: Result) -> str:
-    """Both tables, each with its remarks as a list, and the notes."""
+    """Return both tables as Markdown, each with its remarks as a list, and the notes."""
     parts = [f"# {_escaped(result.title)}"]
     for sheet in sheets(result):
         if sheet.cells:
@@ -52,7 +52,7 @@ def markdown(result: Result) -> str:
 
 
 def to_json(result: Result) -> str:
-    """Everything, unrounded; figures that are not there are null."""
+    """Return the whole result as JSON, unrounded; missing figures are null."""
     content = asdict(result)
     for entry, score in zip(content["scores"], result.scores, strict=True):
         entry["normalised"] = score.normalised
@@ -60,7 +60,7 @@ def to_json(result: Result) -> str:
 
 
 def to_csv(result: Result) -> str:
-    """One line a mean, and one a test, which has the second method in ``versus``."""
+    """Return the result as CSV: one line per mean and one per test, which has its second method in ``versus``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -1,9 +1,9 @@
-"""What the answers come to: means, spread, and paired tests between methods.
+"""Scoring of answers: means, spread, and paired tests between methods.
 
-The viewer is the unit of every figure here, since one viewer's ratings are no independent samples: ratings are first
-averaged over a viewer's clips, then over viewers. The tests compare two methods by each viewer's mean difference over
-the clips which this viewer rated for both (Wilcoxon signed-rank, two-sided), corrected for their number after Holm.
-They speak of other viewers of these clips; how far other clips would give the same is not tested.
+The viewer is the unit of every figure, since one viewer's ratings are not independent samples: ratings are averaged
+over a viewer's clips first, then over viewers. The tests (Wilcoxon signed-rank, two-sided) compare two methods by each
+viewer's mean difference over the clips that this viewer rated for both, with Holm's correction for their number. They
+generalise to other viewers of these clips; whether other clips would give the same result is not tested.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from thcli.evaluation.study.answers import Answers
 from thcli.evaluation.study.key import HIGHEST, LOWEST, QUESTIONS, Key
 
 MIN_VIEWERS = 6
-"""Who must rate two methods differently for a test: of fewer, not even all of one mind have p < 0.05 (2 / 2^5)."""
+"""Least viewers with a preference for a test; five who all agree reach only p = 2 / 2^5, which is above 0.05."""
 MAX_EXACT = 13
-"""Viewers up to which the test is exact whatever the ties; of more, scipy's choice."""
+"""Most viewers for whom the test is exact in spite of ties; for more, scipy chooses the method."""
 CONFIDENCE = 0.95
+"""Probability of the confidence intervals."""
 
 Ratings = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One method's ratings in one question, 0 (worst) to 10 (best).
+    """Ratings of one method in one question, on the scale from ``LOWEST`` to ``HIGHEST``.
 
-    mean: over viewers of each viewer's mean; the mean of all ratings where everybody rated everything
-    deviation: standard deviation of all ratings; None of fewer than two
-    low, high: 95 % confidence interval of the mean (Student's t over viewers); None of fewer than two viewers
+    viewers: number of viewers with a rating
+    ratings: number of ratings
+    mean: mean over viewers of each viewer's mean; the mean of all ratings where everybody rated everything
+    deviation: standard deviation of all ratings; None for fewer than two
+    low, high: confidence interval of the mean at ``CONFIDENCE`` (Student's t over viewers); None for fewer than two
     """
 
     question: str
@@ -47,17 +50,19 @@ class Score:
 
     @property
     def normalised(self) -> float | None:
-        """The mean scaled to 0..1, as in Fig. 11."""
+        """Mean scaled to 0..1, as in Fig. 11."""
         return None if self.mean is None else (self.mean - LOWEST) / (HIGHEST - LOWEST)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods in one question.
+    """Comparison of two methods in one question.
 
-    viewers: who rated at least one clip for both
-    difference: mean over them of first minus second
-    p: two-sided, of the test alone; holm: corrected for all tests of the study; None for the reason in ``why``
+    viewers: number of viewers who rated at least one clip for both
+    difference: mean over these viewers of first minus second; None without viewers
+    p: two-sided p-value of the test alone; None where there is no test
+    holm: p-value corrected for all tests of the study; None where there is no test
+    why: reason for a missing test; empty where there is one
     """
 
     question: str
@@ -72,7 +77,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Result:
-    """All figures of a study, and what to know of them."""
+    """Result of a study.
+
+    viewers, clips: their numbers
+    scores: ratings of every question and method
+    comparisons: tests of every question and two methods
+    notes: sentences on incomplete answers
+    """
 
     title: str
     viewers: int
@@ -83,7 +94,10 @@ class Result:
 
 
 def score(key: Key, answers: Sequence[Answers], notes: Sequence[str] = ()) -> Result:
-    """Figures for every question and method, and a comparison for every question and two methods."""
+    """Score every question and method, and compare every two methods in every question.
+
+    notes: notes to put into the result
+    """
     scores: list[Score] = []
     comparisons: list[Comparison] = []
     for question in QUESTIONS:
@@ -100,16 +114,16 @@ def _clips(key: Key) -> list[str]:
 
 
 def _ratings(key: Key, answers: Sequence[Answers], question: str, method: str) -> Ratings:
-    """[viewers, clips], NaN where there is no answer."""
+    """Return the ratings [viewers, clips] of a method in a question; NaN where there is no answer."""
     names = {video.clip: name for name, video in key.videos.items() if video.method == method}
     rows = [[own.ratings.get((names[clip], question), np.nan) for clip in _clips(key)] for own in answers]
     return np.array(rows, np.float64).reshape(len(answers), -1)
 
 
 def _viewer_means(values: Ratings) -> Ratings:
-    """[viewers with an answer] means over clips."""
+    """Return the mean over clips of every viewer who has an answer: [viewers with an answer]."""
     answered = values[np.isfinite(values).any(axis=1)]
-    # Rounded, so that equal means of other clips are equal for the test too.
+    # The means are rounded, so that equal means of different clips are equal for the test too.
     return np.asarray(np.nanmean(answered, axis=1).round(9)) if len(answered) else np.empty(0)
 
 
@@ -138,7 +152,7 @@ def _compare(question: str, first: str, second: str, differences: Ratings) -> Co
 
 
 def _signed_rank(differences: Ratings) -> float:
-    """Wilcoxon's two-sided p, exact for few viewers in spite of ties, which ratings are full of."""
+    """Compute Wilcoxon's two-sided p-value, exact for few viewers in spite of the many ties among ratings."""
     from scipy import stats
 
     if len(differences) > MAX_EXACT:
@@ -148,14 +162,17 @@ def _signed_rank(differences: Ratings) -> float:
     def rank_sum(signed: Ratings, axis: int) -> Ratings:
         return np.asarray((np.sign(signed) * ranks).sum(axis=axis))
 
-    # All 2^n choices of signs: what scipy's wilcoxon does where there are ties, thirty times as slowly.
+    # All 2^n choices of signs are tried; scipy's wilcoxon does the same where there are ties, thirty times as slowly.
     return float(
         stats.permutation_test((differences,), rank_sum, permutation_type="samples", n_resamples=np.inf).pvalue
     )
 
 
 def _holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The step-down correction: p-values in rising order times the number of those not smaller, never falling."""
+    """Apply Holm's step-down correction: p-values in rising order, each times the number of those not smaller.
+
+    A corrected value is never below the one before it.
+    """
     tested = sorted((c for c in comparisons if c.p is not None), key=lambda c: c.p or 0.0)
     corrected: dict[Comparison, float] = {}
     highest = 0.0

@@ -1,1 +1,1 @@
-"""The paper's protocols over a store of clips: rows, figures, tables."""
+"""The suite: the paper's protocols (Tables 1 to 3) run over a store of clips."""

@@ -1,6 +1,6 @@
-"""Pictures made with less than thgen has: the four parts of Table 3, as the geometric picture has them.
+"""Ablations of the geometric renderer: frames rendered without each of the four parts of Table 3.
 
-Networks that lack them draw the table in ``thcli.evaluation.suite.trained``.
+Rows of networks that were trained without these parts are in ``thcli.evaluation.suite.trained``.
 """
 
 from __future__ import annotations
@@ -14,79 +14,78 @@ import torch
 from torch import Tensor
 
 from thcli.evaluation.suite.options import ABLATIONS
-from thcli.faces.pose import to_pixels
-from thcli.pipeline.person import Person
-from thcli.pipeline.target import Target
-from thcli.records import Float, Image
-from thcli.render.compose import Part
-from thcli.render.frames import draw_frames
+from thcli.records import Float, Image, Person, ReferenceWeights, Target
+from thcli.render.compose import Patch
+from thcli.render.frames import render_target
 from thcli.render.generator import FrameGenerator
-from thcli.render.geometric import AS_GENERATED, Drawing
-from thcli.render.matching import Costs, Shares, costs
+from thcli.render.geometric import DEFAULT_STEPS, RenderModels, RenderSteps
+from thcli.render.matcher import Costs, costs
 from thcli.render.warp import SKIN
-from thcli.render.warped import PictureRenderer, Window
-from thcli.rotations import apply_pose
+from thcli.render.warped import ReferenceWarper
+from thcli.rotations import apply_pose, to_pixels
 
-Draw = Callable[[Person, Target, str], Iterator[Image]]
-"""Frames [256, 256, 3] of a person for a target, on a device."""
+Render = Callable[[RenderModels, Person, Target], Iterator[Image]]
+"""Function that renders the frames [256, 256, 3] of a person for a target."""
 
 
 @dataclass(frozen=True)
 class Ablation:
     """One row of Table 3.
 
-    title: as the paper prints it; meaning: what is left out of the picture
-    weights: SHA-256 by name of those that only this row uses
+    title: name of the row in the paper
+    meaning: what is left out of the image
+    render: renders the row's frames
+    weights: SHA-256 of the weights that only this row uses, by file name
     """
 
     title: str
     meaning: str
-    draw: Draw
+    render: Render
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_with(drawing: Drawing) -> Draw:
-    """Frames of the geometric path, drawn in the steps of ``drawing``."""
-    return lambda person, target, device: draw_frames(person, target, device, False, drawing)
+def render_with(steps: RenderSteps) -> Render:
+    """Return what renders frames by the geometric renderer with the given steps."""
+    return lambda models, person, target: render_target(models, person, target, steps=steps)
 
 
-def draw_by(theta: FrameGenerator | None) -> Draw:
-    """Frames as ``generate`` draws them: by Θ, or as the geometric path leaves them where there is none."""
-    return lambda person, target, device: draw_frames(person, target, device, False, theta=theta)
+def render_by(theta: FrameGenerator | None) -> Render:
+    """Return what renders frames as ``thgen generate`` does: by Θ, or by the geometric renderer where Θ is None."""
+    return lambda models, person, target: render_target(models, person, target, theta=theta)
 
 
-def without_parts(base: Tensor, parts: Sequence[Part]) -> Tensor:
-    """The whole alone: no parts for mouth and eyes."""
+def without_parts(base: Tensor, patches: Sequence[Patch]) -> Tensor:
+    """Return the whole image without the patches of mouth and eyes."""
     return base
 
 
-def one_reference(known: Costs) -> Shares:
-    """The reference whose pose is nearest, for mouth and eyes as well."""
+def one_reference(known: Costs) -> ReferenceWeights:
+    """Return the weights of the references nearest in pose, for mouth and eyes as well."""
     base = known.match().base
-    return Shares(base, base, base)
+    return ReferenceWeights(base, base, base)
 
 
-def one_reference_hard(known: Costs) -> Shares:
-    """The same without cross-fades, which would show two heads where nothing is warped."""
+def one_reference_hard(known: Costs) -> ReferenceWeights:
+    """Return the weights of the single reference nearest in pose; a cross-fade without a warp would show two heads."""
     base = known.match().base
     base = np.eye(base.shape[1], dtype=np.float32)[base.argmax(axis=1)]
-    return Shares(base, base, base)
+    return ReferenceWeights(base, base, base)
 
 
-def laid_on(base: Tensor, parts: Sequence[Part]) -> Tensor:
-    """Parts put over pictures [B, 3, S, S] with a hard edge, in their own light."""
-    picture = base.clone()
-    for part in parts:
-        height, width = part.image.shape[-2:]
-        window = picture[..., part.top : part.top + height, part.left : part.left + width]
-        window[:] = torch.where(part.mask > 0.5, part.image, window)
-    return picture
+def laid_on(base: Tensor, patches: Sequence[Patch]) -> Tensor:
+    """Lay patches over images [B, 3, S, S] with hard edges and their own light."""
+    image = base.clone()
+    for patch in patches:
+        height, width = patch.image.shape[-2:]
+        window = image[..., patch.top : patch.top + height, patch.left : patch.left + width]
+        window[:] = torch.where(patch.mask > 0.5, patch.image, window)
+    return image
 
 
-class FlatRenderer(PictureRenderer):
-    """Knows no third dimension: a reference is moved, turned in the picture and scaled as a whole, parts likewise.
+class FlatWarper(ReferenceWarper):
+    """Warper without depth: references and patches are shifted, rotated in the image plane and scaled as a whole.
 
-    Nothing is painted into the mouth, whose shape only the mesh knows.
+    Nothing is painted into the mouth, whose shape is known from the mesh only.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -94,25 +93,26 @@ class FlatRenderer(PictureRenderer):
         self.painter = None
 
     def source(self, target: Tensor, reference: int) -> Tensor:
-        """Target meshes [B, V, 3] moved by the similarity that takes them nearest to the reference's mesh."""
+        """Return target meshes [B, V, 3] moved by the similarity that takes them nearest to the reference's mesh."""
         moved = _similar(target[..., :2], self.meshes[reference : reference + 1, :, :2])
         return torch.cat([moved, target[..., 2:]], -1)
 
 
-class StillRenderer(PictureRenderer):
-    """Shows references as they are; the parts are drawn as ever."""
+class StillWarper(ReferenceWarper):
+    """Warper that leaves the references as they are; the patches of mouth and eyes are warped as usual."""
 
-    def draw(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Window]]:
-        """The references by their weights, not warped, and the windows of mouth and eyes."""
-        windows = super().draw(target, base, mouth, eyes)[1]
-        return torch.einsum("...k,kchw->...chw", torch.from_numpy(base).to(self.images.device), self.images), windows
+    def warp(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Patch]]:
+        """Return the unwarped references, blended by their weights, and the patches of mouth and eyes."""
+        patches = super().warp(target, base, mouth, eyes)[1]
+        return torch.einsum("...k,kchw->...chw", torch.from_numpy(base).to(self.images.device), self.images), patches
 
 
 @dataclass(frozen=True)
 class InPlace:
-    """The target's faces with the head as the matched reference has it.
+    """Target with the faces of another target, and the head poses of the matched references.
 
-    matched: [T], the reference of every frame, an index into the person's
+    target: the other target
+    matched: [T], reference of every frame, an index into the person's references
     """
 
     person: Person
@@ -122,33 +122,33 @@ class InPlace:
     @property
     def pose(self) -> Float:
         """Head poses [T, 6]."""
-        return self.person.track.pose[self.person.chosen[self.matched]]
+        return self.person.track.pose[self.person.reference_indices[self.matched]]
 
-    def faces(self, frames: slice) -> Float:
-        """The target's."""
-        return self.target.faces(frames)
+    def unposed_meshes(self, frames: slice) -> Float:
+        """Return the unposed meshes [B, V, 3] of the other target."""
+        return self.target.unposed_meshes(frames)
 
     def meshes(self, frames: slice) -> Float:
-        """They, where the reference's head is."""
+        """Return the meshes [B, V, 3] px, posed as the matched references are."""
         track = self.person.track
-        posed = apply_pose(self.faces(frames), self.pose[frames])
+        posed = apply_pose(self.unposed_meshes(frames), self.pose[frames])
         return to_pixels(posed, track.scale, track.size).astype(np.float32)
 
 
-def draw_unwarped(person: Person, target: Target, device: str) -> Iterator[Image]:
-    """The matched reference as it is, mouth and eyes drawn where its head is."""
+def render_unwarped(models: RenderModels, person: Person, target: Target) -> Iterator[Image]:
+    """Render the matched reference unchanged, with mouth and eyes where its head is."""
     base = one_reference_hard(costs(person, target)).base
     in_place = InPlace(person, target, base.argmax(axis=1))
 
-    def matched_before(known: Costs) -> Shares:
+    def matched_before(known: Costs) -> ReferenceWeights:
         return replace(known.match(), base=base)
 
-    return draw_frames(person, in_place, device, False, Drawing(matched_before, StillRenderer))
+    return render_target(models, person, in_place, steps=RenderSteps(matched_before, StillWarper))
 
 
 def _similar(points: Tensor, goal: Tensor) -> Tensor:
-    """Points [B, V, 2] moved by the least-squares similarity of the skin's points to a goal [1, V, 2]."""
-    # in the complex plane a similarity is a product and a sum
+    """Return points [B, V, 2] moved by the similarity that fits the skin's points to a goal [1, V, 2] best."""
+    # In the complex plane a similarity is a product and a sum.
     here, there = (torch.view_as_complex(p.double().contiguous()) for p in (points, goal))
     middle, goal_middle = here[:, SKIN].mean(1, keepdim=True), there[:, SKIN].mean(1, keepdim=True)
     here, there = here - middle, there - goal_middle
@@ -157,32 +157,32 @@ def _similar(points: Tensor, goal: Tensor) -> Tensor:
     return torch.view_as_real(turn * here + goal_middle).to(points.dtype)
 
 
-_DRAWN = (
+_RENDERED = (
     Ablation(
         "w/o 3D-Aware",
         "the references, those of mouth and eyes too, are aligned by a 2D similarity instead of the mesh's flow",
-        draw_with(replace(AS_GENERATED, renderer=FlatRenderer)),
+        render_with(replace(DEFAULT_STEPS, warper=FlatWarper)),
     ),
     Ablation(
         "w/o Hybrid-Attention",
         "one reference for all of the picture, mouth and eyes have none of their own; as geometric where K is 1",
-        draw_with(replace(AS_GENERATED, match=one_reference)),
+        render_with(replace(DEFAULT_STEPS, match=one_reference)),
     ),
     Ablation(
         "w/o Non-Linear Comp.",
         "mouth and eyes are laid in with a hard edge, their light is not fitted to the picture's",
-        draw_with(replace(AS_GENERATED, compose=laid_on)),
+        render_with(replace(DEFAULT_STEPS, compose=laid_on)),
     ),
     Ablation(
         "w/o warping",
         "the matched reference stays as it is; mouth and eyes are drawn where its head is",
-        draw_unwarped,
+        render_unwarped,
     ),
     Ablation(
         "Baseline",
         "none of the four: the matched reference as it is",
-        draw_with(Drawing(one_reference_hard, StillRenderer, without_parts)),
+        render_with(RenderSteps(one_reference_hard, StillWarper, without_parts)),
     ),
 )
-ABLATED: Mapping[str, Ablation] = dict(zip(ABLATIONS, _DRAWN, strict=True))
-"""By the names of ``--ablate``."""
+ABLATED: Mapping[str, Ablation] = dict(zip(ABLATIONS, _RENDERED, strict=True))
+"""Ablations by their names in ``--ablate``."""

@@ -1,4 +1,4 @@
-"""One clip of the suite: its first 64 frames are what is known of the person, the rest is to be drawn anew."""
+"""One clip of the suite: its first 64 frames (``PAST``) show the person, and the rest is to be rendered."""
 
 from __future__ import annotations
 
@@ -15,32 +15,46 @@ from thcli.evaluation.baselines import PAST
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.suite.options import SuiteOptions
 from thcli.face_model import eye_opening
-from thcli.faces import backends
-from thcli.faces.crop import WHOLE_CROP
-from thcli.faces.pose import deposed
 from thcli.faces.track import track_clip
 from thcli.motion.blink import blinks_of_video
-from thcli.pipeline.curves import make_drive
-from thcli.pipeline.person import Person, person_of
-from thcli.pipeline.target import Driven, Target, Tracked
-from thcli.records import FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Image, Speech
+from thcli.pipeline.curves import predict_curves
+from thcli.pipeline.models import Models
+from thcli.pipeline.options import MotionOptions, ReferenceOptions
+from thcli.pipeline.person import person_from_track
+from thcli.pipeline.target import DrivenTarget, TrackedTarget
+from thcli.records import (
+    FPS,
+    SAMPLES_PER_FRAME,
+    WHOLE_CROP,
+    Clip,
+    FaceTrack,
+    Image,
+    MotionCurves,
+    Person,
+    Speech,
+    Target,
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A clip cut in two at frame 64, and what is to drive the second part.
+    """A clip cut in two at frame 64, and what drives the second part.
 
-    past: the first 64 frames, with their track and sound; references come from them
-    real: the rest, tracked anew by the tracker that tracks what is drawn
-    track: the rest as the store has it, what landmarks ask for
-    other: as much sound of another clip
-    The sound is in step with the picture; it is None where the store does not know whether it fits (``av_lag``).
+    clip: name of the clip
+    past: first 64 frames, from which the references come
+    past_track: track of these frames, as in the store
+    past_speech: audio of these frames
+    real: the rest, tracked again by the tracker that tracks rendered frames
+    track: track of the rest, as in the store; the target where landmarks drive
+    other: audio of another clip, as long as the rest
+
+    The clip's own audio is in step with its frames; it is None where the store does not know its lag (``av_lag``).
     """
 
     clip: str
     past: Clip
     past_track: FaceTrack
-    past_sound: Speech | None
+    past_speech: Speech | None
     real: Recording
     track: FaceTrack
     other: Speech
@@ -50,78 +64,90 @@ class Case:
         return len(self.real)
 
     def person(self, references: int) -> Person:
-        """The person with K references; face, voice and manner of moving are those of all 64 frames."""
-        return person_of(self.past, self.past_track, WHOLE_CROP, self.past_sound, self.options.generating(references))
+        """Return the person with K references; face, voice and motion style are those of all 64 frames."""
+        model, options = self.models.face_model, ReferenceOptions(references=references)
+        return person_from_track(model, self.past, self.past_track, WHOLE_CROP, self.past_speech, options)
 
     def target(self, person: Person) -> Target:
-        """What the drive asks for: the tracked face, or what the clip's own sound makes of the person."""
+        """Return the target of ``--drive``: the tracked face, or the person speaking with the clip's own audio."""
         if self.options.drive == "landmarks":
-            return Tracked(self.track)
+            return TrackedTarget(self.track)
         assert self.real.speech is not None, "clips without a fitting sound are not chosen"
-        drive = make_drive(person, self.real.speech, self.options.generating(), self.options.device)
-        return Driven(person, drive)
+        return self._driven(person, self.curves(person, self.real.speech))
 
     def shuffled_target(self, person: Person) -> Target:
-        """The same for another clip's sound; where landmarks drive, head and blinks stay as tracked."""
+        """Return the target for another clip's audio; with landmarks, head motion and blinks stay as tracked."""
         if self.options.drive == "audio":
-            return Driven(person, make_drive(person, self.other, self.options.generating(), self.options.device))
-        drive = make_drive(person, self.other, replace(self.options.generating(), motion="still"), self.options.device)
-        blinks = blinks_of_video(eye_opening(deposed(self.track)), len(self))
-        return Driven(person, replace(drive, pose=self.track.pose, blink=blinks))
+            return self._driven(person, self.curves(person, self.other))
+        curves = self.curves(person, self.other, motion="still")
+        blinks = blinks_of_video(eye_opening(self.track.unposed()), len(self))
+        return self._driven(person, replace(curves, pose=self.track.pose, blink=blinks))
+
+    def curves(self, person: Person, speech: Speech, motion: str = "audio") -> MotionCurves:
+        """Predict motion curves of the person for a speech, with the suite's seed."""
+        return predict_curves(self.models, person, speech, MotionOptions(motion=motion, seed=self.options.seed))
+
+    @property
+    def models(self) -> Models:
+        """The loaded networks."""
+        return self.options.load_models()
+
+    def _driven(self, person: Person, curves: MotionCurves) -> Target:
+        return DrivenTarget(person, self.models.face_model, curves)
 
     def recording(self, method: str, frames: Image) -> Recording:
-        """Frames drawn for this case as metrics see them, beside the clip's own sound."""
+        """Return frames rendered for this case as a recording, with the clip's own audio."""
         return record(f"{self.clip}, {method}", frames, self.real.speech, self.options)
 
 
 def load_case(store: Store, meta: ClipMeta, other: ClipMeta, options: SuiteOptions) -> Case:
-    """Read a clip of the store, and the sound of another; MediaError where one of them cannot be read."""
+    """Read a clip of the store, and the audio of another. Raises MediaError where one of them cannot be read."""
     limit = None if options.seconds is None else PAST / FPS + options.seconds
     clip, track = read_clip(store.crop(meta.clip), seconds=limit), store.track(meta.clip)
     length = min(len(clip), len(track))
-    sound = None
+    audio = None
     if meta.av_lag is not None:
-        sound = in_step(read_speech(store.speech(meta.clip)), meta.av_lag)
-        length = min(length, len(sound.samples) // SAMPLES_PER_FRAME)
+        audio = in_step(read_speech(store.speech(meta.clip)), meta.av_lag)
+        length = min(length, len(audio.samples) // SAMPLES_PER_FRAME)
     past, rest = slice(PAST), slice(PAST, length)
-    speech = None if sound is None else _part(sound, rest)
+    speech = None if audio is None else _part(audio, rest)
     return Case(
         clip=meta.clip,
         past=Clip(clip.frames[past], clip.path),
         past_track=track.select(past),
-        past_sound=None if sound is None else _part(sound, past),
+        past_speech=None if audio is None else _part(audio, past),
         real=record(f"{meta.clip}, real", clip.frames[rest], speech, options),
         track=track.select(rest),
-        other=_other_sound(store, meta, other, length - PAST),
+        other=_other_speech(store, meta, other, length - PAST),
         options=options,
     )
 
 
 def record(name: str, frames: Image, speech: Speech | None, options: SuiteOptions) -> Recording:
-    """Frames with their track; without one where no face is found in them."""
-    tracker = backends.cached_tracker(options.tracker, options.weights)
+    """Track frames, and return them as a recording; its track is None where no face is found."""
+    models = options.load_models()
     try:
-        track = track_clip(Clip(frames, Path(name)), tracker, backends.load_face_model(options.weights))
+        track = track_clip(Clip(frames, Path(name)), models.tracker, models.face_model)
     except NoFaceError:
         return Recording(name, frames, None, speech)
     return Recording(name, frames, track, speech)
 
 
 def in_step(speech: Speech, lag: int) -> Speech:
-    """The sound of a clip whose mouth trails it by ``lag`` frames (negative: leads), moved into step with it.
+    """Return the audio of a clip whose mouth trails it by ``lag`` frames (negative: leads), moved into step with it.
 
-    The same convention as ``thcli.data.audio_motion.in_step``, where the mouth is moved: frame t + lag shows the mouth
-    that spoke at t. Here the picture stays, so that the 64 frames are the same for every drive.
+    The convention is that of ``thcli.data.audio_motion.in_step``: frame t + lag shows the mouth that spoke at t. There
+    the frames are moved; here they stay, so that the first 64 frames are the same for every ``--drive``.
     """
     shift = lag * SAMPLES_PER_FRAME
     samples = np.pad(speech.samples, (shift, 0)) if shift > 0 else speech.samples[-shift:]
     return replace(speech, samples=samples)
 
 
-def _other_sound(store: Store, meta: ClipMeta, other: ClipMeta, frames: int) -> Speech:
-    """The sound of the other clip after its 64 frames, repeated where it is too short.
+def _other_speech(store: Store, meta: ClipMeta, other: ClipMeta, frames: int) -> Speech:
+    """Return the audio of the other clip after its first 64 frames, repeated where it is too short.
 
-    Where there is no other clip it is the clip's own, out of step by half its length.
+    Where there is no other clip, it is the clip's own audio, out of step by half its length.
     """
     speech = _part(read_speech(store.speech(other.clip)), slice(PAST, other.frames))
     samples = np.resize(speech.samples, frames * SAMPLES_PER_FRAME)
@@ -129,5 +155,6 @@ def _other_sound(store: Store, meta: ClipMeta, other: ClipMeta, frames: int) -> 
 
 
 def _part(speech: Speech, frames: slice) -> Speech:
+    """Return the audio of a range of frames, of which ``stop`` is given."""
     first, last = frames.start or 0, frames.stop
     return replace(speech, samples=speech.samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME])

@@ -1,4 +1,4 @@
-"""Which clips of a store the suite draws, and what is left out."""
+"""Choice of the clips of a store that the suite renders."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from thcli.evaluation.suite.options import SuiteOptions
 from thcli.records import FPS
 
 LEAST = FPS
-"""Frames after the first 64 below which a clip says too little."""
+"""Least frames of a clip after the first 64; fewer say too little."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Clips that the suite draws, each with the one that lends its sound, and what was left out and why."""
+    """Clips that the suite renders.
+
+    clips: each clip with the clip whose audio stands for a wrong one
+    left_out: clips that are not rendered, with the reasons
+    """
 
     clips: tuple[tuple[ClipMeta, ClipMeta], ...]
     left_out: tuple[str, ...]
 
     @property
     def subjects(self) -> int:
-        """How many people they show."""
+        """Number of people whom the clips show."""
         return len({meta.subject for meta, _ in self.clips})
 
 
 def choose_clips(store: Store, options: SuiteOptions) -> Choice:
-    """The clips asked for that can be drawn.
+    """Choose the clips asked for that can be rendered.
 
-    Raises UsageError for a clip that is not in the split, MediaError where nothing is left.
+    Raises UsageError for a clip that is not in the split, MediaError where no clip is left.
     """
     split = store.select(options.split)
     if not split:
@@ -49,7 +53,7 @@ def choose_clips(store: Store, options: SuiteOptions) -> Choice:
 
 
 def _unfit(meta: ClipMeta, options: SuiteOptions) -> str:
-    """Why a clip cannot be drawn; empty where it can."""
+    """Return why a clip cannot be rendered; empty where it can."""
     if options.drive == "audio" and meta.av_lag is None:
         return "its sound is not known to fit its picture (av_lag is null)"
     usable = meta.frames - abs(meta.av_lag or 0)
@@ -59,9 +63,9 @@ def _unfit(meta: ClipMeta, options: SuiteOptions) -> str:
 
 
 def _lender(meta: ClipMeta, split: list[ClipMeta]) -> ClipMeta:
-    """Whose sound stands for a wrong one: the next clip of another subject, else the next, else the clip itself.
+    """Return the clip whose audio stands for a wrong one: the next of another subject, else the next, else itself.
 
-    Of the whole split, so that a choice of clips changes nobody's.
+    It is searched in the whole split, so that it does not depend on ``--clips``.
     """
     place = split.index(meta)
     others = [other for other in split[place + 1 :] + split[:place] if other.frames >= PAST + LEAST]

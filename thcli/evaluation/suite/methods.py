@@ -1,4 +1,4 @@
-"""The rows of the suite's tables. A new row is one function and one line here."""
+"""Rows of the suite's tables; a new row takes one function and one entry here."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from thcli.checkpoints import digest_of
 from thcli.evaluation.baselines import nearest
-from thcli.evaluation.suite.ablation import ABLATED, Draw, draw_by, draw_with, without_parts
+from thcli.evaluation.suite.ablation import ABLATED, Render, render_by, render_with, without_parts
 from thcli.evaluation.suite.case import Case
+from thcli.evaluation.suite.frontal import render_frontal
 from thcli.evaluation.suite.options import SuiteOptions
 from thcli.evaluation.suite.trained import trained_ablations
-from thcli.generate.session import load_theta
-from thcli.generate.sidecar import weights_of_theta
-from thcli.pipeline.person import Person
-from thcli.pipeline.target import Target
-from thcli.records import FaceTrack, Image
-from thcli.render.geometric import AS_GENERATED
+from thcli.records import FaceTrack, Image, Person, Target
+from thcli.render.geometric import DEFAULT_STEPS
+from thcli.render.rasterizers import get_rasterizer
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row: how the frames after the first 64 are made.
+    """A row of the tables: one way to make the frames after the first 64.
 
-    draw: frames [T, 256, 256, 3] of a case with K references
-    uses_references: False where K makes no difference; such a row is drawn once
-    weights: SHA-256 by name of those that not every row uses
+    name: name of the row in tables
+    meaning: description of the row, for the report
+    render: makes the frames [T, 256, 256, 3] of a case with K references
+    uses_references: whether K makes a difference; a row without it is rendered once
+    weights: SHA-256 of the weights that not every row uses, by file name
     """
 
     name: str
     meaning: str
-    draw: Callable[[Case, int], Image]
+    render: Callable[[Case, int], Image]
     uses_references: bool = True
     weights: Mapping[str, str] = field(default_factory=dict)
 
@@ -51,14 +52,16 @@ def _nearest_frame(case: Case, references: int) -> Image:
 
 
 def _as_track(person: Person, target: Target, frames: int) -> FaceTrack:
-    """The target as if it had been tracked: poses and meshes, which is what the nearest frame is chosen by."""
+    """Return a target in the form of a track, with the poses and meshes by which the nearest frame is chosen."""
     return replace(person.track, pose=target.pose, mesh=target.meshes(slice(frames)))
 
 
-def _drawing(draw: Draw, target: Callable[[Case, Person], Target] = Case.target) -> Callable[[Case, int], Image]:
+def _rendering(render: Render, target: Callable[[Case, Person], Target] = Case.target) -> Callable[[Case, int], Image]:
+    """Return a ``Method.render`` that renders a case's person for one of its targets."""
+
     def run(case: Case, references: int) -> Image:
         person = case.person(references)
-        return np.stack(list(draw(person, target(case, person), case.options.device)))
+        return np.stack(list(render(case.models, person, target(case, person))))
 
     return run
 
@@ -74,40 +77,48 @@ TRIVIAL = (
         False,
     ),
 )
-"""Rows of every table that show nothing but the clip's own frames."""
+"""Rows of every table that show unchanged frames of the clip."""
 GEOMETRIC = (
     Method(
         "warp",
         "the reference nearest in pose, warped onto the target mesh; mouth and eyes from the same warp",
-        _drawing(draw_with(replace(AS_GENERATED, compose=without_parts))),
+        _rendering(render_with(replace(DEFAULT_STEPS, compose=without_parts))),
     ),
     Method(
         "geometric",
         "as `thgen generate --renderer warp` draws it: the warp, mouth and eyes from references of their own; no Θ",
-        _drawing(draw_with(AS_GENERATED)),
+        _rendering(render_with(DEFAULT_STEPS)),
     ),
 )
-"""Rows of every table that no network draws."""
-SHUFFLED, THGEN = "shuffled audio", "thgen"
+"""Rows of every table by the geometric renderer."""
+FRONTAL, SHUFFLED, THGEN = "frontal texture", "shuffled audio", "thgen"
 
 
 def choose_methods(options: SuiteOptions) -> tuple[Method, ...]:
-    """The rows that every table holds, and the ablations asked for, on a device that ``resolve_device`` gave.
+    """Return the rows that every table holds, and the ablations asked for.
 
-    Networks that draw are loaded here. Raises WeightsError where they are missing or not what they should be.
+    Networks that render are loaded here; the device of the options must come from ``resolve_device``.
+
+    Raises WeightsError where a network is missing or is not the expected one.
     """
-    generating = options.generating()
-    draw = draw_by(load_theta(generating, options.device))
-    weights = weights_of_theta(generating, options.device)
+    models, network = options.load_models(), options.renderer == "network"
+    render = render_by(models.theta if network else None)
+    weights = {path.name: digest_of(path) for path in models.theta_files()} if network else {}
     shuffled = Method(
         SHUFFLED,
         "thgen, driven by the sound of another clip; where landmarks drive, with the true head pose and blinks",
-        _drawing(draw, Case.shuffled_target),
+        _rendering(render, Case.shuffled_target),
         weights=weights,
     )
     said = f"as `thgen generate --renderer {options.renderer}` draws it"
-    thgen = Method(THGEN, said, _drawing(draw), weights=weights)
-    return (*TRIVIAL, shuffled, *GEOMETRIC, thgen, *_ablations(options))
+    thgen = Method(THGEN, said, _rendering(render), weights=weights)
+    frontal = Method(
+        FRONTAL,
+        "the paper's projected image: the textured mesh of the most frontal reference under the target's head pose, "
+        "laid over that reference",
+        _rendering(render_frontal(get_rasterizer(options.rasterizer))),
+    )
+    return (*TRIVIAL, shuffled, frontal, *GEOMETRIC, thgen, *_ablations(options))
 
 
 def _ablations(options: SuiteOptions) -> list[Method]:
@@ -115,4 +126,4 @@ def _ablations(options: SuiteOptions) -> list[Method]:
         rows = [ABLATED[name] for name in options.ablations]
     else:
         rows = trained_ablations(options.ablation_weights, options.ablations, options.device)
-    return [Method(row.title, row.meaning, _drawing(row.draw), weights=row.weights) for row in rows]
+    return [Method(row.title, row.meaning, _rendering(row.render), weights=row.weights) for row in rows]

@@ -1,7 +1,7 @@
-"""The figures printed in the paper: Tables 1 and 2, and Table 3 of the supplement.
+"""Figures printed in the paper: Tables 1 and 2, and Table 3 of the supplement.
 
-They stand beside ours for orientation. They were measured on other data, with other crops and other networks, so no
-row of theirs can be set against a row of ours.
+They stand beside thgen's figures for orientation. They were measured on other data, with other crops and other
+networks, so their rows are not comparable with thgen's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ _ARROWS = {"LMD": "LMD ↓", "CSIM": "CSIM ↑", "SSIM": "SSIM ↑", "FID": "FID
 
 @dataclass(frozen=True)
 class Printed:
-    """One figure as printed: of a method on a dataset, by the metric's name in the paper."""
+    """One figure of the paper.
+
+    table: number of the table
+    method, dataset, metric: names in the paper
+    """
 
     table: int
     method: str
@@ -27,7 +31,7 @@ class Printed:
 def _table(
     number: int, datasets: tuple[str, ...], metrics: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]
 ) -> Iterator[Printed]:
-    """The figures of a table whose columns are the metrics, dataset by dataset."""
+    """Yield the figures of a table whose columns are the metrics of each dataset in turn."""
     columns = [(dataset, metric) for dataset in datasets for metric in metrics]
     for method, values in rows.items():
         for (dataset, metric), value in zip(columns, values, strict=True):
@@ -74,13 +78,13 @@ CAPTIONS = {
 
 
 def printed_for(drive: str, ablated: bool) -> tuple[Printed, ...]:
-    """The figures that belong to a drive, and those of the ablation where one was made."""
+    """Return the figures for a value of ``--drive``, with those of the ablation where one was made."""
     numbers = {1 if drive == "audio" else 2, *((3,) if ablated else ())}
     return tuple(one for one in TABLES if one.table in numbers)
 
 
 def markdown(printed: tuple[Printed, ...]) -> str:
-    """The figures as tables in Markdown, under a heading that says on which data they were measured."""
+    """Return figures as Markdown tables, under a heading that names the data on which they were measured."""
     datasets = ", ".join(dict.fromkeys(one.dataset for one in printed))
     lines = [
         f"## Printed in the paper, on other data ({datasets}): not comparable row by row",

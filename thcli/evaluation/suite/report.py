@@ -1,4 +1,4 @@
-"""What the suite writes: ``table.md`` to read, ``results.json`` with everything, ``results.jsonl`` a line a video."""
+"""Files that the suite writes: ``table.md`` to read, ``results.json`` with everything, ``results.jsonl`` per video."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from thcli import __version__
 from thcli.checkpoints import write_atomic
 from thcli.evaluation.baselines import PAST
 from thcli.evaluation.metric import Figure, Metric
 from thcli.evaluation.suite import paper
 from thcli.evaluation.suite.methods import Method
 from thcli.evaluation.suite.options import SuiteOptions
-from thcli.evaluation.suite.results import Result
+from thcli.evaluation.suite.results import UnitResult
 from thcli.evaluation.table import Row, markdown, mean_rows, to_json_lines
 from thcli.records import FPS
+from thcli.version import __version__
 
 TABLE, RESULTS, LINES = "table.md", "results.json", "results.jsonl"
 _DRIVEN = {"audio": "Audio-driven", "landmarks": "Landmark-driven"}
@@ -26,11 +26,19 @@ _DRIVEN = {"audio": "Audio-driven", "landmarks": "Landmark-driven"}
 
 @dataclass(frozen=True)
 class Report:
-    """All that is to be said of a run.
+    """Report of a run of the suite.
 
-    command: as it was typed; store: the folder; subjects: how many people its clips show
-    results: of every clip, row and K; pooled: figures over all clips, by row and metric
-    left_out: clips that were not drawn, and why; weights, models: SHA-256 by name and by role
+    command: command line as it was typed; empty for a run from Python
+    store: folder of the store
+    options: options of the run
+    subjects: number of people whom the clips show
+    methods: rows, with their meaning
+    metrics: metrics that were computed
+    results: results of every clip, row and K
+    pooled: figures over all clips, by row and metric
+    left_out: clips that were not rendered, with the reasons
+    weights: SHA-256 of the weights, by file name
+    models: SHA-256 of the metrics' networks, by role
     """
 
     command: str
@@ -39,7 +47,7 @@ class Report:
     subjects: int
     methods: Sequence[Method]
     metrics: Sequence[Metric]
-    results: Sequence[Result]
+    results: Sequence[UnitResult]
     pooled: Mapping[str, Mapping[str, Figure]]
     left_out: Sequence[str]
     weights: Mapping[str, str]
@@ -47,17 +55,17 @@ class Report:
 
     @property
     def rows(self) -> list[Row]:
-        """One for every clip, method and K."""
+        """Row of every clip, method and K."""
         return [Row(result.unit.row, result.unit.clip, result.figures) for result in self.results]
 
     @property
     def means(self) -> list[Row]:
-        """One for every method and K."""
+        """Mean row of every method and K."""
         return mean_rows(self.rows, self.metrics, self.pooled)
 
 
 def write_report(out: Path, report: Report) -> None:
-    """Write the three files."""
+    """Write ``table.md``, ``results.json`` and ``results.jsonl`` into a folder."""
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     write_atomic(out / LINES, _lines(report).encode())
     write_atomic(out / RESULTS, (_json(report, date) + "\n").encode())
@@ -72,13 +80,13 @@ def _lines(report: Report) -> str:
     )
 
 
-def _unit(result: Result) -> dict[str, Any]:
+def _unit(result: UnitResult) -> dict[str, Any]:
     unit = result.unit
     return {"method": unit.method.name, "references": unit.references, "frames": result.frames}
 
 
 def _json(report: Report, date: str) -> str:
-    elsewhere = ("models", "weights", "ablation_weights")
+    elsewhere = ("metric_models", "weights", "ablation_weights")
     options = {name: value for name, value in asdict(report.options).items() if name not in elsewhere}
     record = {
         "thgen": __version__,
@@ -124,7 +132,7 @@ def _markdown(report: Report, date: str) -> str:
 
 
 def _header(report: Report, date: str, clips: int) -> list[str]:
-    """What was run on what, and how; a block of lines and one of notes."""
+    """Return a block of facts about the run (command, data, options, networks), and a block of notes."""
     options = report.options
     frames = {result.unit.clip: result.frames for result in report.results}
     total = sum(frames.values())
@@ -151,7 +159,7 @@ def _header(report: Report, date: str, clips: int) -> list[str]:
 
 
 def _networks(report: Report) -> list[str]:
-    """Which network each of the metrics that need one saw the pictures with."""
+    """Return a list of the networks that metrics used, each with its metrics; empty where none was used."""
     titles: dict[str, list[str]] = {}
     for metric in report.metrics:
         models = {row.figures[metric.name].model for row in report.means if metric.name in row.figures} - {""}

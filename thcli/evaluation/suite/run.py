@@ -1,4 +1,4 @@
-"""Running the suite: every clip, row and K that is not there yet, then the tables."""
+"""Run of the suite: every clip, row and K that has no result yet is measured, then the tables are written."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from thcli.evaluation.suite.clips import choose_clips
 from thcli.evaluation.suite.methods import REAL, Method, choose_methods
 from thcli.evaluation.suite.options import SuiteOptions
 from thcli.evaluation.suite.report import TABLE, Report, write_report
-from thcli.evaluation.suite.results import Folder, Result, Unit, common_ingredients, ingredients_of
+from thcli.evaluation.suite.results import Folder, Unit, UnitResult, common_ingredients, ingredients_of
 from thcli.pipeline.options import Progress, Quiet
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run: where its table lies, what is in it, and how many of its videos an earlier run had measured."""
+    """A finished run.
+
+    table: path of ``table.md``
+    report: content of the table
+    resumed: number of results that were taken from an earlier run
+    """
 
     table: Path
     report: Report
@@ -32,9 +37,12 @@ class Done:
 def run_suite(
     data: Path, out: Path, options: SuiteOptions, progress: Progress | None = None, command: str = ""
 ) -> Done:
-    """Draw and measure the clips of a store by the paper's protocols, and write the tables into the folder ``out``.
+    """Render and measure the clips of a store by the paper's protocols, and write the tables into the folder ``out``.
 
-    What an earlier run with the same options has measured is taken from there. command: what the table says was run
+    Results of an earlier run with the same options are taken from that folder.
+
+    command: command line to name in the table
+
     Raises UsageError, MediaError, WeightsError, DeviceError.
     """
     options = replace(options, device=resolve_device(options.device))
@@ -65,14 +73,14 @@ def run_suite(
 
 
 def units_of(clip: str, methods: Sequence[Method], options: SuiteOptions) -> list[Unit]:
-    """The rows of a clip in the order of the table: first those that no K changes, then K by K."""
+    """Return the rows of a clip in the order of the table: those that do not depend on K, then those of each K."""
     once = [Unit(clip, method, None) for method in methods if not method.uses_references]
     counts = sorted(set(options.references))
     return once + [Unit(clip, method, count) for count in counts for method in methods if method.uses_references]
 
 
 class _Suite:
-    """Makes the results of a run that are missing; ``resumed`` counts the others."""
+    """Makes the missing results of a run; ``resumed`` counts those of an earlier run."""
 
     def __init__(
         self, store: Store, options: SuiteOptions, metrics: Sequence[Metric], folder: Folder, progress: Progress
@@ -80,8 +88,8 @@ class _Suite:
         self.store, self.options, self.metrics, self.folder, self.progress = store, options, metrics, folder, progress
         self.resumed = 0
 
-    def results(self, meta: ClipMeta, other: ClipMeta, units: Sequence[Unit]) -> Iterator[Result]:
-        """The results of a clip one after the other; a clip that has them all is not even read."""
+    def results(self, meta: ClipMeta, other: ClipMeta, units: Sequence[Unit]) -> Iterator[UnitResult]:
+        """Yield the results of a clip one after the other; a clip that has them all is not read."""
         case: Case | None = None
         for unit in units:
             result = self.folder.load(unit)
@@ -93,18 +101,18 @@ class _Suite:
             self.progress.advance()
             yield result
 
-    def _make(self, case: Case, unit: Unit) -> Result:
+    def _make(self, case: Case, unit: Unit) -> UnitResult:
         made = case.real
         if unit.method is not REAL:
-            made = case.recording(unit.row, unit.method.draw(case, unit.references or 1))
-        measured = measure_to_pool(Pair(made, case.real), self.metrics, self.options.models)
+            made = case.recording(unit.row, unit.method.render(case, unit.references or 1))
+        measured = measure_to_pool(Pair(made, case.real), self.metrics, self.options.metric_models)
         return self.folder.save(unit, len(case), measured)
 
 
-def _pooled(results: Sequence[Result], metrics: Sequence[Metric]) -> dict[str, dict[str, Figure]]:
-    """Figures over all clips at once, by row and metric, against the features of the real videos.
+def _pooled(results: Sequence[UnitResult], metrics: Sequence[Metric]) -> dict[str, dict[str, Figure]]:
+    """Compute figures over all clips at once, by row and metric, against the features of the real videos.
 
-    One row at a time: features of all frames of all rows would not fit into memory.
+    Rows are read one at a time, because the features of all rows would not fit into memory.
     """
     real = {result.unit.clip: result for result in results if result.unit.method is REAL}
     pooled: dict[str, dict[str, Figure]] = {}

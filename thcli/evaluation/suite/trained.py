@@ -1,4 +1,4 @@
-"""Table 3 with networks: Θ with and without each of its four modules, all trained alike (§4.2, §4.3)."""
+"""Table 3 by networks: Θ with and without each of its four modules, all trained alike (§4.2, §4.3)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from thcli.checkpoints import Header, read_header, sha256
 from thcli.errors import WeightsError
-from thcli.evaluation.suite.ablation import ABLATED, Ablation, draw_by
+from thcli.evaluation.suite.ablation import ABLATED, Ablation, render_by
+from thcli.images import resized
+from thcli.pipeline.models import load_generator
 from thcli.records import CROP_SIZE
-from thcli.render.generator import FrameGenerator, TorchGenerator, resized
+from thcli.render.generator import FrameGenerator, TorchGenerator
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
 
@@ -23,21 +25,23 @@ MODULES = {
     "non-linear": "nonlinear_composition",
     "warping": "warping",
 }
-"""The four, by their names in ``--ablate``: fields of ``GeneratorDims``."""
+"""Fields of ``GeneratorDims`` that switch the four modules, by the modules' names in ``--ablate``."""
 FULL, BASELINE = "full", "baseline"
+"""Names, without suffix, of the checkpoints with all and with none of the modules."""
 LACKS: Mapping[str, tuple[str, ...]] = {
     FULL: (),
     **{f"no-{name}": (module,) for name, module in MODULES.items()},
     BASELINE: tuple(MODULES.values()),
 }
-"""What each network of a folder lacks; ``full`` is that of ``full.safetensors``."""
+"""Modules that each network of a folder lacks, by the name of its checkpoint without suffix."""
 TRAIN_THEM = "benchmarks/ablation.py trains all six"
+"""End of every error on such a folder."""
 
 
 def trained_ablations(folder: Path, ablations: Sequence[str], device: str) -> list[Ablation]:
-    """The rows of Table 3 that the networks in a folder draw: the full model, and those of ``options.ABLATIONS``.
+    """Return the rows of Table 3 by the networks in a folder: the full model, and the given ``options.ABLATIONS``.
 
-    Raises WeightsError where one is missing, is not what its name says, or was not trained as the others were.
+    Raises WeightsError where one is missing, is not what its name says, or was not trained like the others.
     """
     stems = {FULL: "Full Model", **{_stem(name): ABLATED[name].title for name in ablations}}
     headers = {stem: _header(folder / f"{stem}.safetensors", stem) for stem in stems}
@@ -47,19 +51,22 @@ def trained_ablations(folder: Path, ablations: Sequence[str], device: str) -> li
 
 
 class AtSize:
-    """Θ for pictures of 256² by a network that was trained on others: it sees them at its own size."""
+    """Θ for images of 256² by a network of another size; images are resized to that size and back.
+
+    size: side in px of the images on which the network was trained
+    """
 
     def __init__(self, theta: FrameGenerator, size: int) -> None:
         self.theta, self.size = theta, size
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
-        """See ``FrameGenerator.embed``."""
+        """Embed the references as ``FrameGenerator.embed`` does, at the network's size."""
         return self.theta.embed(resized(images, self.size), resized(maps, self.size))
 
-    def draw(self, frames: Frames, embedding: Embedding) -> Tensor:
-        """See ``FrameGenerator.draw``; the picture is enlarged."""
+    def render(self, frames: Frames, embedding: Embedding) -> Tensor:
+        """Render images as ``FrameGenerator.render`` does, at the network's size, and resize them to 256²."""
         small = Frames(*(resized(getattr(frames, field.name), self.size) for field in fields(Frames)))
-        return resized(self.theta.draw(small, embedding), CROP_SIZE)
+        return resized(self.theta.render(small, embedding), CROP_SIZE)
 
 
 def _ablation(path: Path, title: str, header: Header, device: str) -> Ablation:
@@ -70,8 +77,8 @@ def _ablation(path: Path, title: str, header: Header, device: str) -> Ablation:
         f"{'over the geometric picture' if header.dims.get('floor', True) else 'which paints all of the picture'}; "
         f"trained {header.step} steps at {size}², drawn at {size}²"
     )
-    theta = AtSize(TorchGenerator.load(path, device), size)
-    return Ablation(title, meaning, draw_by(theta), {path.name: sha256(path)})
+    theta = AtSize(TorchGenerator(load_generator(path), device), size)
+    return Ablation(title, meaning, render_by(theta), {path.name: sha256(path)})
 
 
 def _stem(ablation: str) -> str:
@@ -79,7 +86,7 @@ def _stem(ablation: str) -> str:
 
 
 def _header(path: Path, stem: str) -> Header:
-    """Of a checkpoint of Θ that lacks what its name says, and nothing else."""
+    """Read the header of a checkpoint of Θ. Raises WeightsError where its modules are not those of its name."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint, expected for its row of Table 3; {TRAIN_THEM}")
     header = read_header(path)
@@ -99,7 +106,7 @@ def _with(has: bool) -> str:
 
 
 def _check_alike(folder: Path, stem: str, header: Header, full: Header) -> None:
-    """That a network was trained as the full one was, and has its sizes."""
+    """Check that a network has the sizes and the training of the full one. Raises WeightsError where it has not."""
     own, others = _settings(header), _settings(full)
     for name in dict.fromkeys([*others, *own]):
         if own.get(name) != others.get(name):
@@ -110,14 +117,14 @@ def _check_alike(folder: Path, stem: str, header: Header, full: Header) -> None:
 
 
 def _settings(header: Header) -> dict[str, Any]:
-    """What all rows must have in common, by what an error calls it."""
+    """Return the settings that all networks must share, by their names in errors."""
     config = {name: value for name, value in header.config.items() if name != "network"}
     dims = {name: value for name, value in header.dims.items() if name not in MODULES.values()}
     return {"steps": header.step, **_flat(config), **_flat(dims, "network."), **_flat(header.data, "data.")}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves by their dotted names."""
+    """Return the leaves of nested mappings by their dotted names."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         leaves.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})

@@ -1,0 +1,236 @@
+"""Θ runs in PyTorch or in ONNX Runtime, from files that are found by device and precision."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from thcli import checkpoints
+from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
+from thcli.config import make_dims
+from thcli.errors import UsageError, WeightsError
+from thcli.export.exporters import export_generator
+from thcli.pipeline.models import Models, load_generator, load_models
+from thcli.render.generator import OnnxGenerator, TorchGenerator, precision_of, quickest_precision
+from thgen_models.generator import Frames, Generator, GeneratorDims
+
+LEVEL = 2 / 255
+"""One level of 255, for images in -1..1."""
+ONNX = {"generator.onnx", "generator_embedding.onnx"}
+Given = Callable[..., tuple[Tensor, Tensor, Frames]]
+
+
+@pytest.fixture(scope="module")
+def weights(theta_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny Θ that changes images: its checkpoint, its exported networks and a manifest."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copy(theta_weights / "generator.safetensors", folder)
+    network = load_generator(folder / "generator.safetensors")
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        export_generator(network, folder)
+    assert said.getvalue() == ""
+    assert {path.name for path in folder.iterdir()} == ONNX | {"generator.safetensors"}
+    write_manifest(folder)
+    return folder
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The format in which the CPU is quickest, according to PyTorch."""
+    known = {"amx_bf16": request.param == "bfloat16"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    return str(request.param)
+
+
+@pytest.fixture
+def given() -> Given:
+    """given(B, K): random images and maps of K references, and B frames."""
+
+    def make(batch: int, count: int) -> tuple[Tensor, Tensor, Frames]:
+        random = torch.Generator().manual_seed(batch)
+
+        def noise(number: int, channels: int) -> Tensor:
+            # In images, unlike in white noise, neighbouring pixels are alike.
+            values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=256, mode="bilinear")
+            return values * 2 - 1 if channels == 3 else values
+
+        images = [noise(batch, channels) for channels in (3, 3, 3, 1, 1)]
+        return noise(count, 3), noise(count, 1), Frames(*images)
+
+    return make
+
+
+def onnx_and_torch(weights: Path) -> tuple[OnnxGenerator, TorchGenerator]:
+    """Return the Θ of a folder in both forms, in float32."""
+    checkpoint, *exported = (weights / f"generator{rest}" for rest in (".safetensors", ".onnx", "_embedding.onnx"))
+    return OnnxGenerator(*exported), TorchGenerator(load_generator(checkpoint), precision=torch.float32)
+
+
+@pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 3), (5, 8)])
+def test_onnx_and_torch_generator_render_the_same_images(weights: Path, given: Given, batch: int, count: int) -> None:
+    images, maps, frames = given(batch, count)
+    embeddings, images_rendered = [], []
+    for theta in onnx_and_torch(weights):
+        embeddings.append(theta.embed(images, maps))
+        images_rendered.append(theta.render(frames, embeddings[-1]))
+    for one, other in zip(*(embedding.tensors() for embedding in embeddings), strict=True):
+        assert one.shape == other.shape and (one - other).abs().max() < 1e-3
+    one, other = images_rendered
+    assert one.shape == other.shape == (batch, 3, 256, 256)
+    assert (one - other).abs().max() <= LEVEL / 2
+    assert (one - frames.geometric).abs().max() > 10 * LEVEL
+
+
+def test_render_gives_a_frame_alone_as_in_a_batch(weights: Path, given: Given) -> None:
+    images, maps, frames = given(3, 2)
+    for theta in onnx_and_torch(weights):
+        embedding = theta.embed(images, maps)
+        together = theta.render(frames, embedding)
+        last = Frames(*(getattr(frames, field.name)[2:] for field in dataclasses.fields(Frames)))
+        assert (theta.render(last, embedding) - together[2:]).abs().max() <= LEVEL / 2
+        assert theta.render(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
+
+
+def test_torch_generator_in_bfloat16_rounds_little_and_repeatably(given: Given) -> None:
+    images, maps, frames = given(2, 3)
+    network = load_generator(checkpoints.find_weights("generator.safetensors"))
+    exact, rounded = (
+        TorchGenerator(copy.deepcopy(network), precision=kind) for kind in (torch.float32, torch.bfloat16)
+    )
+    embedding = exact.embed(images, maps)
+    for one, other in zip(embedding.tensors(), rounded.embed(images, maps).tensors(), strict=True):
+        assert torch.equal(one, other)
+    one, other = exact.render(frames, embedding), rounded.render(frames, embedding)
+    assert other.dtype == torch.float32
+    # Θ changes an image of noise a lot.
+    change, error = (one - frames.geometric).abs(), (one - other).abs()
+    assert 0 < error.mean() < change.mean() / 20 and error.max() < change.max() / 5
+    assert rounded.render(frames, embedding).numpy().tobytes() == other.numpy().tobytes()
+
+
+def test_torch_generator_in_bfloat16_does_not_round_what_theta_leaves(given: Given) -> None:
+    images, maps, frames = given(2, 2)
+    untrained = TorchGenerator(Generator(GeneratorDims()), precision=torch.bfloat16)
+    assert torch.equal(untrained.render(frames, untrained.embed(images, maps)), frames.geometric)
+
+
+def test_models_run_theta_from_exported_networks_on_a_cpu_that_is_quickest_in_float32(
+    processor: str, weights: Path
+) -> None:
+    exported, models = processor == "float32", load_models(weights, "cpu")
+    assert {path.name for path in models.theta_files()} == (ONNX if exported else {"generator.safetensors"})
+    assert isinstance(models.theta, OnnxGenerator if exported else TorchGenerator)
+    on_gpu = Models(weights, "cuda:0", "auto", "builtin")
+    assert [path.name for path in on_gpu.theta_files()] == ["generator.safetensors"]
+
+
+def test_models_do_not_mix_a_checkpoint_with_exported_networks_of_another_folder(
+    processor: str, weights: Path, theta_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "shipped_weights", lambda: weights)
+    models = load_models(theta_weights, "cpu")
+    assert models.theta_files() == (theta_weights / "generator.safetensors",)
+    assert isinstance(models.theta, TorchGenerator)
+    assert load_models(None, "cpu").theta_files()[0].parent == weights
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0", "mps"])
+def test_quickest_precision_is_bfloat16_only_on_cpus_that_have_it(processor: str, device: str) -> None:
+    assert quickest_precision(device) == (getattr(torch, processor) if device == "cpu" else torch.float32)
+
+
+def test_models_run_theta_in_the_precision_asked_for(weights: Path, theta_weights: Path) -> None:
+    assert isinstance(load_models(weights, "cpu", "fp32").theta, OnnxGenerator)
+    for folder in (weights, theta_weights):
+        rounded = load_models(folder, "cpu", "bf16").theta
+        assert isinstance(rounded, TorchGenerator) and rounded.precision == torch.bfloat16
+    exact = load_models(theta_weights, "cpu", "fp32").theta
+    assert isinstance(exact, TorchGenerator) and exact.precision == torch.float32
+
+
+def test_models_refuse_fp16_on_the_cpu(weights: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--precision fp16: is for GPUs; use bf16 or fp32 on the CPU$"):
+        load_models(weights, "cpu", "fp16").theta
+    assert precision_of("fp16", "cuda:1") == torch.float16
+
+
+def test_quickest_precision_is_float32_where_pytorch_does_not_know_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert quickest_precision("cpu") == torch.float32
+
+
+def spoil(folder: Path, how: str) -> None:
+    """Damage the files of Θ in a folder; except for ``changed`` the manifest lists them as they are then."""
+    frames, embedding = folder / "generator.onnx", folder / "generator_embedding.onnx"
+    if how == "missing":
+        (folder / "generator.safetensors").unlink()
+    elif how == "half":
+        embedding.unlink()
+    elif how == "damaged":
+        frames.write_bytes(frames.read_bytes()[:1000])
+    elif how == "changed":
+        frames.write_bytes(frames.read_bytes() + b"\0")
+        return
+    elif how == "swapped":
+        shutil.copy(embedding, frames)
+    write_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "generator.safetensors: no such weights in"),
+        ("half", "generator_embedding.onnx: no such file, expected beside generator.onnx; export both anew"),
+        ("damaged", "generator.onnx: not a network of Θ"),
+        ("changed", "generator.onnx: SHA-256 is"),
+        ("swapped", "generator.onnx: has the inputs images, maps, expected geometric, projected"),
+    ],
+)
+def test_models_refuse_unusable_files_of_theta(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
+) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(weights, folder)
+    spoil(folder, how)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(checkpoints, "shipped_weights", lambda: tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        load_models(folder, "cpu").theta
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_models_refuse_a_checkpoint_of_another_stage_as_theta(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "generator.safetensors", Header("expression", {}), {"a": torch.zeros(1)})
+    with pytest.raises(WeightsError, match="a checkpoint of 'expression', expected one of 'generator'"):
+        load_models(tmp_path, "cpu").theta
+
+
+@pytest.mark.parametrize("without", [{}, {"warping": False}, {"three_d": False}, {"nonlinear_composition": False}])
+def test_torch_generator_clamps_the_image_of_the_network(
+    theta_weights: Path, given: Given, without: dict[str, bool]
+) -> None:
+    header = load_checkpoint(theta_weights / "generator.safetensors", "generator").header
+    dims = make_dims(GeneratorDims, header.dims, "test")
+    torch.manual_seed(0)
+    network = Generator(dataclasses.replace(dims, **without)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    images, maps, frames = given(2, 3)
+    theta = TorchGenerator(network, precision=torch.float32)
+    rendered = theta.render(frames, theta.embed(images, maps))
+    with torch.no_grad():
+        image = network(frames, network.embed(images[None], maps[None])).image
+    assert image.abs().max() > 1 and rendered.abs().max() == 1
+    assert (image.clamp(-1, 1) - rendered).abs().max() < 1e-5
+    assert (rendered - frames.geometric).abs().mean() > LEVEL

@@ -1,1 +1,0 @@
-"""``thgen generate``: one job from its options to its files, around the join in ``thcli.pipeline``."""

@@ -1,0 +1,264 @@
+"""Checks that ``generate`` makes before any work, and the plan of its work for ``--dry-run``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR
+from thcli.clips.probe import MediaInfo, check_length, probe
+from thcli.device import free_memory
+from thcli.errors import MediaError, UsageError
+from thcli.generation.estimate import Estimate, Work, estimate
+from thcli.generation.sidecar import sidecar_path
+from thcli.pipeline.models import Models, load_models
+from thcli.pipeline.options import GenerateOptions, MotionOptions, Stream
+from thcli.records import FPS, CropBox
+
+LEAST_FRAMES = 50
+"""Fewest frames of a clip to which Θ is fine-tuned."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work that ``generate`` would do; ``--dry-run`` prints its ``str()``.
+
+    reference: path, size and frame rate of the reference
+    audio, output: paths
+    frames: number of frames of the video; None where it is not known
+    device: device on which the networks run
+    uses: lines on tracker, sources of motion and renderer
+    estimate: time, memory and disk space; None where the length of the video is not known
+    free_memory, free_disk: bytes that are free now; None where they are not known
+    """
+
+    reference: str
+    audio: str
+    output: str
+    frames: int | None
+    device: str
+    uses: tuple[str, ...]
+    estimate: Estimate | None
+    free_memory: int | None
+    free_disk: int | None
+
+    def __str__(self) -> str:
+        length = "length unknown until read" if self.frames is None else f"{self.frames} frames at 25 a second"
+        lines = [f"reference  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
+        lines += [f"device     {self.device}", *self._estimate()]
+        return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
+
+    def _estimate(self) -> list[str]:
+        if self.estimate is None:
+            return ["time       unknown until the audio is read"]
+        unknown = "not estimated: this device was never measured"
+        seconds = (
+            unknown if self.estimate.seconds is None else f"about {_duration(self.estimate.seconds)} on this machine"
+        )
+        memory = f"about {_size(self.estimate.memory)}{_free(self.free_memory)}"
+        if self.free_memory is not None and self.free_memory < self.estimate.memory:
+            memory += "; close other programs, or use --renderer warp or a smaller --size"
+        return [
+            f"time       {seconds}",
+            f"memory     {memory}",
+            f"disk       about {_size(self.estimate.disk)}{_free(self.free_disk)}",
+        ]
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as text, rounded to the accuracy of an estimate."""
+    if seconds < 90:
+        return f"{max(round(seconds / 5) * 5, 5)} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _size(size: int) -> str:
+    if size < 1e9:
+        return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.1f} GB"
+
+
+def _free(size: int | None) -> str:
+    return "" if size is None else f", {_size(size)} free"
+
+
+def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
+    """Check inputs, output, device and weights as ``generate`` would, without tracking or rendering anything."""
+    options = options or GenerateOptions()
+    check_all(reference, audio, output, options)
+    models = load_models(options.weights, options.device, options.precision, options.tracker)
+    _check_weights(models, options.motion_options, theta=options.renderer == "network")
+    info = probe(reference)
+    if not (info.video or info.image):
+        raise MediaError(f"{reference}: no picture in it; give a video or a photo")
+    if options.adapt:
+        check_clip_to_learn_from(info, options.start)
+    frames = _frames_of(audio)
+    takes = None if frames is None else estimate(_work(info, frames, options), models.device)
+    free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
+    if takes is not None and free_disk is not None and free_disk < takes.disk:
+        said = f"about {_size(takes.disk)} are to be written and {_size(free_disk)} are free"
+        raise MediaError(f"{output}: {said}; free some, or write elsewhere")
+    uses = (
+        f"tracker {models.tracker.name}",
+        f"motion from {options.motion}",
+        f"expression from {options.expression}",
+        f"renderer {options.renderer}" + (f", adapted in {options.adapt} steps" if options.adapt else ""),
+    )
+    kind = "photo" if info.image else f"{info.fps:g} fps"
+    whom = f"{reference} ({info.width}x{info.height}, {kind})"
+    return Plan(whom, str(audio), str(output), frames, models.device, uses, takes, free_memory(), free_disk)
+
+
+def _check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
+    """Raise WeightsError where a network that the job needs is missing or damaged; Ψ and Φ are found, not loaded."""
+    _ = models.face_model
+    models.find(MOUTH_INTERIOR)
+    if motion.expression == "audio":
+        models.find(EXPRESSION)
+    if motion.motion == "audio":
+        models.find(HEAD_MOTION)
+    if theta:
+        models.theta_files()
+
+
+def _frames_of(audio: Path | Stream) -> int | None:
+    """Return the number of frames of the video, or None where it is not known before the audio is read."""
+    from thcli.clips.decode import frame_count
+
+    if audio == "-":
+        return None
+    info = probe(Path(audio))
+    if not info.audio:
+        raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
+    return None if info.duration is None else frame_count(info.duration)
+
+
+def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
+    """Describe the job by sizes that are known before the face is found; ``--size source`` may turn out smaller."""
+    from thcli.clips.decode import frame_count
+    from thcli.pipeline.person import REFERENCE_SECONDS, crop_side
+
+    shorter = min(info.width, info.height)
+    full = options.frame == "full"
+    side = shorter if full else crop_side(CropBox(0, 0, shorter), options.size)
+    left = REFERENCE_SECONDS if info.duration is None else max(info.duration - options.start, 0)
+    return Work(
+        frames=frames,
+        reference=1 if info.image else max(frame_count(min(left, REFERENCE_SECONDS)), 1),
+        size=(info.width, info.height),
+        side=side,
+        written=info.width * info.height if full else side**2,
+        renderer=options.renderer,
+        references=options.references,
+        batch_size=options.batch_size,
+        adapt=options.adapt,
+        report=options.report is not None,
+    )
+
+
+def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
+    """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
+    motion = options.motion_options
+    inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
+    video = None if output == "-" else Path(output)
+    outputs = [("-o", video), ("--save-curves", options.save_curves), ("--report", options.report)]
+    _check_outputs(inputs, outputs, options.overwrite)
+    _check_apart(video, options.save_curves, options.report)
+    if options.report is not None:
+        _check_report(options.report, video)
+    _check_sources(motion)
+
+
+def check_clip_to_learn_from(info: MediaInfo, start: float) -> None:
+    """Raise UsageError where a reference is a photo, or a clip too short for fine-tuning."""
+    from thcli.clips.decode import frame_count
+
+    if info.image:
+        raise UsageError(f"--adapt: {info.path} is a photo, expected a clip to learn from; leave out --adapt")
+    if info.duration is not None:
+        check_frames_to_learn_from(info.path, max(0, frame_count(info.duration - start)))
+
+
+def check_frames_to_learn_from(reference: Path, frames: int) -> None:
+    """Raise UsageError where a clip has fewer than ``LEAST_FRAMES`` frames."""
+    if frames < LEAST_FRAMES:
+        raise UsageError(
+            f"--adapt: {reference} has {frames} frames to learn from, expected {LEAST_FRAMES} or more "
+            f"({LEAST_FRAMES / FPS:g} s); give a longer clip, or leave out --adapt"
+        )
+
+
+def _check_outputs(inputs: Sequence[Path], outputs: Sequence[tuple[str, Path | None]], overwrite: bool) -> None:
+    """Raise UsageError or MediaError where an output cannot be written, exists already, or is also an input.
+
+    outputs: option and path of each output; None for a file that is not written
+    """
+    for source in inputs:
+        check_length(source)
+    for option, target in outputs:
+        if target is None:
+            continue
+        check_length(sidecar_path(target))
+        if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
+            raise UsageError(f"{target}: is also an input; choose another output with {option}")
+        if target.is_dir():
+            raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
+        if not target.parent.is_dir():
+            raise MediaError(f"{target}: no such folder {target.parent}; make it first")
+        _check_writable(target)
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
+
+
+def _check_writable(target: Path) -> None:
+    """Raise MediaError where no file can be created beside the target; permissions alone do not tell that."""
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        reason = f"{target}: the folder {target.parent} cannot be written to ({error.strerror})"
+        raise MediaError(f"{reason}; choose another one") from error
+
+
+def _check_apart(video: Path | None, curves: Path | None, report: Path | None) -> None:
+    """Raise UsageError where two of the files to be written have the same name."""
+    taken: dict[Path, str] = {}
+    for option, what, target in (
+        ("-o", "the video", video),
+        ("-o", "the video's sidecar", None if video is None else sidecar_path(video)),
+        ("--save-curves", "its curves", curves),
+        ("--report", "its report", report),
+    ):
+        if target is None:
+            continue
+        other = taken.setdefault(target.resolve(), what)
+        if other != what:
+            raise UsageError(f"{target}: cannot hold both {other} and {what}; choose another name for {option}")
+
+
+def _check_report(report: Path, video: Path | None) -> None:
+    """Raise UsageError where the report has an unknown suffix, or no video file is written."""
+    from thcli.evaluation.report import check_suffix
+
+    check_suffix(report)
+    if video is None:
+        raise UsageError("--report: is made from the finished video, and -o - keeps none; give -o a file")
+
+
+def _check_sources(motion: MotionOptions) -> None:
+    """Raise an error where a source of motion is no known word, no valid file of curves, and no existing file."""
+    from thcli.motion.curves import read_curves
+
+    for option, source, words in (
+        ("--motion", motion.motion, ("audio", "still")),
+        ("--expression", motion.expression, ("audio",)),
+    ):
+        if source.lower().endswith(".csv"):
+            read_curves(Path(source))
+        elif source not in words and not Path(source).exists():
+            raise UsageError(f"{option} {source}: no such file; expected {', '.join(words)}, a video or a .csv file")

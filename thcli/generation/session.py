@@ -1,0 +1,213 @@
+"""Making of one or many videos in one process: ``prepare`` tracks and predicts motion, ``finish`` renders.
+
+The networks stay in memory from one video to the next, and so do the persons in batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+from thcli.clips.audio import clipped_share, read_speech
+from thcli.clips.encode import VideoWriter
+from thcli.clips.probe import MediaInfo, probe
+from thcli.clips.provenance import provenance
+from thcli.generation.checks import check_clip_to_learn_from
+from thcli.generation.report import report_on
+from thcli.generation.result import FineTuneReport, Result
+from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
+from thcli.inspection.advice import on_reference, on_speech
+from thcli.inspection.measure import measure_clip, measure_speech
+from thcli.motion.curves import write_curves
+from thcli.pipeline.curves import predict_curves
+from thcli.pipeline.models import LruCache, Models, load_models
+from thcli.pipeline.options import GenerateOptions, Progress, ReferenceOptions, Stream
+from thcli.pipeline.person import person_key, read_person, size_warnings
+from thcli.pipeline.target import DrivenTarget
+from thcli.pipeline.track_cache import TrackCache
+from thcli.records import Person, Speech
+from thcli.render.frames import render_target
+from thcli.render.generator import FrameGenerator
+from thcli.version import __version__
+
+KEPT_BYTES = 512 << 20
+"""Most bytes of persons kept for further videos: about two hundred persons at 256², or a few from 4K clips."""
+KEPT_FINE_TUNED = 2
+"""Most fine-tuned Θs kept for further videos."""
+SPOILING = ("face_turned", "face_cut", "face_small", "eyes_closed", "no_speech", "clipped")
+"""Keys of the advice that is printed without ``--report``: on inputs that spoil the video."""
+FineTuned = tuple[FrameGenerator, FineTuneReport]
+"""Fine-tuned Θ and the outcome of fine-tuning."""
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """A video that is ready to be rendered.
+
+    audio: file of the speech
+    theta: Θ; None where the images of the geometric renderer are the frames
+    fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
+    seconds: time that each stage took so far
+    """
+
+    audio: Path
+    options: GenerateOptions
+    models: Models
+    speech: Speech
+    person: Person
+    target: DrivenTarget
+    sources: Sources
+    theta: FrameGenerator | None
+    fine_tuned: FineTuneReport | None
+    seconds: Mapping[str, float]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of the video."""
+        return len(self.target.curves)
+
+
+class Session:
+    """A maker of videos; one thread may prepare the next video while another finishes the last one.
+
+    tracks: cache of face tracks on disk
+    batch: whether persons, and Θ fine-tuned to them, are kept for further videos
+    """
+
+    def __init__(self, tracks: TrackCache | None = None, batch: bool = False) -> None:
+        self._tracks, self._batch, self._lock = tracks, batch, Lock()
+        self._persons: LruCache[Person] = LruCache(KEPT_BYTES, lambda person: person.nbytes)
+        self._fine_tuned: LruCache[FineTuned] = LruCache(KEPT_FINE_TUNED)
+
+    def prepare(self, reference: Path, audio: Path, options: GenerateOptions, progress: Progress) -> VideoJob:
+        """Read the speech, track the person, fine-tune Θ where asked, and predict the motion.
+
+        Call ``check_all`` before. Raises the errors of ``generate``.
+        """
+        models = load_models(options.weights, options.device, options.precision, options.tracker)
+        clock = _Clock(progress)
+        with self._lock:
+            # Θ is loaded first, so that its absence is reported before any work.
+            theta, fine_tuned = models.theta if options.renderer == "network" else None, None
+            info = probe(reference)
+            if options.adapt:
+                check_clip_to_learn_from(info, options.start)
+            with clock.stage("listen"):
+                speech = read_speech(audio)
+            with clock.stage("track"):
+                person = self._person(models, info, options.reference_options)
+            if theta is not None and options.adapt:
+                with clock.stage("adapt", options.adapt):
+                    theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
+            with clock.stage("move"):
+                curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
+        sources = sources_of(reference, audio, options.motion_options, job_hashes(models, options))
+        target = DrivenTarget(person, models.face_model, curves)
+        return VideoJob(audio, options, models, speech, person, target, sources, theta, fine_tuned, clock.seconds)
+
+    def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
+        """Render a video, write it, its sidecar, its curves and its report, and return the result."""
+        options, clock = job.options, _Clock(progress, job.seconds)
+        file = None if output == "-" else Path(output)
+        with clock.stage("draw", job.frames):
+            _write_video(job, file, progress)
+        with _all_or_none([file] if file else []) as made:
+            notes = input_warnings(job)
+            result = Result(
+                output,
+                job.frames,
+                job.person.video_size,
+                clock.seconds,
+                job.models.device,
+                notes,
+                fine_tuned=job.fine_tuned,
+            )
+            if options.save_curves is not None:
+                write_curves(options.save_curves, job.target.curves)
+                made.append(options.save_curves)
+            precision = precision_name(job.models) if job.theta is not None else None
+            record = write_sidecar(job.sources, file, options, result, precision) if file else {}
+        if file is None or options.report is None:
+            return result
+        with clock.stage("report", job.frames):
+            said = report_on(file, options.report, job.target, job.speech, job.audio, record, progress)
+        return replace(result, warnings=said)
+
+    def _person(self, models: Models, info: MediaInfo, options: ReferenceOptions) -> Person:
+        def read() -> Person:
+            return read_person(models, info, options, self._tracks)
+
+        return self._persons.get(person_key(models, info.path, options), read) if self._batch else read()
+
+    def _fine_tune(
+        self, models: Models, info: MediaInfo, person: Person, options: GenerateOptions, progress: Progress
+    ) -> FineTuned:
+        from thcli.generation.fine_tune import fine_tune_to_clip
+
+        def make() -> FineTuned:
+            chosen = options.reference_options
+            return fine_tune_to_clip(models, info, person, chosen, options.adapt, options.seed, progress.advance)
+
+        if not self._batch:
+            return make()
+        person_part = person_key(models, info.path, options.reference_options)
+        key = (person_part, options.adapt, options.seed, models.device, models.precision)
+        return self._fine_tuned.get(key, make)
+
+
+def job_hashes(models: Models, options: GenerateOptions) -> dict[str, str]:
+    """Return the SHA-256, by name, of the files of weights that a video with these options depends on."""
+    return models.hashes(theta=options.renderer == "network", checkpoint=options.adapt > 0)
+
+
+def input_warnings(job: VideoJob) -> tuple[str, ...]:
+    """Return lines on a reference or a recording that spoils the video; with ``--report`` its warnings replace them."""
+    notes = size_warnings(job.person, job.options.reference_options)
+    if job.options.report is not None:
+        return notes
+    person = job.person
+    stats = measure_clip(person.track, person.box, person.frame_size)
+    found = [*on_reference(stats), *on_speech(measure_speech(job.speech, clipped_share(job.audio)))]
+    return notes + tuple(advice.text for advice in found if advice.key in SPOILING)
+
+
+@contextmanager
+def _all_or_none(made: list[Path]) -> Iterator[list[Path]]:
+    """A block whose files ``made`` are deleted where it fails; the video is the first of them."""
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
+    """Render and encode the video; ffmpeg, in a process of its own, encodes frames while later ones are rendered."""
+    declared = provenance(f"thgen {__version__}", job.sources.hashes)
+    batch_size = job.options.batch_size
+    frames = render_target(job.models, job.person, job.target, theta=job.theta, batch_size=batch_size)
+    # Frames are rendered in this thread: in any but the first, PyTorch uses several cores only half as well.
+    with VideoWriter(file, job.person.video_size, job.audio, job.frames, declared) as writer:
+        for frame in frames:
+            writer.write(frame)
+            progress.advance()
+
+
+class _Clock:
+    """A clock that measures the seconds of each stage, and passes the stages on to the progress display."""
+
+    def __init__(self, progress: Progress, before: Mapping[str, float] | None = None) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = dict(before or {})
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        self.progress.stage(name, total)
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began

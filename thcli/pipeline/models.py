@@ -1,0 +1,229 @@
+"""The loaded networks; each is found, verified, hashed and loaded once per process, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from thcli.checkpoints import (
+    DETECTION,
+    EXPRESSION,
+    FACE_MODEL,
+    HEAD_MOTION,
+    MOUTH_INTERIOR,
+    THETA,
+    THETA_EMBEDDING,
+    THETA_FRAMES,
+    UNPROJECTION,
+    digest_of,
+    find_weights,
+    load_checkpoint,
+    load_weights,
+    verify,
+)
+from thcli.config import make_dims
+from thcli.device import resolve_device
+from thcli.errors import WeightsError
+from thcli.face_model import FaceModel
+from thcli.faces import backends
+from thcli.faces.protocol import Tracker
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from thcli.render.generator import FrameGenerator
+    from thcli.render.mouth_interior import MouthInterior
+    from thgen_models.expression import ExpressionNetwork
+    from thgen_models.generator import Generator
+    from thgen_models.head_motion import HeadMotionLearner
+
+BESIDE_THETA = (FACE_MODEL, EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, UNPROJECTION, DETECTION)
+"""Files that a video depends on whichever renderer makes it."""
+KEPT = 16
+"""Most loaded networks kept in memory; it suffices for two folders of weights."""
+T = TypeVar("T")
+Dims = TypeVar("Dims")
+Network = TypeVar("Network", bound="nn.Module")
+
+
+class LruCache(Generic[T]):
+    """Cache of values by key, which drops those unused for longest while all exceed ``room``. Threads may share it.
+
+    room: most that the sizes of all values may add up to
+    size: returns the size of a value, 1 by default
+    """
+
+    def __init__(self, room: int, size: Callable[[T], int] = lambda _: 1) -> None:
+        self.room, self.size = room, size
+        self.values: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = RLock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of ``key``, made by ``make`` where there is none yet."""
+        with self._lock:
+            value = self.values.pop(key) if key in self.values else make()
+            self.values[key] = value
+            while sum(map(self.size, self.values.values())) > self.room:
+                self.values.popitem(last=False)
+            return value
+
+
+_LOADED: LruCache[Any] = LruCache(KEPT)
+
+
+class Models:
+    """The networks of a folder of weights on a device, loaded on first use; ``load_models`` makes one.
+
+    weights: folder searched before the user's and the shipped weights
+    device: device on which Ψ, Φ and Θ run
+    precision: floating point format of Θ: ``auto``, ``fp32``, ``bf16`` or ``fp16``
+    tracker_name: backend that tracks faces
+
+    Every property raises WeightsError where its file is missing, damaged, or not listed by its folder's manifest.
+    """
+
+    def __init__(self, weights: Path | None, device: str, precision: str, tracker_name: str) -> None:
+        self.weights, self.device, self.precision, self.tracker_name = weights, device, precision, tracker_name
+
+    @property
+    def face_model(self) -> FaceModel:
+        """Mesh topology, canonical face and expression basis."""
+        return self._kept("face model", [self.find(FACE_MODEL)], FaceModel.load)
+
+    @property
+    def tracker(self) -> Tracker:
+        """The backend that finds and tracks faces."""
+        files = [self.find(DETECTION), self.find(UNPROJECTION)] if self.tracker_name == "builtin" else []
+
+        def load(*paths: Path) -> Tracker:
+            return backends.load_tracker(self.tracker_name, self.face_model, paths)
+
+        return self._kept("tracker", files, load, self.tracker_name)
+
+    @property
+    def mouth_interior(self) -> MouthInterior:
+        """Mean inside of the mouth of many people."""
+        from thcli.render.mouth_interior import MouthInterior
+
+        return self._kept("mouth interior", [self.find(MOUTH_INTERIOR)], MouthInterior.load)
+
+    @property
+    def expression_learner(self) -> ExpressionNetwork:
+        """Expression learner Ψ, §3.2."""
+        return self._kept(
+            "Ψ", [self.find(EXPRESSION)], lambda path: load_expression_learner(path, self.device), self.device
+        )
+
+    @property
+    def head_motion_learner(self) -> HeadMotionLearner:
+        """Head motion learner Φ, §3.3."""
+        return self._kept(
+            "Φ", [self.find(HEAD_MOTION)], lambda path: load_head_motion_learner(path, self.device), self.device
+        )
+
+    @property
+    def theta(self) -> FrameGenerator:
+        """Generator Θ, §4.2; raises UsageError for a precision that the device does not have."""
+        from thcli.render.generator import OnnxGenerator, TorchGenerator, precision_of
+
+        def load(*paths: Path) -> FrameGenerator:
+            if len(paths) > 1:
+                return OnnxGenerator(*paths)
+            return TorchGenerator(load_generator(paths[0]), self.device, precision_of(self.precision, self.device))
+
+        return self._kept("Θ", self.theta_files(), load, self.device, self.precision)
+
+    @property
+    def generator(self) -> Generator:
+        """Network of Θ in PyTorch, on the CPU."""
+        return self._kept("network of Θ", [self.find(THETA)], load_generator)
+
+    def find(self, name: str) -> Path:
+        """Return the verified path of a file of weights, such as ``expression.safetensors``."""
+        return find_weights(name, self.weights)
+
+    def theta_files(self) -> tuple[Path, ...]:
+        """Return the verified files that Θ runs from.
+
+        They are its two exported networks on a CPU in float32 where these lie beside its checkpoint, else the
+        checkpoint.
+        """
+        import torch
+
+        from thcli.render.generator import precision_of
+
+        checkpoint = self.find(THETA)
+        exported = (checkpoint.with_name(THETA_FRAMES), checkpoint.with_name(THETA_EMBEDDING))
+        rounded = precision_of(self.precision, self.device) != torch.float32
+        if self.device != "cpu" or rounded or not any(path.is_file() for path in exported):
+            return (checkpoint,)
+        for path in exported:
+            if not path.is_file():
+                raise WeightsError(f"{path}: no such file, expected beside {exported[0].name}; export both anew")
+            verify(path)
+        return exported
+
+    def hashes(self, theta: bool = True, checkpoint: bool = False) -> dict[str, str]:
+        """Return SHA-256 by name of the files that a video depends on; those not found are left out.
+
+        theta: whether Θ renders the video
+        checkpoint: whether the checkpoint of Θ counts in any case, because fine-tuning starts from it
+        """
+        files: list[Path] = []
+        for name in BESIDE_THETA:
+            with suppress(WeightsError):
+                files.append(self.find(name))
+        if theta:
+            files += sorted({*self.theta_files(), *([self.find(THETA)] if checkpoint else [])})
+        return {path.name: digest_of(path) for path in files}
+
+    def _kept(self, kind: str, files: list[Path] | tuple[Path, ...], load: Callable[..., T], *also: object) -> T:
+        """Return a network from its files, loaded only where it is not in memory yet."""
+        digests = tuple(digest_of(path) for path in files)
+        return _LOADED.get((kind, digests, *also), lambda: load(*files))
+
+
+def load_models(
+    weights: Path | None = None, device: str = "auto", precision: str = "auto", tracker: str = "builtin"
+) -> Models:
+    """Return the networks of a folder of weights on a device; each is loaded when it is first used.
+
+    weights: folder searched before the user's and the shipped weights
+    device: ``auto``, ``cpu``, ``cuda[:N]`` or ``mps``; DeviceError for one that is not there
+    precision: floating point format of Θ; ``auto`` is the quickest on the device
+    tracker: ``builtin``, ``mediapipe`` or ``face-alignment``
+    """
+    return Models(weights, resolve_device(device), precision, tracker)
+
+
+def load_expression_learner(path: Path, device: str = "cpu") -> ExpressionNetwork:
+    """Load Ψ from a checkpoint, whose header gives its sizes; WeightsError for any other file."""
+    from thgen_models.expression import ExpressionDims, make_expression_learner
+
+    return _load(path, "expression", ExpressionDims, make_expression_learner).to(device)
+
+
+def load_head_motion_learner(path: Path, device: str = "cpu") -> HeadMotionLearner:
+    """Load Φ from a checkpoint, whose header gives its sizes; WeightsError for any other file."""
+    from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
+
+    return _load(path, "head_motion", HeadMotionDims, HeadMotionLearner).to(device)
+
+
+def load_generator(path: Path) -> Generator:
+    """Load the network of Θ from a checkpoint, whose header gives its sizes; WeightsError for any other file."""
+    from thgen_models.generator import Generator, GeneratorDims
+
+    return _load(path, "generator", GeneratorDims, Generator)
+
+
+def _load(path: Path, stage: str, dims: type[Dims], build: Callable[[Dims], Network]) -> Network:
+    """The network of a checkpoint of ``stage``, ready to predict."""
+    checkpoint = load_checkpoint(path, stage)
+    network = build(make_dims(dims, checkpoint.header.dims, str(path)))
+    load_weights(network, checkpoint, path)
+    return network.eval()
