@@ -30,7 +30,7 @@ types: $(INSTALLED)  ## type hints
 	$(BIN)/mypy
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --durations=20
 
 demo: $(INSTALLED)  ## a talking portrait, in demo/
 	$(BIN)/thgen demo demo --overwrite
@@ -65,13 +65,13 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--set expression.held_out=4 --set expression.train.steps=1000 --set expression.train.val_every=1000
 	for stage in motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
-	$(BIN)/thgen preprocess takes $(DATA) --out runs/takes --takes 4 --windows 10 --quality 95 \
+	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 4 --windows 10 --quality 95 \
 		--weights runs/weights --resume
-	$(BIN)/thgen train generator --data runs/takes --out runs/generator-128 --resume
-	$(BIN)/thgen train generator --data runs/takes --out runs/generator-192 --resume $(FINE) \
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-192 --resume $(FINE) \
 		--init runs/generator-128/generator.safetensors --steps 900 --set generator.train.ema=0.99 \
 		--set generator.train.warmup=30 --set generator.train.val_every=150
-	$(BIN)/thgen train generator --data runs/takes --out runs/generator --resume $(FINE) \
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
 		--init runs/generator-192/generator.safetensors --steps 3600 --set generator.train.ema=0.995 \
 		--set generator.train.warmup=50 --set generator.train.val_every=400 \
 		$(if $(PERCEPTUAL),--perceptual-weights $(PERCEPTUAL))
