@@ -221,7 +221,7 @@ def test_preprocess_episodes_goes_on_after_bad_clips_and_ends_with_code_7(thgen,
 
 
 @pytest.mark.usefixtures("copied")
-def test_preprocess_episodes_leaves_out_and_counts_short_clips(thgen, store, folder):
+def test_preprocess_episodes_leaves_out_short_clips_and_counts_long_ones(thgen, store, folder, monkeypatch):
     index = [dataclasses.replace(meta, frames=FRAMES if meta.subject == "bob" else 43) for meta in store.clips]
     (folder / "store/index.jsonl").write_text("".join(json.dumps(vars(meta)) + "\n" for meta in index))
     said = thgen("preprocess", "episodes", "store", "--out", "episodes", *TWO)
@@ -229,6 +229,12 @@ def test_preprocess_episodes_leaves_out_and_counts_short_clips(thgen, store, fol
         "thgen: 2 of 3 clips are left out: they have fewer than 44 frames, 40 for references and 4 to draw",
         f"episodes: 1 of 1 clips; there are 3 episodes now, of 12 frames, {size(folder / 'episodes')}",
     ])  # fmt: skip
+    monkeypatch.setattr(preprocess, "LONGEST", 2.0)
+    said = thgen("preprocess", "episodes", "store", "--out", "more", *TWO)
+    assert said.err.splitlines()[1] == (
+        "thgen: 1 of 3 clips are longer than 2 s: episodes come from their first 2 s, which is what is held in memory "
+        "at a time"
+    )
     said = thgen("preprocess", "episodes", "store", "--out", "none", "--windows", 11)
     assert (said.code, said.err, said.new) == (3, (
         "thgen: error: store: no clip of 62 frames or more, the longest has 60; give longer ones, or fewer --windows\n"

@@ -92,8 +92,8 @@ def test_inspect_reads_the_first_seconds_of_a_video_with_a_gap_of_a_day(thgen, g
     """The video has two frames, the second after a day, and no duration in its header."""
     media("a.mkv", "-i", "clip.mp4", "-frames:v", 2, "-an", "-vf", "setpts=PTS+if(gt(N\\,0)\\,100000/TB\\,0)",
          "-c:v", "ffv1", "-live", 1)  # fmt: skip
-    for module in (decode, clip):
-        monkeypatch.setattr(module, "MAX_BYTES", 100 * 256 * 256 * 3)
+    monkeypatch.setattr(clip, "LONGEST", 4.0)
+    monkeypatch.setattr(decode, "MAX_BYTES", 100 * 256 * 256 * 3)
     said = thgen("inspect", "a.mkv")
     assert (said.code, said.new) == (0, ("a_inspect.png",))
     assert said.out.splitlines()[1] == "picture    256x256, the first 4.0 s, 100 frames at 25 a second"

@@ -20,7 +20,7 @@ from thcli.commands.main import main
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import curves as pipeline_curves
-from thcli.pipeline.curves import predict_curves
+from thcli.pipeline.curves import predict_curves, source_notes
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import MotionOptions, ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -73,11 +73,11 @@ def videos(model: FaceModel, monkeypatch: pytest.MonkeyPatch) -> dict[str, FaceT
     """The tracks that are found in ``a.mp4`` and ``b.mp4``, which need not be there: tracking is tested elsewhere."""
     tracks = {"a.mp4": moving(model, 1), "b.mp4": moving(model, 2, size=0.6)}
 
-    def read_face(_: Models, source: str, options: ReferenceOptions, seconds: float, __: object) -> tuple[object, ...]:
-        assert (options, seconds) == (ReferenceOptions(), FRAMES / FPS)
-        return None, tracks[source], None
+    def track_driver(_: Models, source: str, seconds: float, __: object) -> FaceTrack:
+        assert seconds == FRAMES / FPS
+        return tracks[source]
 
-    monkeypatch.setattr(pipeline_curves, "read_face", read_face)
+    monkeypatch.setattr(pipeline_curves, "track_driver", track_driver)
     return tracks
 
 
@@ -125,6 +125,21 @@ def test_head_poses_do_not_depend_on_the_source_of_expression(driven, videos, cu
         np.testing.assert_array_equal(target.pose, targets[0].pose)
         meshes = target.unposed_meshes(EVERYTHING)
         assert all(np.abs(meshes - other.unposed_meshes(EVERYTHING)).max() > 0.01 for other in targets[:i])
+
+
+def test_source_notes_tell_of_sources_that_end_before_the_speech(curves, portrait_png, speech_wav, tmp_path, ffmpeg):
+    """The curves have ``FRAMES`` frames, the video 25; half a second of rest is not worth a note."""
+    path = tmp_path / "driver.mkv"
+    ffmpeg("-loop", 1, "-r", FPS, "-i", portrait_png, "-t", 1, "-vf", "scale=32:32", path)
+    assert source_notes(MotionOptions(), 1000) == ()
+    assert source_notes(MotionOptions(motion="still", expression=curves["a"]), FRAMES + 12) == ()
+    assert source_notes(MotionOptions(motion=str(path), expression=curves["a"]), FRAMES + 13) == (
+        f"--motion {path}: ends after 1.0 of 2.1 s; the head comes to rest there",
+        f"--expression {curves['a']}: ends after 1.6 of 2.1 s; the face comes to rest there",
+    )
+    assert source_notes(MotionOptions(motion=str(portrait_png)), FRAMES) == (
+        f"--motion {portrait_png}: ends after 0.0 of 1.6 s; the head comes to rest there",
+    )
 
 
 def test_predict_curves_returns_curves_of_files_unchanged(driven, curves):

@@ -15,8 +15,8 @@ from thcli.clips.audio import read_speech
 from thcli.pipeline import person
 from thcli.pipeline.curves import predict_curves
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import GenerateOptions, MotionOptions
-from thcli.pipeline.person import read_face, read_person
+from thcli.pipeline.options import GenerateOptions, MotionOptions, ReferenceOptions
+from thcli.pipeline.person import length_warnings, read_face, read_person
 from thcli.records import FPS, Clip, CropBox
 
 SIZE, FRAMES = (960, 540), 10
@@ -82,12 +82,19 @@ def test_read_face_reads_again_where_the_crop_is_to_be_larger(read) -> None:
     assert width_of(read(640, size="512")[0]) == SIZE[0]
 
 
-@pytest.mark.parametrize(
-    "options", [{"frame": "full"}, {"size": "source"}, {"adapt": 4}, {"face": "285,49,395,395"}], ids=str
-)
-def test_read_face_keeps_frames_that_are_shown_trained_on_or_pointed_into(read, options) -> None:
+@pytest.mark.parametrize("options", [{"frame": "full"}, {"size": "source"}, {"face": "285,49,395,395"}], ids=str)
+def test_read_face_keeps_frames_that_are_shown_or_pointed_into(read, options) -> None:
     clip, box = read(640, **options)
     assert width_of(clip) == SIZE[0] and 390 <= box.side <= 400
+
+
+def test_length_warnings_name_the_seconds_of_large_frames_that_are_used(models, large, monkeypatch) -> None:
+    whole = read_person(models, large, ReferenceOptions(frame="full"))
+    assert length_warnings(whole) == ()
+    monkeypatch.setattr(person, "MAX_BYTES", 5 * FRAME_BYTES)
+    assert length_warnings(read_person(models, large, ReferenceOptions(frame="full"))) == (
+        "0.2 of 4 s of the reference are used, which is what is held in memory at 960x540 pixels; reduce it",
+    )
 
 
 def test_read_face_keeps_frames_up_to_the_limit(read) -> None:
@@ -95,7 +102,6 @@ def test_read_face_keeps_frames_up_to_the_limit(read) -> None:
     assert (width_of(clip), len(clip)) == (SIZE[0], FRAMES) and 390 <= box.side <= 400
 
 
-@pytest.mark.xfail(strict=True, reason="read_face reads as few seconds of a driving video as of a reference")
 @pytest.mark.parametrize("source", ["motion", "expression"])
 def test_predict_curves_follows_a_large_driving_video_for_the_whole_speech(
     models, large, portrait_png, say, tmp_path, monkeypatch, source

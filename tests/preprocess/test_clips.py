@@ -1,19 +1,14 @@
-"""Whether sound and mouth of a clip go together, and how large the frames of a long clip may be."""
+"""Whether sound and mouth of a clip go together."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from thcli.checkpoints import shipped_weights
-from thcli.errors import MediaError
 from thcli.face_model import LIP_GAP, FaceModel
 from thcli.preprocess import clips as preprocess
-from thcli.records import FPS, FaceTrack, Speech
-
-SHORT = 0.24
-"""Seconds of the videos that are read."""
+from thcli.records import FaceTrack, Speech
 
 
 def syllables(frames: int, seed: int) -> np.ndarray:
@@ -55,55 +50,3 @@ def test_av_lag_is_none_without_enough_to_tell():
     assert preprocess.av_lag(*clip(49, 0)) is None
     track, speech = clip(400, 0)
     assert preprocess.av_lag(track, Speech(np.zeros_like(speech.samples), speech.path)) is None
-
-
-@pytest.fixture
-def portrait_clip(portrait_png: Path, tmp_path: Path, ffmpeg: Callable[..., None]) -> Callable[[int, int], Path]:
-    """portrait_clip(width, height): a video of ``SHORT`` seconds that shows a face."""
-
-    def make(width: int, height: int) -> Path:
-        side = min(width, height)
-        shown = f"scale={side}:{side},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
-        path = tmp_path / "clip.mp4"
-        ffmpeg("-loop", 1, "-r", FPS, "-i", portrait_png, "-t", SHORT, "-vf", shown, "-pix_fmt", "yuv420p", path)
-        return path
-
-    return make
-
-
-def bytes_of(width: int, height: int) -> float:
-    """Bytes of the frames of a clip of ``SHORT`` seconds."""
-    return 3 * FPS * width * height * SHORT
-
-
-@pytest.mark.parametrize(
-    ("size", "share", "reduced"),
-    [((480, 320), 1, (480, 320)), ((480, 320), 4 / 9, (320, 213)), ((320, 480), 4 / 9, (213, 320))],
-    ids=["fits", "wide", "high"],
-)
-def test_track_file_reduces_frames_of_a_long_clip_to_what_is_held(monkeypatch, portrait_clip, size, share, reduced):
-    monkeypatch.setattr(preprocess, "MAX_BYTES", share * bytes_of(*size))
-    clip, track = preprocess.track_file(portrait_clip(*size), least_side=240)
-    assert clip.frames.shape == (round(SHORT * FPS), *reduced[::-1], 3)
-    assert track.size == reduced and len(track) == len(clip)
-
-
-def test_track_file_refuses_a_clip_whose_frames_would_be_smaller_than_the_least_side(monkeypatch, portrait_clip):
-    path = portrait_clip(480, 320)
-    monkeypatch.setattr(preprocess, "MAX_BYTES", bytes_of(480, 320) / 4 - 1)
-    for least in (None, 240):
-        with pytest.raises(MediaError, match="at 480x320, expected at most 0 s; cut it"):
-            preprocess.track_file(path, least_side=least)
-
-
-@pytest.mark.parametrize(
-    ("least", "size", "limit"), [(None, (1920, 1080), 27), (640, (1920, 1080), 248), (640, (320, 240), 745)]
-)
-def test_track_file_names_the_seconds_that_would_fit(tmp_path, ffmpeg, least, size, limit):
-    """The video is real, and as long as it says, with two frames in it."""
-    path, seconds = tmp_path / "clip.mp4", limit + 1
-    source = f"color=size={size[0]}x{size[1]}:rate=2/{seconds}:duration={seconds}"
-    ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", path)
-    with pytest.raises(MediaError) as caught:
-        preprocess.track_file(path, least_side=least)
-    assert str(caught.value) == (f"{path}: {seconds} s at {size[0]}x{size[1]}, expected at most {limit} s; cut it")

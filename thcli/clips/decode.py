@@ -72,14 +72,14 @@ def _too_long(path: Path, size: tuple[int, int], most: int) -> MediaError:
 
 
 def stream_frames(
-    source: Path | str | MediaInfo, start: float = 0.0, seconds: float | None = None
+    source: Path | str | MediaInfo, start: float = 0.0, seconds: float | None = None, longest: int | None = None
 ) -> Generator[Image, None, None]:
     """Yield the frames of ``read_clip`` one after the other: [H, W, 3] uint8, RGB, each an array of its own.
 
     The file is checked at once. Closing or dropping the generator kills its ffmpeg.
     """
     info = media_info(source)
-    return _stream(info.path, info, _size(info), start, seconds)
+    return _stream(info.path, info, _size(info, longest), start, seconds)
 
 
 def _size(info: MediaInfo, longest: int | None = None) -> tuple[int, int]:

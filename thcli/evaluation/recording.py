@@ -11,20 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.clips.audio import read_speech
-from thcli.clips.decode import read_clip, stream_frames
+from thcli.clips.decode import stream_frames
 from thcli.clips.probe import MediaInfo, probe
 from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
 from thcli.faces.crop import head_crop
-from thcli.faces.track import track_clip, track_in_crop
+from thcli.faces.track import track_in_crop
 from thcli.images import crop_frame
 from thcli.pipeline.models import load_models
+from thcli.pipeline.tracking import track_video
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, CropBox, FaceTrack, Image, Speech
 
 LONGEST_SIDE = 720
 """Longer side in px to which larger frames are reduced for tracking; measured crops come from the full-size frames."""
-MAX_BYTES = 2 << 30
-"""Most bytes of reduced frames kept in memory; of a longer video only the beginning is measured, with a note."""
 MAX_SECONDS = 120.0
 """Most seconds of crops kept in memory; of a longer video only the beginning is measured, with a note."""
 SAME_FRAMING = 1.15
@@ -100,10 +99,10 @@ def read_pair(
         raise UsageError(f"{reference}: cannot compare {seconds} s from {reference_start:g} s on; both must lie inside")
     parts = _excerpt(predicted, 0.0), _excerpt(reference, reference_start)
     length = _seconds_to_compare(*parts, seconds, notes)
-    true = _track_face(parts[1], length, tracker, notes)
+    true = _track_face(parts[1], length, tracker)
     if true.track is None:
         raise NoFaceError(f"{true.lost}; compare another part with --reference-start and --seconds")
-    made = _track_face(parts[0], length, tracker, notes)
+    made = _track_face(parts[0], length, tracker)
     if made.track is None:
         notes.append(f"{made.lost}: what needs the face is not computed")
     made_box, true_box = _boxes(made, true, notes)
@@ -156,7 +155,8 @@ def _seconds_to_compare(made: _Excerpt, true: _Excerpt, seconds: float | None, n
         told = " and ".join("unknown" if math.isinf(part.rest) else f"{part.rest:.2f} s" for part in (made, true))
         notes.append(f"lengths differ ({told}): the shorter is compared")
     if wanted > MAX_SECONDS:
-        notes.append(f"only the first {MAX_SECONDS:.0f} s are compared, which is what is held in memory at a time")
+        whole = "at most the first {} s" if math.isinf(wanted) else f"only the first {{}} of {wanted:.0f} s"
+        notes.append(f"{whole.format(round(MAX_SECONDS))} are compared, which is what is held in memory at a time")
     return min(wanted, MAX_SECONDS)
 
 
@@ -183,21 +183,15 @@ class _TrackedVideo:
         return f"{self.size[0]}x{self.size[1]}"
 
 
-def _track_face(part: _Excerpt, seconds: float, tracker: str, notes: list[str]) -> _TrackedVideo:
+def _track_face(part: _Excerpt, seconds: float, tracker: str) -> _TrackedVideo:
     """Track the face in at most ``seconds`` of a video, on reduced frames."""
-    models = load_models(tracker=tracker)
-    size = (part.info.width, part.info.height)
-    reduced = min(1.0, LONGEST_SIDE / max(size))
-    limit = MAX_BYTES / (size[0] * size[1] * reduced**2 * 3 * FPS)
-    if limit < seconds:
-        notes.append(f"{part.path}: only {limit:.0f} s are read, which is what is held in memory at a time")
-    clip = read_clip(part.path, part.start, min(seconds, limit), LONGEST_SIDE)
     try:
-        track = track_clip(clip, models.tracker, models.face_model)
+        track = track_video(load_models(tracker=tracker), part.info, part.start, seconds, LONGEST_SIDE)
     except NoFaceError as error:
         # What follows the semicolon names options of `thgen generate`.
-        return _TrackedVideo(part, len(clip), None, str(error).split(";")[0])
-    return _TrackedVideo(part, len(clip), _enlarged(track, size))
+        frames = sum(1 for _ in stream_frames(part.info, part.start, seconds, LONGEST_SIDE))
+        return _TrackedVideo(part, frames, None, str(error).split(";")[0])
+    return _TrackedVideo(part, len(track), _enlarged(track, (part.info.width, part.info.height)))
 
 
 def _enlarged(track: FaceTrack, size: tuple[int, int]) -> FaceTrack:
@@ -262,7 +256,7 @@ def _unit(track: FaceTrack) -> float:
 def _recording(video: _TrackedVideo, box: CropBox, notes: list[str]) -> Recording:
     """Read a video again, frame by frame at full size, as head crops."""
     frames = np.empty((video.frames, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    for t, frame in enumerate(stream_frames(video.part.path, video.part.start, video.frames / FPS)):
+    for t, frame in enumerate(stream_frames(video.part.info, video.part.start, video.frames / FPS)):
         frames[t] = crop_frame(frame, box)
     track = None if video.track is None else track_in_crop(video.track, box, load_models().face_model)
     return Recording(str(video.part.path), frames, track, _speech(video.part, video.frames, notes))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +31,28 @@ MOST_OUTSIDE = 1 / 3
 """Largest share of a face beyond the image border; with more, most of the rendered face would be invented."""
 SMOOTHING_REACH = 2
 """Frames before and after a frame over which its mesh is smoothed."""
+SMOOTHED = 40 * FPS
+"""Most frames that are smoothed at a time, which takes several times their memory."""
 NOISE = 0.008
 """Standard deviation of vertex movement taken for tracker noise, over the distance of the outer eye corners."""
 
 
 def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice = "largest") -> FaceTrack:
-    """Track one face through a clip: mesh, landmarks, pose and confidence of every frame.
+    """Track one face through the frames of a clip, as ``track_frames`` does."""
+    return track_frames(clip.frames, tracker, model, clip.path, face, clip.start)
+
+
+def track_frames(
+    frames: Iterable[Image],
+    tracker: Tracker,
+    model: FaceModel,
+    path: Path,
+    face: FaceChoice = "largest",
+    start: float = 0.0,
+) -> FaceTrack:
+    """Track one face through frames of one size, taken one at a time: mesh, landmarks, pose and confidence of each.
+
+    path, start: file that the frames come from, and time of the first of them in it, seconds, for messages
 
     The face is chosen in the first frame with faces and then followed from mesh to mesh. Where the tracker loses it or
     jumps, it is searched for near its last place. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
@@ -42,13 +60,12 @@ def track_clip(clip: Clip, tracker: Tracker, model: FaceModel, face: FaceChoice 
     Raises NoFaceError where there is no face or not the chosen one, where the face is lost for longer, or where the
     image border cuts off too much of it.
     """
-    mesh, confidence = _Follower(clip, tracker, face).follow()
+    mesh, confidence, size = _Follower(path, start, tracker, face).follow(frames)
     mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
-    size = (clip.frames.shape[2], clip.frames.shape[1])
     outside = float(np.median(outside_share(mesh, size)))
     if outside > MOST_OUTSIDE:
         raise NoFaceError(
-            f"{clip.path}: the picture's border cuts off {outside:.0%} of the face; choose a picture or a part that "
+            f"{path}: the picture's border cuts off {outside:.0%} of the face; choose a picture or a part that "
             "shows all of it, or another face with --face"
         )
     landmarks = mesh[:, LANDMARKS_68]
@@ -81,7 +98,18 @@ def smooth_meshes(mesh: Float, confidence: Float) -> Float:
     after, with weights that fall with distance, so vertices that move more than ``NOISE`` keep their place. Both sides
     weigh the same, so steady movement does not change, and frames beside a movement or gap are not pulled to one side.
     """
-    unit = np.median(np.linalg.norm(np.diff(mesh[:, OUTER_EYE_CORNERS, :2], axis=1), axis=-1))
+    unit = float(np.median(np.linalg.norm(np.diff(mesh[:, OUTER_EYE_CORNERS, :2], axis=1), axis=-1)))
+    smooth = np.empty(mesh.shape, np.float32)
+    for first in range(0, len(mesh), SMOOTHED):
+        before = min(first, SMOOTHING_REACH)
+        part = slice(first - before, first + SMOOTHED + SMOOTHING_REACH)
+        whole = _smoothed(mesh[part], confidence[part], unit)
+        smooth[first : first + SMOOTHED] = whole[before : before + SMOOTHED]
+    return smooth
+
+
+def _smoothed(mesh: Float, confidence: Float, unit: float) -> Float:
+    """Smooth the meshes of a stretch of frames, whose eyes are ``unit`` px apart."""
     trust = np.maximum(confidence, 0.01)
     weights = np.repeat(trust[:, None], mesh.shape[1], axis=1)
     total = mesh * weights[..., None]
@@ -100,19 +128,25 @@ def smooth_meshes(mesh: Float, confidence: Float) -> Float:
 
 @dataclass
 class _Follower:
-    """Search for one face through a clip: the clip, the tracker backend, and the user's choice of a face."""
+    """Search for one face through frames.
 
-    clip: Clip
+    path, start: file of the frames, and time of the first of them in it, seconds, for messages
+    tracker, face: tracker backend, and the user's choice of a face
+    """
+
+    path: Path
+    start: float
     tracker: Tracker
     face: FaceChoice
 
-    def follow(self) -> tuple[Float, Float]:
-        """Return meshes [T, V, 3], NaN in missed frames, and confidence [T], 0 there."""
+    def follow(self, frames: Iterable[Image]) -> tuple[Float, Float, tuple[int, int]]:
+        """Return meshes [T, V, 3], NaN in missed frames, confidence [T], 0 there, and (width, height) of the frames."""
         meshes: list[Float | None] = []
-        confidence = np.zeros(len(self.clip), np.float32)
+        confidence: list[float] = []
         last: Float | None = None
-        missed = 0
-        for t, frame in enumerate(self.clip.frames):
+        missed, size = 0, (0, 0)
+        for t, frame in enumerate(frames):
+            size = (frame.shape[1], frame.shape[0])
             found = self._next(frame, last, missed)
             if found is None:
                 missed += 1
@@ -121,13 +155,14 @@ class _Follower:
             else:
                 if missed > MAX_GAP:
                     raise self._lost(t - missed, t)
-                last, confidence[t] = found
-                missed = 0
+                last, missed = found[0], 0
             meshes.append(None if found is None else found[0])
+            confidence.append(0.0 if found is None else found[1])
         if last is None or missed > MAX_GAP:
-            raise self._lost(len(self.clip) - missed, None)
+            raise self._lost(len(meshes) - missed, None, single=len(meshes) == 1)
         empty = np.full_like(last, np.nan)
-        return np.stack([empty if mesh is None else mesh for mesh in meshes]), confidence
+        whole = np.stack([empty if mesh is None else mesh for mesh in meshes])
+        return whole, np.array(confidence, np.float32), size
 
     def _next(self, frame: Image, last: Float | None, missed: int) -> tuple[Float, float] | None:
         """Mesh and confidence in the next frame, after ``missed`` frames without one; None where there is no face."""
@@ -169,15 +204,15 @@ class _Follower:
         if not 0 <= index < len(faces):
             found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
             raise NoFaceError(
-                f"{self.clip.path}: {found} in view, counted from left to right from 0, and no face {index}; "
+                f"{self.path}: {found} in view, counted from left to right from 0, and no face {index}; "
                 f"choose --face 0{'' if len(faces) == 1 else f' to {len(faces) - 1}'}, or --face largest"
             )
         return faces[index].box
 
-    def _lost(self, first: int, end: int | None) -> NoFaceError:
-        """Error for a gap of the frames first..end - 1, or of all frames from ``first`` where ``end`` is None."""
-        path, start = self.clip.path, self.clip.start
-        if len(self.clip) == 1:
+    def _lost(self, first: int, end: int | None, single: bool = False) -> NoFaceError:
+        """Error for a gap of the frames first..end - 1, of all from ``first`` where ``end`` is None, or of a photo."""
+        path, start = self.path, self.start
+        if single:
             return NoFaceError(f"{path}: no face found; choose a picture with a face at least 64 pixels high")
         seconds = start + first / FPS
         where = f"from frame {first} ({seconds:.1f} s) on"
@@ -191,13 +226,13 @@ class _Follower:
 
 def _interpolated(mesh: Float, confidence: Float) -> Float:
     """Interpolate missed frames (confidence 0) linearly between their neighbours; at the ends, repeat the nearest."""
-    seen = np.flatnonzero(confidence > 0)
-    times = np.arange(len(mesh))
-    after = np.searchsorted(seen, times).clip(0, len(seen) - 1)
-    left = seen[np.where(seen[after] == times, after, np.maximum(after - 1, 0))]
-    right = seen[after]
-    share = np.where(right > left, (times - left) / np.maximum(right - left, 1), 0).clip(0, 1)[:, None, None]
-    return np.asarray((mesh[left] + (mesh[right] - mesh[left]) * share).astype(np.float32))
+    seen, missed = np.flatnonzero(confidence > 0), np.flatnonzero(confidence == 0)
+    after = np.searchsorted(seen, missed).clip(0, len(seen) - 1)
+    left, right = seen[np.maximum(after - 1, 0)], seen[after]
+    share = np.where(right > left, (missed - left) / np.maximum(right - left, 1), 0).clip(0, 1)[:, None, None]
+    whole = mesh.copy()
+    whole[missed] = mesh[left] + (mesh[right] - mesh[left]) * share
+    return whole
 
 
 def _same_face(box: Array, last: Array, frames: int) -> bool:

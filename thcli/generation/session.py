@@ -23,10 +23,10 @@ from thcli.generation.sidecar import Sources, precision_name, sources_of, write_
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import predict_curves
+from thcli.pipeline.curves import predict_curves, source_notes
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import GenerateOptions, Progress, ReferenceOptions, Stream
-from thcli.pipeline.person import person_key, read_person, size_warnings
+from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import Person, Speech
@@ -167,6 +167,7 @@ def job_hashes(models: Models, options: GenerateOptions) -> dict[str, str]:
 def input_warnings(job: VideoJob) -> tuple[str, ...]:
     """Return lines on a reference or a recording that spoils the video; with ``--report`` its warnings replace them."""
     notes = size_warnings(job.person, job.options.reference_options)
+    notes += length_warnings(job.person) + source_notes(job.options.motion_options, job.frames)
     if job.options.report is not None:
         return notes
     person = job.person

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
+from thcli.clips.decode import frame_count
 from thcli.clips.features import audio_features, speech_activity
+from thcli.clips.probe import media_info
 from thcli.face_model import eye_opening
 from thcli.motion import articulation, blink, curves, expression, head, silence
 from thcli.motion.assembly import assemble
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import MotionOptions, ReferenceOptions
-from thcli.pipeline.person import read_face
+from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
+from thcli.pipeline.tracking import track_driver
 from thcli.records import FPS, AudioFeatures, FaceTrack, Float, MotionCurves, Person, Speech
 from thcli.rotations import placement
 
+ENDS_EARLY = FPS // 2
+"""Most frames by which a source of motion may be shorter than the speech without a note."""
 TrackOf = Callable[[str], FaceTrack]
 """Returns the face track of a video, given its path."""
 
@@ -36,7 +40,7 @@ def predict_curves(
     """
     options, features = options or MotionOptions(), audio_features(speech)
     # Motion and expression may come from the same video, which is tracked only once.
-    track = cache(lambda source: read_face(models, source, ReferenceOptions(), len(features) / FPS, tracks)[1])
+    track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks))
     coefficients, given_blinks = _expression(models, person, speech, features, options, track)
     past = placement(np.asarray(person.track.pose, np.float64))
     return assemble(
@@ -49,6 +53,27 @@ def predict_curves(
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
+
+
+def source_notes(options: MotionOptions, frames: int) -> tuple[str, ...]:
+    """Return notes on videos and files of curves that end, and let head or face rest, well before the speech does."""
+    notes = []
+    for option, source, what in (("--motion", options.motion, "head"), ("--expression", options.expression, "face")):
+        length = _length(source)
+        if length is not None and frames - length > ENDS_EARLY:
+            until = f"ends after {length / FPS:.1f} of {frames / FPS:.1f} s"
+            notes.append(f"{option} {source}: {until}; the {what} comes to rest there")
+    return tuple(notes)
+
+
+def _length(source: str) -> int | None:
+    """Return the number of frames of a source of motion; None where it has no end, or none that it tells."""
+    if source in ("audio", "still"):
+        return None
+    if source.lower().endswith(".csv"):
+        return len(curves.read_curves(Path(source)))
+    info = media_info(source)
+    return 1 if info.image else None if info.duration is None else frame_count(info.duration)
 
 
 def _expression(

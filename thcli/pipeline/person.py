@@ -9,7 +9,7 @@ import numpy as np
 
 from thcli.checkpoints import sha256
 from thcli.clips.audio import read_speech
-from thcli.clips.decode import read_clip
+from thcli.clips.decode import frame_count, read_clip
 from thcli.clips.features import audio_features
 from thcli.clips.probe import MediaInfo, media_info
 from thcli.errors import MediaError
@@ -107,6 +107,20 @@ def size_warnings(person: Person, options: ReferenceOptions) -> tuple[str, ...]:
     return ()
 
 
+def length_warnings(person: Person) -> tuple[str, ...]:
+    """Return a warning where ``MAX_BYTES`` hold fewer than ``REFERENCE_SECONDS`` of the clip's frames."""
+    width, height = person.frame_size
+    held = _seconds_held(width, height)
+    if held >= REFERENCE_SECONDS or len(person.track) + 1 < frame_count(held):
+        return ()
+    used = f"{len(person.track) / FPS:.1f} of {REFERENCE_SECONDS:.0f} s"
+    return (f"{used} of the reference are used, which is what is held in memory at {width}x{height} pixels; reduce it",)
+
+
+def _seconds_held(width: float, height: float) -> float:
+    return MAX_BYTES / (width * height * 3 * FPS)
+
+
 def read_face(
     models: Models,
     source: Path | str | MediaInfo,
@@ -122,10 +136,10 @@ def read_face(
     if not (info.video or info.image):
         raise MediaError(f"{info.path}: no picture in it; give a video or a photo")
     model, tracker = models.face_model, models.tracker
-    for longest in _sides(info, options, face):
+    for longest in sides(info, options, face):
         scale = 1.0 if longest is None else longest / max(info.width, info.height)
         if seconds is not None and not info.image:
-            seconds = min(seconds, MAX_BYTES / (info.width * info.height * scale**2 * 3 * FPS))
+            seconds = min(seconds, _seconds_held(info.width * scale, info.height * scale))
         clip = read_clip(info, 0.0 if info.image else options.start, seconds, longest)
         follow = partial(track_clip, clip, tracker, model, face)
         if tracks is None:
@@ -139,7 +153,7 @@ def read_face(
     return clip, track_in_crop(track, box, model), box
 
 
-def _sides(info: MediaInfo, options: ReferenceOptions, face: FaceChoice) -> tuple[int | None, ...]:
+def sides(info: MediaInfo, options: ReferenceOptions, face: FaceChoice) -> tuple[int | None, ...]:
     """Return longer sides to reduce frames to, tried in turn until the face is large enough; None keeps the clip's.
 
     Frames keep their size where the video shows them whole or in that size, and where a face is given in pixels.

@@ -28,16 +28,12 @@ from thcli.data.sources import FILES, SOUNDS, VIDEOS, Source, check_splits, find
 from thcli.data.store import CROP, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
 from thcli.face_model import mouth_opening
-from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Speech
+from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
 """Kinds of preprocessing."""
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
 """Fields of a face track in the file of each kind, besides size, tracker and confidence."""
-MAX_BYTES = 4 << 30
-"""Most bytes of a clip's frames, which are held in memory; those of a longer clip are reduced, or it is refused."""
-LEAST_SIDE = 640
-"""Least longer side in px to which the frames of a long clip are reduced for a store, whose crops are smaller."""
 IN_SYNC = 3
 """Most frames by which the mouth of a clip in sync leads or trails its audio."""
 REACH, SHORTEST_SYNC = 15, 2 * FPS
@@ -186,74 +182,40 @@ def _audio(source: Source) -> dict[str, Any]:
 
 def _track_fields(kind: str, source: Source, options: PreprocessOptions) -> dict[str, Any]:
     from thcli.pipeline.models import load_models
+    from thcli.pipeline.tracking import track_video
 
-    _, track = track_file(source.path, options.tracker, options.weights)
+    models = load_models(options.weights, tracker=options.tracker)
+    track = track_video(models, source.path)
     fields = {name: np.asarray(getattr(track, name)) for name in ("size", "tracker", "confidence", *FIELDS[kind])}
     if kind == "mesh":
-        fields["faces"] = load_models(options.weights).face_model.faces
+        fields["faces"] = models.face_model.faces
     return fields
-
-
-def track_file(
-    path: Path, tracker: str = "builtin", weights: Path | None = None, least_side: int | None = None
-) -> tuple[Clip, FaceTrack]:
-    """Read a whole clip, or a photo, into memory, and track its largest face.
-
-    least_side: least longer side in px to which the frames of a long clip may be reduced; None keeps them as they are
-
-    Raises MediaError for a clip that does not fit into ``MAX_BYTES``, NoFaceError, WeightsError.
-    """
-    from thcli.clips.decode import read_clip
-    from thcli.faces.track import track_clip
-    from thcli.pipeline.models import load_models
-
-    longest = _longest_side(path, least_side)
-    models = load_models(weights, tracker=tracker)
-    clip = read_clip(path, longest=longest)
-    return clip, track_clip(clip, models.tracker, models.face_model)
-
-
-def _longest_side(path: Path, least: int | None) -> int | None:
-    """Return the longer side in px to which a clip's frames are to be reduced; None keeps them as they are."""
-    from thcli.clips.probe import probe
-
-    info = probe(path)
-    if not info.video or not info.duration:
-        return None
-    seconds = MAX_BYTES / (3 * FPS * info.width * info.height)
-    side = max(info.width, info.height)
-    least = min(side, least or side)
-    longest = int(side * math.sqrt(seconds / info.duration))
-    if longest >= side:
-        return None
-    if longest < least:
-        limit = math.floor(seconds * (side / least) ** 2)
-        raise MediaError(
-            f"{path}: {info.duration:.0f} s at {info.width}x{info.height}, expected at most {limit} s; cut it"
-        )
-    return longest
 
 
 def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     import soundfile
 
     from thcli.clips.audio import read_speech
+    from thcli.clips.decode import stream_frames
     from thcli.clips.encode import VideoWriter
+    from thcli.clips.probe import probe
     from thcli.faces.crop import head_crop
     from thcli.faces.track import track_in_crop
     from thcli.images import crop_frame
     from thcli.pipeline.models import load_models
+    from thcli.pipeline.tracking import track_video
 
-    speech = read_speech(source.path)
-    clip, track = track_file(source.path, options.tracker, options.weights, LEAST_SIDE)
+    info, models = probe(source.path), load_models(options.weights, tracker=options.tracker)
+    speech, track = read_speech(info), track_video(models, info)
     box = head_crop(track.box, track.size)
     lag = source.meta.av_lag if source.meta.av_lag is not None else av_lag(track, speech)
-    with StoreWriter(out).clip(replace(source.meta, frames=len(clip), av_lag=lag)) as folder:
-        with VideoWriter(folder / CROP, (CROP_SIZE, CROP_SIZE), None, len(clip)) as video:
-            for frame in clip.frames:
+    with StoreWriter(out).clip(replace(source.meta, frames=len(track), av_lag=lag)) as folder:
+        with VideoWriter(folder / CROP, (CROP_SIZE, CROP_SIZE), None, len(track)) as video:
+            # The crop is known only once all frames are tracked; decoded twice, they need not be held in memory.
+            for frame in stream_frames(info):
                 video.write(crop_frame(frame, box))
-        soundfile.write(folder / SPEECH, _fitted(speech.samples, len(clip)), SAMPLE_RATE, subtype="PCM_16")
-        save_track(folder / TRACK, track_in_crop(track, box, load_models(options.weights).face_model))
+        soundfile.write(folder / SPEECH, _fitted(speech.samples, len(track)), SAMPLE_RATE, subtype="PCM_16")
+        save_track(folder / TRACK, track_in_crop(track, box, models.face_model))
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:

@@ -21,7 +21,7 @@ from thcli.pipeline.models import load_models
 from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
 from thcli.preprocess.clips import ClipOutcome, Run, fault
-from thcli.records import CROP_SIZE, WHOLE_CROP, Clip, FaceTrack, Float
+from thcli.records import CROP_SIZE, FPS, WHOLE_CROP, Clip, FaceTrack, Float
 
 PAST = (40, 100)
 """Fewest and most frames that an episode's references come from, as many as a user's clip of a few seconds has."""
@@ -83,12 +83,20 @@ def make_episodes(store: Store, out: Path, options: EpisodeOptions) -> Run:
         if episodes
     ]
     short = len(store.clips) - len(clips)
-    notes = (
-        f"{short} of {len(store.clips)} clips are left out: they have fewer than {least} frames, "
-        f"{PAST[0]} for references and {WINDOW * options.windows} to draw"
-    )
+    long = sum(meta.frames > LONGEST * FPS for meta in clips)
+    notes = []
+    if short:
+        notes.append(
+            f"{short} of {len(store.clips)} clips are left out: they have fewer than {least} frames, "
+            f"{PAST[0]} for references and {WINDOW * options.windows} to draw"
+        )
+    if long:
+        notes.append(
+            f"{long} of {len(store.clips)} clips are longer than {LONGEST:.0f} s: episodes come from their first "
+            f"{LONGEST:.0f} s, which is what is held in memory at a time"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    return Run(len(jobs), (notes,) if short else (), _run(store, jobs, out, options))
+    return Run(len(jobs), tuple(notes), _run(store, jobs, out, options))
 
 
 def _spread_over(clips: int, options: EpisodeOptions) -> list[int]:
