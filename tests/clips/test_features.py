@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thcli.clips.features import framed, log_mel, openness, speech_activity
+from thcli.clips.features import (
+    HIGH_HZ,
+    LOW_HZ,
+    N_FFT,
+    N_MELS,
+    WINDOW,
+    framed,
+    log_mel,
+    mel_bank,
+    openness,
+    speech_activity,
+)
 from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, Speech
 
 
@@ -41,6 +52,12 @@ def test_features_have_as_many_frames_as_the_speech(samples):
 def test_log_mel_gives_the_same_in_chunks(chunk):
     sound = speech(syllables(TALK, 4.0))
     np.testing.assert_allclose(log_mel(sound, chunk), log_mel(sound), atol=2e-4)
+
+
+def test_mel_bank_equals_the_one_of_librosa():
+    filters = pytest.importorskip("librosa.filters")
+    bank = filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ, norm=None)
+    np.testing.assert_allclose(mel_bank() * (WINDOW / 2) ** 2, bank.T, rtol=0, atol=1e-7)
 
 
 def test_four_steps_of_log_mel_cover_their_frame():

@@ -25,6 +25,9 @@ N_MELS = 80
 """Mel bands of a step."""
 LOW_HZ, HIGH_HZ = 55.0, 7600.0
 """Lowest and highest frequency of the mel bands, Hz."""
+_KNEE_HZ, _MEL_HZ, _MEL_LOG = 1000.0, 200.0 / 3, np.log(6.4) / 27
+"""Slaney's mel scale (Auditory Toolbox, 1998): the frequency up to which it is linear, Hz; Hz per mel below it; natural
+logarithm of the ratio of frequencies per mel above it."""
 CHUNK_STEPS = 1024
 """Steps whose spectrum is computed at a time, by default."""
 
@@ -128,7 +131,7 @@ def openness(features: Float) -> Float:
 
 def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
     """Compute the mel power [n_steps, 80] float32 of a recording, ``chunk_steps`` steps at a time."""
-    bank, window = _mel_bank(), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    bank, window = mel_bank(), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     margin = (WINDOW - HOP) // 2
     power = np.empty((n_steps, N_MELS), np.float32)
     for first in range(0, n_steps, chunk_steps):
@@ -178,18 +181,33 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=1)
-def _mel_bank() -> Float:
-    """Return librosa's Slaney filter bank, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
+def mel_bank() -> Float:
+    """Return triangular filters on Slaney's mel scale, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
 
     The triangles peak at 1: wide bands gather more power, which offsets the fall of speech toward high frequencies.
+    Their values are those of ``librosa.filters.mel`` with ``norm=None``; librosa itself brings numba, which takes a
+    second to import and wants a folder that it can write to.
     """
-    from librosa.filters import mel  # imported here, because numba and scipy.signal take 1 s to import
+    low, high = (_mel_of(hz) for hz in (LOW_HZ, HIGH_HZ))
+    corners = _hz_of(np.linspace(low, high, N_MELS + 2))
+    distance = corners[:, None] - np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE)
+    width = np.diff(corners)[:, None]
+    triangles = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
+    return np.ascontiguousarray(triangles.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
 
-    bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ, norm=None)
-    return np.ascontiguousarray(bank.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
+
+def _mel_of(hz: float) -> float:
+    """Return a frequency on Slaney's mel scale, which is linear below 1 kHz and logarithmic above."""
+    return hz / _MEL_HZ if hz < _KNEE_HZ else _KNEE_HZ / _MEL_HZ + float(np.log(hz / _KNEE_HZ)) / _MEL_LOG
+
+
+def _hz_of(mel: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the frequencies, Hz, of places on Slaney's mel scale: the inverse of ``_mel_of``."""
+    knee = _KNEE_HZ / _MEL_HZ
+    return np.where(mel < knee, mel * _MEL_HZ, _KNEE_HZ * np.exp(_MEL_LOG * (mel - knee)))
 
 
 def _bands(low: float, high: float) -> slice:
     """Return the mel bands whose centre lies from ``low`` to below ``high``, Hz."""
-    centre = _mel_bank().argmax(axis=0) * SAMPLE_RATE / N_FFT
+    centre = mel_bank().argmax(axis=0) * SAMPLE_RATE / N_FFT
     return slice(int(np.searchsorted(centre, low)), int(np.searchsorted(centre, high)))
