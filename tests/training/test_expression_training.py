@@ -14,8 +14,8 @@ from thcli.data.audio_motion import AudioMotion
 from thcli.data.store import SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.face_model import FaceModel
 from thcli.motion.expression import equalised
-from thcli.records import FaceTrack
-from thcli.training.augment_speech import FLOOR, augment_speech
+from thcli.records import LOG_MEL_SILENCE, FaceTrack
+from thcli.training.augment_speech import augment_speech
 from thcli.training.expression import ExpressionStage, measure_clip, train_expression
 from thcli.training.expression_loss import ExpressionLoss
 from thcli.training.loop import RunOptions, train
@@ -167,8 +167,8 @@ class TestAugmentSpeech:
 
     def test_keeps_shape_and_floor_with_everything_at_once(self) -> None:
         out = augment_speech(self.features, self.others, SpeechAugment(mask=1, noise=1), np.random.default_rng(2))
-        assert out.shape == (30, 4, 80) and out.dtype == np.float32 and out.min() >= FLOOR
-        assert np.all(out == FLOOR, axis=(1, 2)).any()
+        assert out.shape == (30, 4, 80) and out.dtype == np.float32 and out.min() >= LOG_MEL_SILENCE
+        assert np.all(out == LOG_MEL_SILENCE, axis=(1, 2)).any()
 
     def test_leaves_the_original_alone(self) -> None:
         before = self.features.copy()

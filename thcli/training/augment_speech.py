@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from thcli.config import SpeechAugment
-from thcli.records import Float
+from thcli.records import LOG_MEL_SILENCE, Float
 
 SNR_DB = np.arange(6, 31, 3)
 """Signal-to-noise ratios in dB, of which one is chosen for the noise that is mixed in (§3.2)."""
-FLOOR = -12.0
-"""Log-mel feature of silence, the lowest value, as ``records.LOG_MEL_SILENCE``."""
 _NEPERS_A_DB = np.log(10.0) / 10.0
 """Nepers of power per dB."""
 
@@ -30,11 +28,11 @@ def augment_speech(
         x = _noisy(x, others, options, random)
     if random.random() < options.mask:
         width, first = random.integers(1, 13), random.integers(0, x.shape[-1])
-        x[..., first : first + width] = FLOOR
+        x[..., first : first + width] = LOG_MEL_SILENCE
     if random.random() < options.mask:
         width, first = random.integers(1, 6), random.integers(0, len(x))
-        x[first : first + width] = FLOOR
-    return np.maximum(x, FLOOR).astype(np.float32)
+        x[first : first + width] = LOG_MEL_SILENCE
+    return np.maximum(x, LOG_MEL_SILENCE).astype(np.float32)
 
 
 def _warped(features: Float, options: SpeechAugment, random: np.random.Generator) -> Float:
