@@ -14,6 +14,7 @@ from thcli.commands import main as group
 from thcli.commands import options
 from thcli.commands.failures import failure_of
 from thcli.errors import DeviceError, MediaError, NoFaceError, UsageError, WeightsError
+from thcli.signals import Stopped
 from thcli.version import __version__
 
 
@@ -148,3 +149,14 @@ def test_thgen_ends_quietly_when_its_reader_closes_the_pipe():
     )
     reader.stdin.close()
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_failure_of_names_the_signal_also_where_the_cleaning_up_failed():
+    try:
+        try:
+            raise Stopped(1)
+        finally:
+            raise OSError(errno.EIO, "Input/output error")
+    except OSError as error:
+        failure = failure_of(error)
+    assert (failure.message, failure.exit_code) == ("stopped by SIGHUP", 129)

@@ -11,6 +11,7 @@ from thcli import errors
 from thcli.clips import audio, decode, ffmpeg, probe
 from thcli.commands import failures
 from thcli.inspection.clip import LONGEST
+from thcli.signals import ENDING
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
 
@@ -18,7 +19,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="ut
 def test_inputs_page_lists_every_exit_code():
     listed = {int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)}
     kinds = [kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)]
-    assert listed == {0, 141, failures.SOME_FAILED, failures.INTERRUPTED, *kinds}
+    signals = {failures.BY_SIGNAL + number for number in ENDING}
+    assert listed == {0, 141, failures.SOME_FAILED, *signals, *kinds}
 
 
 def test_inputs_page_lists_the_limits_of_the_code():

@@ -1,4 +1,4 @@
-"""Ctrl-C at any point of ``thgen generate``, and a closed standard output, give one line and leave nothing behind."""
+"""Ctrl-C, SIGTERM and SIGHUP at any point, and a closed standard output, give one line and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from thcli.clips import encode, ffmpeg
 from thcli.generation import session
 from thcli.pipeline.options import Quiet
+from thcli.signals import Stopped, stopped_by_signals
 
 STAGES = ("listen", "track", "move", "draw")
 COMMAND = [sys.executable, "-m", "thcli", "generate", "--renderer", "warp", "--device", "cpu"]
@@ -81,17 +83,24 @@ def test_generate_leaves_nothing_when_interrupted_as_it_makes_its_file(generate,
     assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
 
 
+ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "stopped by SIGTERM"), "SIGHUP": (129, "stopped by SIGHUP")}
+"""Exit code and message by the signal that ends a command."""
+
+
 @pytest.fixture
-def sigint_is_heard():
-    """Handle Ctrl-C here and in child processes; a shell ignores it in what it runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_are_heard():
+    """Handle signals here and in child processes; a shell ignores Ctrl-C in what it runs in the background."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.usefixtures("sigint_is_heard")
-def test_generate_leaves_nothing_when_its_process_gets_sigint(folder, tmp_path):
+@pytest.mark.usefixtures("signals_are_heard")
+@pytest.mark.parametrize("name", ENDS)
+def test_generate_leaves_nothing_when_its_process_gets_a_signal(folder, tmp_path, name):
     temporary = tmp_path / "temporary"
     speech = Path(__file__).parents[2] / "samples" / "speech.wav"  # It is long enough to be interrupted.
     given = ["--ref", "clip.mp4", "--audio", str(speech), "-o", "out.mp4", "--progress", "json"]
@@ -103,12 +112,59 @@ def test_generate_leaves_nothing_when_its_process_gets_sigint(folder, tmp_path):
     assert running.stderr is not None
     for line in running.stderr:
         if line.startswith("{") and json.loads(line).get("stage") == "draw":
-            running.send_signal(signal.SIGINT)
+            running.send_signal(getattr(signal, name))
             break
     rest = [line for line in running.stderr.read().splitlines() if not line.startswith("{")]
-    assert (running.wait(60), rest) == (130, ["thgen: interrupted"])
+    code, message = ENDS[name]
+    assert (running.wait(60), rest) == (code, [f"thgen: {message}"])
     assert sorted(path.name for path in folder.iterdir()) == before
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.usefixtures("signals_are_heard")
+@pytest.mark.parametrize("name", ENDS)
+def test_preprocess_leaves_no_part_when_it_gets_a_signal_while_its_workers_work(folder, name):
+    clips = folder / "clips"
+    clips.mkdir()
+    for number in range(3):
+        (clips / f"c{number}.mp4").symlink_to((folder / "clip.mp4").resolve())
+    running = subprocess.Popen(
+        [sys.executable, "-m", "thcli", "preprocess", "all", "clips", "--out", "store", "--workers", "2"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(folder.glob("store/.*.partial")) and running.poll() is None:
+        time.sleep(0.05)
+    running.send_signal(getattr(signal, name))
+    code, message = ENDS[name]
+    # The workers have the other end of the pipe, too: this returns when all are gone.
+    assert (running.communicate(timeout=60)[1].splitlines()[-1], running.returncode) == (f"thgen: {message}", code)
+    assert not list(folder.glob("store/.*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.usefixtures("signals_are_heard")
+def test_stopped_by_signals_lets_no_second_signal_cut_the_cleaning_up_short():
+    cleaned = False
+    with pytest.raises(Stopped) as stopped, stopped_by_signals():
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            cleaned = True
+    assert cleaned and stopped.value.number == signal.SIGHUP
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.usefixtures("signals_are_heard")
+def test_stopped_by_signals_leaves_alone_what_nohup_ignores():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stopped_by_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import signal
 
 import click
 
 from thcli.errors import ThgenError
+from thcli.signals import Stopped
 
 BUG, USAGE, MEDIA, DEVICE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 6, 7, 130
+BY_SIGNAL = 128
+"""Number that is added to a signal's number to give the exit code, as in shells."""
 
 
 class Failure(Exception):
@@ -27,6 +31,8 @@ def failure_of(error: BaseException) -> Failure:
     """Return the message and the exit code for an exception."""
     if isinstance(error, Failure):
         return error
+    if stopped := _stopped(error):
+        return Failure(f"stopped by {signal.Signals(stopped.number).name}", BY_SIGNAL + stopped.number)
     if isinstance(error, click.exceptions.Exit):
         return Failure("", error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -47,6 +53,13 @@ def failure_of(error: BaseException) -> Failure:
         "please report it with what --debug prints",
         BUG,
     )
+
+
+def _stopped(error: BaseException | None) -> Stopped | None:
+    """Return the signal that an error comes from, also where cleaning up after it failed; None for any other error."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
 
 
 def _usage(error: click.UsageError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from thcli.commands.failures import Failure, failure_of
+from thcli.signals import stopped_by_signals
 from thcli.version import __version__
 
 COMMANDS = {
@@ -57,12 +59,13 @@ class LazyGroup(click.Group):
         if isinstance(sys.stdout, TextIOWrapper):
             # File names may hold bytes that are no text, and terminals may lack Greek letters.
             sys.stdout.reconfigure(errors="backslashreplace")
-        try:
-            code = super().main(*args, **kwargs)
-        except (Exception, KeyboardInterrupt) as error:
-            failure = failure_of(error)
-            _say(failure)
-            code = failure.exit_code
+        with stopped_by_signals():
+            try:
+                code = super().main(*args, **kwargs)
+            except (Exception, KeyboardInterrupt) as error:
+                failure = failure_of(error)
+                _say(failure)
+                code = failure.exit_code
         raise SystemExit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -91,7 +94,8 @@ def _abandon_stdout() -> int:
 
 def _say(failure: Failure) -> None:
     if failure.message:
-        click.echo(f"thgen: {failure.message}", err=True)
+        with suppress(OSError):  # the terminal may be closed
+            click.echo(f"thgen: {failure.message}", err=True)
 
 
 @click.group(
