@@ -15,6 +15,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from thcli.threads import share_cores
 from thcli.version import __version__
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ _PLACES = {
 # From version 1.32 on, ONNX Runtime reports its use to its maker, and leaves a file in the folder for temporary files,
 # unless this variable is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+share_cores()
 
 
 def __getattr__(name: str) -> Any:

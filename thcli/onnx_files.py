@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thcli.errors import WeightsError
+from thcli.threads import usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,19 +29,21 @@ _INSIDE: dict[str, dict[int, str]] = {
 """Field numbers of each message of onnx.proto under which tensors may be stored, and the message they hold."""
 
 
-def open_network(
-    path: Path, use: str, options: onnxruntime.SessionOptions | None = None
-) -> onnxruntime.InferenceSession:
+def open_network(path: Path, use: str, threads: int | None = None) -> onnxruntime.InferenceSession:
     """Open the network of a file on the CPU.
 
     use: what the network is used by, for the error message
+    threads: number of threads that it runs on; None for one on each usable core
 
     Raises WeightsError for a file that is no network or keeps tensors in other files.
     """
     import onnxruntime
 
-    options = options or onnxruntime.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads or usable_cores()
+    # PyTorch runs between its calls; threads that spin while they wait take cores from it and from other programs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         content = path.read_bytes()
         elsewhere = refers_elsewhere(content)
@@ -53,7 +56,7 @@ def open_network(
 
 
 def refers_elsewhere(content: bytes) -> bool:
-    """Whether an ONNX model names other files for its tensors. Raises ValueError for bytes that are no ONNX model."""
+    """Return whether an ONNX model names other files for its tensors. Raises ValueError for bytes of anything else."""
     try:
         return _refers(memoryview(content), "model")
     except (IndexError, RecursionError) as error:

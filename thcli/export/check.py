@@ -59,11 +59,7 @@ def difference(path: Path, network: nn.Module, inputs: Sequence[Tensor]) -> floa
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """Open a file in ONNX Runtime, on the CPU. Raises WeightsError where it is no network."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return open_network(path, "thgen", options)
+    return open_network(path, "thgen", torch.get_num_threads())
 
 
 def theta_differences(network: Generator, folder: Path) -> dict[str, float]:

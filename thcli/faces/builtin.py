@@ -5,7 +5,6 @@ The unprojection network predicts the 3D mesh of a proposed face and the confide
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from thcli.faces.protocol import Detection
 from thcli.faces.track import MIN_CONFIDENCE, face_boxes
 from thcli.onnx_files import open_network
 from thcli.records import Float, Image
+from thcli.threads import usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -39,6 +39,8 @@ CANDIDATE, FURTHER = 0.3, 0.44
 """Least score of a face, both before and after the mesh network; least score of faces beside the surest one."""
 MAX_CANDIDATES = 12
 """Most proposals of the detector that the mesh network checks in one search."""
+MOST_THREADS = 4
+"""Most threads of a network; with more, their small layers gain nothing."""
 AGREEMENT = (0.3, 0.6)
 """Largest differences between the boxes of detector and mesh: distance of the centres in sides, log ratio of sides."""
 
@@ -179,11 +181,7 @@ def _session(path: Path, name: str, threads: int | None) -> tuple[onnxruntime.In
 
     Raises WeightsError for another network.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
-    session = open_network(path, "this tracker", options)
+    session = open_network(path, "this tracker", threads or min(usable_cores(), MOST_THREADS))
     inputs, outputs = ([one.name for one in ends] for ends in (session.get_inputs(), session.get_outputs()))
     shape: list[Any] = session.get_inputs()[0].shape
     if (inputs, outputs) != NETWORKS[name] or not isinstance(shape[-1], int):

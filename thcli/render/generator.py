@@ -126,13 +126,7 @@ class OnnxGenerator:
 
 
 def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # PyTorch runs between its calls; threads that spin while they wait take cores from it and from other programs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = open_network(path, "Θ", options)
+    session = open_network(path, "Θ", torch.get_num_threads())
     for kind, found, expected in (
         ("inputs", session.get_inputs(), inputs),
         ("outputs", session.get_outputs(), outputs),
