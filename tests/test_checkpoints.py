@@ -1,13 +1,17 @@
 """Weights on disk: checkpoints, manifests, and where they are looked for."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from thcli.checkpoints import (
+    EXPRESSION,
     MANIFEST,
+    NO_HOME,
+    SHIPPED,
     Header,
     find_weights,
     load_checkpoint,
@@ -16,6 +20,7 @@ from thcli.checkpoints import (
     read_manifest,
     save_checkpoint,
     shipped_weights,
+    user_folder,
     write_atomic,
     write_manifest,
 )
@@ -60,10 +65,39 @@ def test_find_weights_refuses_a_file_that_the_manifest_does_not_list(saved: Path
 
 
 def test_find_weights_names_the_folders_where_a_file_is_missing(tmp_path: Path) -> None:
+    (tmp_path / EXPRESSION).touch()
     with pytest.raises(WeightsError, match=r"none.safetensors: no such weights in .*--weights"):
         find_weights("none.safetensors", tmp_path)
     with pytest.raises(WeightsError, match="no such folder"):
         find_weights("none.safetensors", tmp_path / "nowhere")
+
+
+def test_find_weights_refuses_a_folder_that_holds_none_of_what_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    names = rf"holds none of the weights looked for \({', '.join(SHIPPED)}\); give --weights a folder that holds some"
+    with pytest.raises(WeightsError, match=names):
+        find_weights(SHIPPED[0], tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no users without a name")
+def test_user_folder_is_in_no_folder_for_a_user_without_home_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def unknown(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert user_folder() == NO_HOME / ".cache" / "thgen" / "models"
+
+
+def test_user_folder_is_in_no_folder_where_none_can_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/" + "x" * 300)
+    assert user_folder() == NO_HOME / ".cache" / "thgen" / "models"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert user_folder() == tmp_path / ".cache" / "thgen" / "models"
 
 
 def test_load_checkpoint_and_load_weights_refuse_another_stage_and_other_shapes(saved: Path) -> None:

@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "SHA256SUMS"
+NO_HOME = Path("/nonexistent")
+"""Home of users who have none, as Debian calls it; no such folder exists."""
 DETECTION, UNPROJECTION = "detection.onnx", "unprojection.onnx"
 FACE_MODEL, MOUTH_INTERIOR = "face_model.safetensors", "mouth_interior.safetensors"
 EXPRESSION, HEAD_MOTION = "expression.safetensors", "head_motion.safetensors"
 THETA, THETA_FRAMES, THETA_EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
 """File names of weights: the tracker's detector and mesh network; face model and mouth interior; Ψ and Φ; Θ as a
 checkpoint and as its two exported networks."""
+SHIPPED = (
+    DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, EXPRESSION, HEAD_MOTION, THETA, THETA_FRAMES, THETA_EMBEDDING
+)  # fmt: skip
+"""File names of all weights that come with the package; a folder of weights may hold any of them."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +73,48 @@ class Checkpoint:
 
 
 def shipped_weights() -> Path:
-    """Folder of the weights that come with the package."""
+    """Return the folder of the weights that come with the package."""
     return Path(str(resources.files("thgen_models"))) / "weights"
 
 
 def user_folder() -> Path:
-    """Folder of the user's own networks: ``$XDG_CACHE_HOME/thgen/models``, else ``~/.cache/thgen/models``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "thgen" / "models"
+    """Return the folder of the user's own networks: ``$XDG_CACHE_HOME/thgen/models``, else ``~/.cache/thgen/models``.
 
-
-def weight_folders(weights: Path | None = None) -> list[Path]:
-    """Existing folders in the order in which they are searched: the given one, the user's, the shipped one.
-
-    Raises WeightsError where the given folder does not exist.
+    It need not exist. A user without a home, or without access to the folder, gets one below ``NO_HOME``. A relative
+    ``XDG_CACHE_HOME`` does not count, as its specification says.
     """
-    if weights is not None and not weights.is_dir():
-        raise WeightsError(f"{weights}: no such folder of weights; give --weights a folder that holds some")
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    below = Path("thgen", "models")
+    try:
+        folder = (base if base.is_absolute() else Path.home() / ".cache") / below
+        (folder / MANIFEST).is_file()
+    except (OSError, RuntimeError):  # no access, or an unknown home
+        return NO_HOME / ".cache" / below
+    return folder
+
+
+def weight_folders(weights: Path | None = None, names: Sequence[str] = SHIPPED) -> list[Path]:
+    """Return the existing folders in the order in which they are searched: the given, the user's, the shipped one.
+
+    Raises WeightsError where the given folder does not exist, or holds none of the files ``names``.
+    """
+    if weights is not None:
+        check_holds(weights, names)
     return [folder for folder in (weights, user_folder(), shipped_weights()) if folder is not None and folder.is_dir()]
+
+
+def check_holds(weights: Path, names: Sequence[str]) -> None:
+    """Raise WeightsError unless a folder of weights exists and holds at least one of the files ``names``."""
+    fix = "give --weights a folder that holds some"
+    if not weights.is_dir():
+        raise WeightsError(f"{weights}: no such folder of weights; {fix}")
+    if not any((weights / name).is_file() for name in names):
+        raise WeightsError(f"{weights}: holds none of the weights looked for ({', '.join(names)}); {fix}")
+
+
+def place_of(path: Path, weights: Path | None) -> str:
+    """Name the folder that a file of weights lies in: ``shipped``, ``yours`` or ``--weights``; empty for any other."""
+    return {shipped_weights(): "shipped", user_folder(): "yours", weights: "--weights"}.get(path.parent, "")
 
 
 def find_weights(name: str, weights: Path | None = None) -> Path:
@@ -93,7 +123,7 @@ def find_weights(name: str, weights: Path | None = None) -> Path:
     The folders are those of ``weight_folders``. Raises WeightsError where none has the file, or where the file differs
     from the folder's manifest.
     """
-    folders = weight_folders(weights)
+    folders = weight_folders(weights, tuple(dict.fromkeys((*SHIPPED, name))))
     for folder in folders:
         if (folder / name).is_file():
             verify(folder / name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
+from thcli.checkpoints import shipped_weights
 from thcli.pipeline.options import Quiet
 
 
@@ -134,6 +136,35 @@ def test_generate_refuses_a_missing_folder_of_weights(thgen, photo, speech):
     assert (said.err.count("\n"), said.new) == (1, ())
 
 
+@pytest.mark.parametrize("holds", [[], ["README.md"], ["generator.onnx", "generator_embedding.onnx"]])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_generate_refuses_a_folder_without_what_it_looks_for(thgen, folder, photo, speech, holds, dry):
+    (folder / "weights").mkdir()
+    for name in holds:
+        (folder / "weights" / name).touch()
+    said = thgen("generate", "--ref", photo, "--audio", speech, "--weights", "weights", *dry)
+    assert said.code == 5
+    assert said.err.startswith("thgen: error: weights: holds none of the weights looked for (")
+    assert (
+        "face_model.safetensors" in said.err
+        and said.err.endswith("); give --weights a folder that holds some\n")
+        and said.err.count("\n") == 1
+    )
+
+
+def test_generate_names_the_folders_where_weights_lie_in_several(thgen, folder, photo, speech):
+    (folder / "weights").mkdir()
+    shutil.copy(shipped_weights() / "expression.safetensors", folder / "weights")
+    given = ("generate", "--ref", photo, "--audio", speech, "--weights", "weights", "--renderer", "warp")
+    rest = "face_model.safetensors, head_motion.safetensors, mouth_interior.safetensors, unprojection.onnx"
+    dry = thgen(*given, "--dry-run").out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in dry if line.startswith("weights ")] == [
+        "weights: expression.safetensors", f"shipped: {rest}, detection.onnx"
+    ]  # fmt: skip
+    note = f"note: weights: expression.safetensors (weights); {rest}, detection.onnx (shipped)\n"
+    assert note in thgen(*given, "-o", "out.mp4").err
+
+
 def test_generate_refuses_damaged_weights(thgen, folder, photo, speech):
     (folder / "weights").mkdir()
     (folder / "weights/expression.safetensors").write_bytes(b"PK\x03\x04 not what it says")
@@ -198,7 +229,8 @@ def test_generate_names_a_full_disk(thgen, photo, speech, monkeypatch):
 def test_generate_makes_a_video_of_a_photo(thgen, folder, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "--progress", "json")
     assert (said.code, said.out, said.new) == (0, "", ("photo_speech.mp4", "photo_speech.mp4.json"))
-    *lines, last = said.err.splitlines()
+    *lines, last, note = said.err.splitlines()
+    assert note.startswith("thgen: note: the mouth smiles broadly in the photo")
     assert {json.loads(line)["stage"] for line in lines} == {"listen", "track", "move", "draw"}
     assert last.startswith("photo_speech.mp4: 25 frames in ")
     made = json.loads((folder / "photo_speech.mp4.json").read_text())
@@ -208,7 +240,7 @@ def test_generate_makes_a_video_of_a_photo(thgen, folder, photo, speech):
 def test_generate_warns_of_a_size_larger_than_the_clip_has(thgen, folder, photo, speech):
     said = thgen("generate", "--ref", photo, "--audio", speech, "--device", "cpu", "-o", "out.mp4", "--size", "512")
     assert (said.code, said.out, said.new) == (0, "", ("out.mp4", "out.mp4.json"))
-    (noted,) = (line for line in said.err.splitlines() if "note" in line)
+    (noted,) = (line for line in said.err.splitlines() if "note" in line and "smiles" not in line)
     assert noted.startswith("thgen: note: --size 512: head and shoulders are ")
     assert json.loads((folder / "out.mp4.json").read_text())["size"] == [512, 512]
 
@@ -224,7 +256,7 @@ def test_generate_writes_a_report(thgen, folder, photo, speech):
     assert (said.code, said.out, said.new) == (0, "", ("out.html", "out.mp4", "out.mp4.json"))
     stages = {json.loads(line)["stage"] for line in said.err.splitlines() if line.startswith("{")}
     assert "report" in stages
-    assert said.err.splitlines()[-1] == "out.html: report, 1 warning"
+    assert said.err.splitlines()[-1] == "out.html: report, 2 warnings"
     assert (folder / "out.html").read_text().startswith("<!doctype html>")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,9 +148,33 @@ def test_generate_keeps_the_old_video_on_a_disk_without_room_for_a_new_one(gener
 
 
 @ON_LINUX
-def test_generate_refuses_standard_input_in_a_full_temporary_folder(generate, folder, monkeypatch):
-    import tempfile
+def test_generate_works_where_no_folder_takes_temporary_files(generate, folder, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "gone"))
+    said = generate("clip.mp4", "speech.wav")
+    assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json")), said.err
+    (folder / "damaged.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:2000])
+    assert generate("damaged.mp4", "speech.wav", "-o", "b.mp4").code == 3
 
+
+@ON_LINUX
+def test_self_test_passes_where_the_folder_for_temporary_files_is_full(folder, monkeypatch):
+    from thcli.doctor.self_test import self_test
+
+    with mounted(folder / "full", "size=64k"):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder / "full"))
+        check = self_test("cpu")
+    assert check.ok, check.found
+
+
+def test_batch_does_without_a_folder_for_tracks(thgen, folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "speech.wav"))
+    (folder / "jobs.jsonl").write_text('{"id": "a", "ref": "clip.mp4", "audio": "speech.wav"}\n')
+    said = thgen("batch", "jobs.jsonl", "--out-dir", "videos", "--renderer", "warp", "--device", "cpu")
+    assert said.code == 0, said.err
+
+
+@ON_LINUX
+def test_generate_refuses_standard_input_in_a_full_temporary_folder(generate, folder, monkeypatch):
     with mounted(folder / "full", "size=4k"):
         (folder / "full" / "big").write_bytes(bytes(4096))
         monkeypatch.setattr(tempfile, "tempdir", str(folder / "full"))

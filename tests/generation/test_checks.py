@@ -129,7 +129,7 @@ def test_plan_says_what_cannot_be_known(files: tuple[Path, Path, Path], monkeypa
     ("seconds", "said"), [(2, "5 s"), (87, "85 s"), (100, "2 min"), (3000, "50 min"), (9000, "2.5 h")]
 )
 def test_plan_shows_durations_as_exactly_as_they_are_estimated(seconds: float, said: str) -> None:
-    planned = Plan("p.png", "s.wav", "o.mp4", 50, "cpu", ("tracker builtin",), Estimate(seconds, 1, 1), None, None)
+    planned = Plan("p.png", "s.wav", "o.mp4", 50, "cpu", {}, ("tracker builtin",), Estimate(seconds, 1, 1), None, None)
     assert lines_of(planned)["time"] == f"about {said} on this machine"
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from thcli import checkpoints
 from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, shipped_weights, write_manifest
-from thcli.errors import ThgenError, UsageError, WeightsError
+from thcli.errors import MediaError, ThgenError, UsageError, WeightsError
 from thcli.weights import adding, catalogue
 from thcli.weights.adding import EXPORTS, THETA, add_files
 
@@ -127,3 +127,11 @@ def test_add_files_refuses_exports_of_another_checkpoint(user: Path, tmp_path: P
     with pytest.raises(WeightsError, match="differs from PyTorch by "):
         add_files([tmp_path / THETA, *(tmp_path / export for export in EXPORTS)])
     assert content(user) == {}
+
+
+def test_add_files_names_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(adding, "user_folder", lambda: tmp_path / "file" / "models")
+    message = r"file/models: cannot be made \(Not a directory\); let XDG_CACHE_HOME name a folder that can be"
+    with pytest.raises(MediaError, match=message):
+        add_files([shipped_weights() / "expression.safetensors"])

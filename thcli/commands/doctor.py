@@ -50,9 +50,11 @@ def _examine(video: Path | None, device: str, weights: Path | None) -> Iterator[
 
         yield from examine_video(video)
         return
+    from thcli.checkpoints import weight_folders
     from thcli.doctor.installation import installation
     from thcli.doctor.self_test import self_test
 
+    weight_folders(weights)  # an unusable folder given by the user is no fault of the installation
     yield from installation(device, weights)
     yield self_test(device, weights)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from thcli.device import free_memory, resolve_device
 from thcli.doctor.check import Check, failed
+from thcli.threads import usable_cores
 from thcli.weights.catalogue import ENTRIES, Entry, find
 
 PYTHONS = ((3, 10), (3, 12))
@@ -75,8 +76,7 @@ def _device(name: str) -> Check:
         "AMX": _has_amx(),
     }
     said = ", ".join(f"{kind} {'there' if present else 'not there'}" for kind, present in there.items())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("device", True, f"{used}; {said}; {cores} CPU cores, {torch.get_num_threads()} threads")
+    return Check("device", True, f"{used}; {said}; {usable_cores()} CPU cores, {torch.get_num_threads()} threads")
 
 
 def _has_amx() -> bool:
@@ -93,7 +93,9 @@ def _ffmpeg() -> Check:
     found = capabilities()
     elsewhere = "" if found.writer == found.reader else f" of {found.writer}"
     writes = f"writes H.264 by {found.encoder}{elsewhere}; encoders there: {', '.join(found.encoders)}"
-    return Check("ffmpeg", True, f"{found.version} at {found.reader}; {writes}")
+    # Transparency of WebM is lost without libvpx; HDR is converted without zscale too, but more slowly.
+    lacks = f"; no {', '.join(found.lacking)} to read with" if found.lacking else ""
+    return Check("ffmpeg", True, f"{found.version} at {found.reader}; {writes}{lacks}")
 
 
 def _weights(entry: Entry, weights: Path | None) -> Check:
@@ -109,12 +111,14 @@ def _weights(entry: Entry, weights: Path | None) -> Check:
 
 
 def _space() -> Check:
-    folders = {"here": Path.cwd(), "for temporary files": Path(tempfile.gettempdir())}
-    free = {what: shutil.disk_usage(folder).free for what, folder in folders.items()}
-    said = ", ".join(f"{size / GIB:.1f} GiB {what}" for what, size in free.items())
-    enough = min(free.values()) >= LEAST_SPACE
-    fix = f"free some: {LEAST_SPACE / GIB:.2f} GiB at least, in each; TMPDIR names another folder for temporary files"
-    return Check("space", enough, f"{said} free", "" if enough else fix)
+    here, temporary = shutil.disk_usage(Path.cwd()).free, 0
+    with suppress(OSError):  # no folder for temporary files can be written to
+        temporary = shutil.disk_usage(tempfile.gettempdir()).free
+    said = f"{here / GIB:.1f} GiB here, {temporary / GIB:.1f} GiB for temporary files free"
+    if temporary < LEAST_SPACE:  # only standard input is copied there
+        said += "; for --audio -, let TMPDIR name another folder"
+    fix = f"free some: {LEAST_SPACE / GIB:.2f} GiB at least"
+    return Check("space", here >= LEAST_SPACE, said, "" if here >= LEAST_SPACE else fix)
 
 
 def _memory() -> Check:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -14,15 +17,33 @@ MOVED = 0.5
 """Least mean difference between first and last frame, of 255; encoding alone makes 0.04 in a still video."""
 NAME = "self-test"
 """Name of the check."""
+ROOM = 1 << 24
+"""Most bytes that the files of the self-test take."""
 
 
 def self_test(device: str = "auto", weights: Path | None = None) -> Check:
     """Make a video of the sample portrait in a temporary folder and check it; never raise, and leave no files."""
+    place = _folder_with_room()
+    if place is None:
+        return Check(NAME, False, "not made: no folder has room for its files", "let TMPDIR name a folder that has")
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             return _make(Path(folder), device, weights)
     except Exception as error:
         return failed(NAME, error, "report what 'thgen demo --debug' prints")
+
+
+def _folder_with_room() -> Path | None:
+    """Return a folder with room for the files of the self-test, or None where none has.
+
+    ``generate`` does without temporary files, so a full folder for these is no fault.
+    """
+    for find in (tempfile.gettempdir, lambda: "/dev/shm", os.getcwd):
+        with contextlib.suppress(OSError):
+            folder = find()
+            if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= ROOM:
+                return Path(folder)
+    return None
 
 
 def _make(folder: Path, device: str, weights: Path | None) -> Check:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR
+from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, place_of
 from thcli.clips.probe import MediaInfo, check_length, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
@@ -30,6 +30,7 @@ class Plan:
     audio, output: paths
     frames: number of frames of the video; None where it is not known
     device: device on which the networks run
+    weights: names of the files of weights, by the folder that they come from (``weights_by_place``)
     uses: lines on tracker, sources of motion and renderer
     estimate: time, memory and disk space; None where the length of the video is not known
     free_memory, free_disk: bytes that are free now; None where they are not known
@@ -40,6 +41,7 @@ class Plan:
     output: str
     frames: int | None
     device: str
+    weights: Mapping[str, str]
     uses: tuple[str, ...]
     estimate: Estimate | None
     free_memory: int | None
@@ -49,6 +51,7 @@ class Plan:
         length = "length unknown until read" if self.frames is None else f"{self.frames} frames at 25 a second"
         lines = [f"reference  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
         lines += [f"device     {self.device}", *self._estimate()]
+        lines += [f"weights    {place}: {names}" for place, names in self.weights.items()]
         return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
 
     def _estimate(self) -> list[str]:
@@ -111,7 +114,26 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     )
     kind = "photo" if info.image else f"{info.fps:g} fps"
     whom = f"{reference} ({info.width}x{info.height}, {kind})"
-    return Plan(whom, str(audio), str(output), frames, models.device, uses, takes, free_memory(), free_disk)
+    weights = weights_by_place(models, options)
+    named = (whom, str(audio), str(output))
+    return Plan(*named, frames, models.device, weights, uses, takes, free_memory(), free_disk)
+
+
+def job_weights(models: Models, options: GenerateOptions) -> list[Path]:
+    """Return the files of weights that a video with these options depends on (``Models.files``)."""
+    return models.files(theta=options.renderer == "network", checkpoint=options.adapt > 0)
+
+
+def weights_by_place(models: Models, options: GenerateOptions) -> dict[str, str]:
+    """Return the names of the files of ``job_weights``, joined by commas, by the folder that they come from.
+
+    A folder is named ``shipped``, ``yours`` or, if given as ``--weights``, by its path; that one comes first.
+    """
+    found: dict[str, list[str]] = {}
+    for path in sorted(job_weights(models, options), key=lambda path: path.parent != options.weights):
+        place = str(path.parent) if path.parent == options.weights else place_of(path, options.weights)
+        found.setdefault(place, []).append(path.name)
+    return {place: ", ".join(names) for place, names in found.items()}
 
 
 def _check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:

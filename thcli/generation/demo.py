@@ -42,10 +42,12 @@ def make_demo(folder: Path, overwrite: bool = False, progress: Progress | None =
 
 def portrait() -> Image:
     """Load NASA's portrait of Eileen Collins from scikit-image: [512, 512, 3] uint8, in the public domain."""
-    from skimage import data
+    import numpy as np
+    from PIL import Image as Pillow
 
-    image: Image = data.astronaut()
-    return image
+    # The file is read directly, because skimage.data needs a home folder.
+    file = Path(str(resources.files("skimage"))) / "data" / "astronaut.png"
+    return np.asarray(Pillow.open(file).convert("RGB"))
 
 
 def write_png(path: Path, image: Image) -> None:

@@ -19,6 +19,7 @@ from thcli.checkpoints import (
     THETA_EMBEDDING,
     THETA_FRAMES,
     UNPROJECTION,
+    check_holds,
     digest_of,
     find_weights,
     load_checkpoint,
@@ -167,19 +168,27 @@ class Models:
             verify(path)
         return exported
 
-    def hashes(self, theta: bool = True, checkpoint: bool = False) -> dict[str, str]:
-        """Return SHA-256 by name of the files that a video depends on; those not found are left out.
+    def files(self, theta: bool = True, checkpoint: bool = False) -> list[Path]:
+        """Return the paths of the files that a video depends on; those not found are left out.
 
         theta: whether Θ renders the video
         checkpoint: whether the checkpoint of Θ counts in any case, because fine-tuning starts from it
+
+        Raises WeightsError where the folder ``weights`` holds no weights of a video, and where Θ is needed but missing.
         """
+        if self.weights is not None:
+            check_holds(self.weights, (*BESIDE_THETA, THETA))
         files: list[Path] = []
         for name in BESIDE_THETA:
             with suppress(WeightsError):
                 files.append(self.find(name))
         if theta:
             files += sorted({*self.theta_files(), *([self.find(THETA)] if checkpoint else [])})
-        return {path.name: digest_of(path) for path in files}
+        return files
+
+    def hashes(self, theta: bool = True, checkpoint: bool = False) -> dict[str, str]:
+        """Return SHA-256 by name of the files that a video depends on (``files``)."""
+        return {path.name: digest_of(path) for path in self.files(theta, checkpoint)}
 
     def _kept(self, kind: str, files: list[Path] | tuple[Path, ...], load: Callable[..., T], *also: object) -> T:
         """Return a network from its files, loaded only where it is not in memory yet."""
@@ -222,7 +231,7 @@ def load_generator(path: Path) -> Generator:
 
 
 def _load(path: Path, stage: str, dims: type[Dims], build: Callable[[Dims], Network]) -> Network:
-    """The network of a checkpoint of ``stage``, ready to predict."""
+    """Return the network of a checkpoint of ``stage``, ready to predict."""
     checkpoint = load_checkpoint(path, stage)
     network = build(make_dims(dims, checkpoint.header.dims, str(path)))
     load_weights(network, checkpoint, path)

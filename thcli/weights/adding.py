@@ -28,7 +28,7 @@ from thcli.checkpoints import (
     user_folder,
     verify,
 )
-from thcli.errors import ThgenError, UsageError, WeightsError
+from thcli.errors import MediaError, ThgenError, UsageError, WeightsError
 from thcli.weights.catalogue import NAMES, entry_of
 
 EXPORTS = (THETA_FRAMES, THETA_EMBEDDING)
@@ -43,11 +43,15 @@ def add_files(files: Sequence[Path], expected: str | None = None, overwrite: boo
     expected: SHA-256 of the one file given; a ``SHA256SUMS`` beside a file is checked in any case
     overwrite: whether files of the same names are replaced
 
-    Raises UsageError, WeightsError, and leaves the folder unchanged.
+    Raises UsageError, MediaError, WeightsError, and leaves the folder unchanged.
     """
     _check(files, expected, overwrite)
     folder = user_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{folder}: cannot be made ({error.strerror})"
+        raise MediaError(f"{reason}; let XDG_CACHE_HOME name a folder that can be written to") from error
     with tempfile.TemporaryDirectory(dir=folder, prefix=".adding-") as name:
         scratch = Path(name)
         for file in files:

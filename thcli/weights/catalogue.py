@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, shipped_weights, user_folder, weight_folders
+from thcli.checkpoints import MANIFEST, place_of, read_header, read_manifest, sha256, user_folder, weight_folders
 from thcli.errors import UsageError, WeightsError
 
 RESEARCH, OWN = "research use", "its owner's"
@@ -92,9 +92,8 @@ def find(entry: Entry, weights: Path | None = None) -> File | None:
 
 def look(path: Path, weights: Path | None = None) -> File:
     """Read size, hash and fault of a file."""
-    places = {shipped_weights(): "shipped", user_folder(): "yours", weights: "--weights"}
     digest = sha256(path)
-    return File(path, places.get(path.parent, ""), path.stat().st_size, digest, _fault(path, digest))
+    return File(path, place_of(path, weights), path.stat().st_size, digest, _fault(path, digest))
 
 
 def _fault(path: Path, digest: str) -> str:
