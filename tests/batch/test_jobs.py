@@ -87,7 +87,7 @@ def test_keys_of_a_job_are_the_long_options_of_generate() -> None:
         ({**FINE, "overwrite": 1}, "overwrite: 1, expected true or false"),
         ({**FINE, "start": "3"}, 'start: "3", expected a number'),
         ({**FINE, "seed": True}, "seed: true, expected a whole number"),
-        ({**FINE, "size": None}, "size: null, expected text or a number"),
+        ({**FINE, "size": None}, "size: null, expected text or a number; leave out the key for the default"),
         ({**FINE, "weights": 3}, "weights: 3, expected the name of a file"),
         ({**FINE, "output": "../a.mp4"}, "output: ../a.mp4, expected the name of a file in --out-dir"),
         ({**FINE, "report": "/tmp/a.html"}, "report: /tmp/a.html, expected the name of a file in --out-dir"),
@@ -139,12 +139,22 @@ def test_read_jobs_refuses_a_list_that_is_empty_missing_or_not_text(
         read("", "  ")
     with pytest.raises(MediaError, match=r"nothing\.jsonl: cannot be read \(No such file"):
         read_jobs(tmp_path / "nothing.jsonl", tmp_path, GenerateOptions())
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bytes").write_bytes(b"\x80\x00")
     with pytest.raises(UsageError, match="not UTF-8 text"):
         read_jobs(tmp_path / "bytes", tmp_path, GenerateOptions())
+    (tmp_path / "wide").write_text('{"id": "a"}', encoding="utf-16")
+    with pytest.raises(UsageError, match="wide: UTF-16 text; expected JSON Lines in UTF-8: save it in that encoding"):
+        read_jobs(tmp_path / "wide", tmp_path, GenerateOptions())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MediaError, match=r"standard input: cannot be read \(No such file"):
         read_jobs(Path("standard input"), tmp_path, GenerateOptions())  # A file of that name, which is not there.
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_read_jobs_ends_lines_at_line_feeds_alone(read, separator: str) -> None:
+    name = f"Talk{separator}part 1.wav"
+    first, second = read(json.dumps({**FINE, "audio": name}, ensure_ascii=False) + "\r", {**FINE, "id": "b"})
+    assert first.audio.name == name and second.id == "b"
 
 
 def test_read_jobs_takes_files_of_standard_input_relative_to_the_current_folder(

@@ -27,7 +27,7 @@ def test_outcome_log_appends_a_line_as_soon_as_a_job_has_ended(tmp_path: Path) -
     with OutcomeLog(path) as log:
         log.write(DONE)
         expected = {"id": "ä", "status": "done", "seconds": 1.5, "frames": 50, "output": "/out/ä.mp4"}
-        assert lines(path) == [{**expected, "error": None, "exit_code": 0}]
+        assert lines(path) == [{**expected, "error": None, "exit_code": 0, "notes": []}]
         log.write(Outcome("b", "failed", 0.1, None, "b.mp4", "why", 3))
     with OutcomeLog(path) as log:
         log.write(DONE)

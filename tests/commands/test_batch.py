@@ -13,6 +13,8 @@ from thcli.faces import track as tracking
 from thcli.pipeline import person
 from thcli.records import FaceTrack
 
+SMILE = "note: the mouth smiles broadly in the photo, which is taken out for speech; a calm face looks better"
+"""Note on the portrait of the demo."""
 JOBS = ["jobs.jsonl", "--out-dir", "out", "--renderer", "warp", "--device", "cpu"]
 MakeList = Callable[..., None]
 
@@ -68,7 +70,8 @@ def test_batch_goes_on_after_a_bad_job_and_ends_with_code_7(
     )
     said = thgen("batch", *JOBS)
     assert said.code == 7 and said.out == ""
-    first, second, last = said.err.splitlines()
+    told, first, second, again, last = said.err.splitlines()
+    assert (told, again) == (f"thgen: a: {SMILE}", f"thgen: b: {SMILE}")
     assert first == f"thgen: bad: {folder}/word.wav: no picture in it; give a video or a photo"
     assert second.startswith(f"thgen: gone: {folder}/none.wav: ")
     assert last.startswith("thgen: 4 jobs: 2 done, 2 failed; 12 frames in ") and last.endswith("s; out/outcomes.jsonl")
@@ -78,6 +81,21 @@ def test_batch_goes_on_after_a_bad_job_and_ends_with_code_7(
     assert tracked == ["portrait.png"] and len(list(cache.iterdir())) == 1
     thgen("batch", *JOBS, "--overwrite")
     assert tracked == ["portrait.png"]
+
+
+def test_batch_tells_the_notes_that_generate_tells(thgen, folder: Path, jobs: MakeList, portrait_png: Path) -> None:
+    """Two seconds of silence hold no speech; the note is on standard error, in the log and in the sidecar."""
+    with wave.open(str(folder / "silence.wav"), "wb") as silence:
+        silence.setparams((1, 2, 16_000, 0, "NONE", ""))
+        silence.writeframes(bytes(2 * 8_000))
+    jobs(a={"audio": "silence.wav"}, b={"audio": "silence.wav", "report": "b.json"})
+    said = thgen("batch", *JOBS).err.splitlines()
+    note = "no speech is heard in the sound: the mouth stays closed; give another recording"
+    assert {f"thgen: a: note: {note}", f"thgen: a: {SMILE}", f"thgen: b: note: {note}"} <= set(said)
+    logged = [json.loads(line) for line in (folder / "out" / "outcomes.jsonl").read_text().splitlines()]
+    notes = [SMILE.removeprefix("note: "), note]
+    assert logged[0]["notes"] == notes and set(notes) <= set(logged[1]["notes"])
+    assert json.loads((folder / "out" / "a.mp4.json").read_text())["notes"] == notes
 
 
 def test_batch_makes_the_video_that_generate_makes(thgen, folder: Path, jobs: MakeList, portrait_png: Path) -> None:
@@ -90,7 +108,7 @@ def test_batch_makes_the_video_that_generate_makes(thgen, folder: Path, jobs: Ma
 
 def test_batch_with_resume_makes_what_is_not_done(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={}, b={})
-    assert thgen("batch", *JOBS).err.startswith("2 jobs: 2 done; 12 frames in ")
+    assert "\n2 jobs: 2 done; 12 frames in " in thgen("batch", *JOBS).err
     again = thgen("batch", *JOBS)
     assert again.code == 7 and "a.mp4: exists already; add --overwrite" in again.err
     jobs(a={}, b={"seed": 1}, c={})
@@ -98,10 +116,10 @@ def test_batch_with_resume_makes_what_is_not_done(thgen, folder: Path, jobs: Mak
     said = thgen("batch", *JOBS, "--resume", "--dry-run")
     assert said.code == 0 and said.new == ()
     assert [line.split(",")[0] for line in said.out.splitlines()] == [f"{n}: {folder}/out/{n}.mp4" for n in "abc"]
-    assert thgen("batch", *JOBS, "--resume").err.startswith("3 jobs: 3 done; 18 frames")
+    assert "\n3 jobs: 3 done; 18 frames" in thgen("batch", *JOBS, "--resume").err
     assert thgen("batch", *JOBS, "--resume").err.startswith("3 jobs: 0 done, 3 skipped; 0 frames")
     assert thgen("batch", *JOBS, "--resume", "--dry-run").out.splitlines()[1] == f"b: done already, {folder}/out/b.mp4"
-    assert thgen("batch", *JOBS, "--resume", "--references", 3).err.startswith("3 jobs: 3 done; ")
+    assert "\n3 jobs: 3 done; " in thgen("batch", *JOBS, "--resume", "--references", 3).err
 
 
 def test_batch_shares_jobs_among_shards_in_one_folder(thgen, folder: Path, jobs: MakeList) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thcli.clips.audio import clipped_share, read_speech
+from thcli.clips.audio import measure_levels, read_speech
 from thcli.clips.encode import VideoWriter
 from thcli.errors import UsageError
 from thcli.evaluation.recording import Recording
@@ -110,6 +110,13 @@ def test_report_data_are_finite_and_complete(report):
     assert data["figures"]["face_found"]["value"] == 1
     assert {len(curve) for curve in data["curves"].values()} == {FRAMES}
     assert data["made"]["options"]["seed"] == 3
+
+
+def test_report_repeats_the_notes_of_the_video(job):
+    noted = replace(job, record={**job.record, "notes": ["the clip is cut at 1.00 s"]})
+    made = make_report(noted)
+    assert made.data()["warnings"][0] == {"key": "note", "text": "the clip is cut at 1.00 s"}
+    assert "<li>The clip is cut at 1.00 s.</li>" in render(made)
 
 
 def test_write_report_writes_the_same_figures_into_page_and_data(report, tmp_path):
@@ -208,7 +215,7 @@ def test_check_suffix_refuses_other_names_than_html_and_json():
             check_suffix(Path(bad))
 
 
-def test_clipped_share_counts_clipping_in_the_file_itself(tmp_path):
+def test_measure_levels_counts_clipping_in_the_file_itself(tmp_path):
     import soundfile
 
     time = np.arange(44_100) / 44_100
@@ -216,9 +223,9 @@ def test_clipped_share_counts_clipping_in_the_file_itself(tmp_path):
     stereo = np.stack([wave, np.clip(3 * wave, -1, 1)], axis=1)
     soundfile.write(tmp_path / "clean.wav", wave, 44_100)
     soundfile.write(tmp_path / "one.wav", stereo, 44_100)
-    assert clipped_share(tmp_path / "clean.wav") == 0
+    assert measure_levels(tmp_path / "clean.wav").clipped == 0
     beyond = 1 - 2 / np.pi * math.asin(1 / 2.7)
-    assert clipped_share(tmp_path / "one.wav") == pytest.approx(beyond / 2, abs=0.01)
+    assert measure_levels(tmp_path / "one.wav").clipped == pytest.approx(beyond / 2, abs=0.01)
 
 
 def test_draw_breaks_curves_without_a_value_and_keeps_peaks_when_thinning():

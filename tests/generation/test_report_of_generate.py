@@ -78,7 +78,7 @@ def test_report_finds_the_mouth_that_was_asked_for(plain):
     assert data["figures"]["face_found"]["value"] == 1
     assert data["figures"]["opening_followed"]["value"] > 0.8
     assert data["figures"]["outside_range"]["value"] == 0
-    assert keys(data) == {"reference_photo"}
+    assert keys(data) == {"note", "reference_photo"}
     assert len(data["curves"]["mouth"]) == data["made"]["frames"] == FRAMES
 
 

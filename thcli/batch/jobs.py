@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from thcli.errors import MediaError, ThgenError, UsageError
 from thcli.generation.sidecar import sidecar_path
+from thcli.json_lines import numbered_lines
 from thcli.pipeline.options import GenerateOptions
 
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
@@ -99,9 +100,7 @@ def read_jobs(source: Path, folder: Path, defaults: GenerateOptions) -> list[Job
     jobs: list[Job] = []
     wrong: list[str] = []
     taken: dict[str | Path, int] = {}
-    for number, line in enumerate(_text_of(source, name).splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(_content_of(source, name), name, UsageError):
         try:
             job = _job(line, place)
             _check_unique(job, taken, number)
@@ -125,12 +124,9 @@ class _Place:
     defaults: GenerateOptions
 
 
-def _text_of(source: Path, name: str) -> str:
+def _content_of(source: Path, name: str) -> bytes:
     try:
-        content = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not UTF-8 text; expected JSON Lines, one job a line") from error
+        return sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
     except OSError as error:
         raise MediaError(f"{name}: cannot be read ({error.strerror}); expected JSON Lines, one job a line") from error
 
@@ -219,6 +215,8 @@ def _typed(key: str, value: Any) -> Any:
     """Return a JSON value as its option takes it; where the command line takes text, a number is accepted too."""
     kind = _TYPES[key]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is None:
+        raise UsageError(f"{key}: null, expected {_SAID[kind]}; leave out the key for the default")
     if kind is bool and isinstance(value, bool):
         return value
     if kind is int and number and isinstance(value, int):

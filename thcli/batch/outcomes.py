@@ -24,6 +24,7 @@ class Outcome:
     output: file of the video
     error: message of the error that prevented the video
     exit_code: exit code that ``generate`` would have had
+    notes: lines on options and inputs that may make the video worse than expected, and warnings of its report
     """
 
     id: str
@@ -33,6 +34,7 @@ class Outcome:
     output: str
     error: str | None = None
     exit_code: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def failed(job: Job, seconds: float, error: str, exit_code: int) -> Outcome:

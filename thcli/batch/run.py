@@ -115,4 +115,5 @@ class Runner:
         except Exception as error:
             return failed(job, seconds + time.perf_counter() - began, *self.policy.describe(error))
         seconds = round(seconds + time.perf_counter() - began, 3)
-        return Outcome(job.id, "done", seconds, result.frames, str(job.output))
+        notes = tuple(dict.fromkeys(result.notes + result.warnings))
+        return Outcome(job.id, "done", seconds, result.frames, str(job.output), notes=notes)

@@ -91,6 +91,8 @@ def command(
             display.advance()
             if outcome.status == "failed":
                 click.echo(f"thgen: {outcome.id}: {outcome.error}", err=True)
+            for note in outcome.notes:
+                click.echo(f"thgen: {outcome.id}: note: {note}", err=True)
     _summarise(ended, mine, out_dir, part, time.monotonic() - began)
 
 

@@ -34,7 +34,7 @@ SCALE = click.FloatRange(0, MAX_SCALE)
 @click.option("--audio", required=True, type=options.PATH, help="Speech, an audio or video file; - reads stdin.")
 @click.option("-o", "--output", type=options.PATH, help="MP4 to write; - for stdout.  [default: CLIP_AUDIO.mp4 here]")
 @click.option("--start", type=click.FloatRange(min=0), default=DEFAULT.start, show_default=True,
-              help="Second of the clip from which it is used.")  # fmt: skip
+              help="Second of the clip from which it is used; where it is cut, 0 is its longest shot.")  # fmt: skip
 @click.option("--face", default=DEFAULT.face, show_default=True, metavar="largest|INDEX|X,Y,W,H",
               help="Face to use where there are several: the largest, the INDEX-th from the left (from 0), or the "
               "one in a box of pixels.")  # fmt: skip
@@ -105,7 +105,8 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
         click.echo(_said_of(result.fine_tuned), err=True)
     if chosen.report is not None:
         for warning in result.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            if warning not in result.notes:
+                click.echo(f"warning: {warning}", err=True)
         click.echo(f"{chosen.report}: report, {_counted(len(result.warnings), 'warning')}", err=True)
 
 

@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from thcli.checkpoints import write_atomic
 from thcli.data.processes import is_running
 from thcli.errors import MediaError
+from thcli.json_lines import numbered_lines
 from thcli.records import Float, Image
 
 INDEX = "takes.jsonl"
@@ -156,9 +157,8 @@ def read_index(root: Path) -> list[EpisodeMeta]:
     if not path.is_file():
         raise MediaError(f"{root}: no {INDEX} there, expected episodes; make them with 'thgen preprocess episodes'")
     try:
-        return [
-            EpisodeMeta(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        lines = numbered_lines(path.read_bytes(), str(path), MediaError)
+        return [EpisodeMeta(**json.loads(line)) for _, line in lines]
     except (ValueError, TypeError) as error:
         raise MediaError(
             f"{path}: not an index of episodes ({error}); write it anew with 'thgen preprocess episodes --resume'"

@@ -21,6 +21,7 @@ from pathlib import Path
 from thcli.data.layouts import LAYOUTS, Layout, Place
 from thcli.data.store import INDEX, ClipMeta
 from thcli.errors import MediaError, UsageError
+from thcli.json_lines import numbered_lines
 
 SPLITS = ("train", "val")
 FILES = "files"
@@ -180,9 +181,7 @@ def _hashed_split(subject: str) -> str:
 def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
     known = {field.name for field in dataclasses.fields(ClipMeta)}
     folders = {split: _by_stem(root / split if split else root, suffixes) for split in (*SPLITS, "")}
-    for number, line in enumerate((root / INDEX).read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines((root / INDEX).read_bytes(), str(root / INDEX), MediaError):
         try:
             fields = {key: value for key, value in json.loads(line).items() if key in known}
             meta = ClipMeta(**{**fields, "frames": 0})

@@ -27,6 +27,7 @@ import numpy as np
 from thcli.checkpoints import write_atomic
 from thcli.data.processes import is_running
 from thcli.errors import MediaError
+from thcli.json_lines import numbered_lines
 from thcli.records import FPS, FaceTrack
 
 INDEX, META, CROP, SPEECH, TRACK = "index.jsonl", "meta.json", "crop.mp4", "speech.flac", "track.npz"
@@ -66,8 +67,8 @@ class Store:
             raise MediaError(
                 f"{root}: no {INDEX} there, expected preprocessed clips; make them with 'thgen preprocess all'"
             )
-        lines = (root / INDEX).read_text(encoding="utf-8").splitlines()
-        self.clips = [_meta(line, root / INDEX) for line in lines if line.strip()]
+        lines = numbered_lines((root / INDEX).read_bytes(), str(root / INDEX), MediaError)
+        self.clips = [_meta(line, root / INDEX) for _, line in lines]
 
     def select(self, split: str) -> list[ClipMeta]:
         """Return the records of the clips of ``train`` or ``val``."""

@@ -24,7 +24,7 @@ class Report:
     """Report of a finished job.
 
     figures: measured figures beside their normal ranges
-    warnings: problems of reference, motion and speech, with remedies
+    warnings: the job's notes, and problems of reference, motion and speech, with remedies
     """
 
     job: FinishedVideo

@@ -13,6 +13,7 @@ from thcli.evaluation.report.job import FinishedVideo
 from thcli.evaluation.report.measured import measure_video
 from thcli.evaluation.report.page import render
 from thcli.evaluation.report.quality import qualities, warnings
+from thcli.inspection.advice import Advice
 
 
 def make_report(job: FinishedVideo, advance: Callable[[int], None] = lambda frames: None) -> Report:
@@ -24,7 +25,8 @@ def make_report(job: FinishedVideo, advance: Callable[[int], None] = lambda fram
     """
     measured = measure_video(job, advance)
     figures = qualities(job, measured)
-    return Report(job, measured, figures, warnings(job, figures))
+    notes = [Advice("note", text) for text in job.record.get("notes", [])]
+    return Report(job, measured, figures, notes + warnings(job, figures))
 
 
 def write_report(path: Path, report: Report) -> None:
