@@ -11,9 +11,10 @@ import numpy as np
 from thcli.clips.decode import frame_count
 from thcli.clips.features import audio_features, speech_activity
 from thcli.clips.probe import media_info
-from thcli.face_model import eye_opening
+from thcli.face_model import FaceModel, eye_opening
 from thcli.motion import articulation, blink, curves, expression, head, silence
 from thcli.motion.assembly import assemble
+from thcli.motion.photo_mouth import speaking_expression
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
@@ -106,7 +107,14 @@ def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
         shown = model.expression(person.unposed_meshes) - person.median_expression
         own = articulation.fit_articulation(predicted, shown, model.lip_gap)
         moved = moved if own is None else own.apply(moved)
-    return person.median_expression + moved
+    return _usual_expression(person, model) + moved
+
+
+def _usual_expression(person: Person, model: FaceModel) -> Float:
+    """Return the expression [N] around which speech moves the face: of a photo not one that is extreme."""
+    if len(person.track) > 1:
+        return person.median_expression
+    return speaking_expression(person.unposed_meshes[0], model)
 
 
 def _unless_chosen(blinks: Float, options: MotionOptions) -> Float | None:
