@@ -95,8 +95,17 @@ def crop_frame(frame: Image, box: CropBox, size: int = CROP_SIZE) -> Image:
         cut = np.ascontiguousarray(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     else:
         cut = frame[rows[:, None], columns]
-    if box.side == size:
-        return cut
-    image = torch.from_numpy(cut).permute(2, 0, 1)[None]
-    resized = F.interpolate(image, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+    return cut if box.side == size else _resize(cut, (size, size))
+
+
+def reduce_frame(frame: Image, longest: int) -> Image:
+    """Reduce a frame [H, W, 3] uint8 so that its longer side has ``longest`` pixels."""
+    scale = longest / max(frame.shape[:2])
+    return _resize(frame, (round(frame.shape[0] * scale), round(frame.shape[1] * scale)))
+
+
+def _resize(frame: Image, size: tuple[int, int]) -> Image:
+    """Resize a frame [H, W, 3] uint8 to (height, width) px, with anti-aliasing."""
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    changed = F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+    return np.ascontiguousarray(changed[0].permute(1, 2, 0).numpy())

@@ -109,10 +109,15 @@ class CropBox:
         return np.asarray(points * points.dtype.type(self.side / size) + self._corner(points))
 
     def shown(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom edge of the part inside a frame of (width, height) px, as fractions of the side."""
+        """Return left, top, right, bottom of the part inside a frame of (width, height) px, as shares of the side."""
         left, top = max(0, -self.x0), max(0, -self.y0)
         right, bottom = min(self.side, size[0] - self.x0), min(self.side, size[1] - self.y0)
         return left / self.side, top / self.side, right / self.side, bottom / self.side
+
+    def beyond(self, size: tuple[int, int]) -> float:
+        """Return the share of the square beyond a frame of (width, height) px, where its border is repeated."""
+        left, top, right, bottom = self.shown(size)
+        return 1 - (right - left) * (bottom - top)
 
     def _corner(self, points: Points) -> Points:
         return np.array([self.x0, self.y0, 0][: points.shape[-1]], dtype=points.dtype)
@@ -160,7 +165,7 @@ class FaceTrack:
         )
 
     def unposed(self) -> Float:
-        """Meshes with the head pose removed: [T, V, 3] float32, canonical face units (§3.3)."""
+        """Return the meshes with the head pose removed: [T, V, 3] float32, canonical face units (§3.3)."""
         return remove_pose(to_canonical_units(self.mesh, self.scale, self.size), self.pose).astype(np.float32)
 
 
@@ -180,6 +185,8 @@ class Person:
     box: the crop of head and shoulders, in px of the frame
     canvas: the square of the frame that is rendered: the crop, or a larger one around it where it is pasted back
     paste_back: whether images are pasted back into the whole frames
+    start: second of the file at which the clip begins
+    notes: lines for the user on the clip and on how it is used
     """
 
     track: FaceTrack
@@ -194,6 +201,8 @@ class Person:
     box: CropBox
     canvas: CropBox
     paste_back: bool = False
+    start: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def video_size(self) -> tuple[int, int]:
@@ -245,10 +254,10 @@ class Target(Protocol):
         """Head poses [T, 6] of all frames."""
 
     def unposed_meshes(self, frames: slice) -> Float:
-        """Meshes [B, V, 3] of some frames with the head pose removed, canonical face units."""
+        """Return the meshes [B, V, 3] of some frames with the head pose removed, canonical face units."""
 
     def meshes(self, frames: slice) -> Float:
-        """Meshes [B, V, 3] of some frames with the head pose applied, px of the crop."""
+        """Return the meshes [B, V, 3] of some frames with the head pose applied, px of the crop."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from thcli.clips.audio import local_audio, read_speech
+from thcli.clips.audio import local_audio, measure_levels, read_speech
+from thcli.clips.probe import probe
 from thcli.errors import MediaError
 from thcli.records import SAMPLE_RATE
 
@@ -121,3 +122,85 @@ def test_read_speech_refuses_samples_that_are_not_numbers(write_wav, bad):
     samples = np.zeros(SAMPLE_RATE)
     samples[700] = bad
     refuses(write_wav("a.wav", samples), "not numbers")
+
+
+BEEP = "aevalsrc='gte(t,{0})*lt(t,{0}+0.2)*0.8*sin(2*PI*1000*t)':s=48000:d={1}"
+
+
+def beep_at(samples: np.ndarray) -> float:
+    """Second of the first loud sample."""
+    return float(np.flatnonzero(np.abs(samples) > 0.3)[0] / SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("gap", [-0.09, -0.02, 0.004, 0.012, 0.03, 0.09, 0.5])
+def test_read_speech_follows_time_stamps_across_gaps_and_overlaps_of_any_size(make, gap):
+    shift = f"asetnsamples=960,asetpts='PTS+gte(T,1)*{gap}/TB'"
+    path = make("a.mkv", *SINE, BEEP.format(2.5, 3), "-af", shift, "-c:a", "pcm_s16le")
+    assert beep_at(read_speech(path).samples) == pytest.approx(2.5 + gap, abs=0.006)
+
+
+def test_read_speech_is_not_late_after_many_small_gaps(make):
+    """Twenty gaps of 5 ms, as between joined clips: each alone is too small to be heard."""
+    shift = "asetnsamples=960,asetpts='PTS+floor(T)*0.005/TB'"
+    path = make("a.mkv", *SINE, BEEP.format(20.5, 21), "-af", shift, "-c:a", "pcm_s16le")
+    assert beep_at(read_speech(path).samples) == pytest.approx(20.6, abs=0.006)
+
+
+def test_read_speech_cuts_nothing_out_where_time_stamps_jitter(make):
+    jitter = "asetnsamples=960,asetpts='PTS+gt(N,0)*0.008*(random(1)-0.5)/TB'"
+    path = make("a.mkv", *SINE, "sine=f=300:r=48000:d=5", "-af", jitter, "-c:a", "pcm_s16le")
+    bends = np.abs(np.diff(read_speech(path).samples, 2))[800:-800]
+    assert bends.max() < 2 * np.median(bends)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libopus"), ("a.m4a", "aac"), ("a.mp4", "libmp3lame")])
+def test_read_speech_leaves_out_what_an_encoder_added_to_its_last_frame(make, name, codec):
+    """Opus in MP4 is the one whose padding every ffmpeg gives out; that of AAC comes with ffmpeg 7 and older."""
+    path = make(name, *SINE, "sine=f=440:r=48000:d=1", "-c:a", codec, "-strict", -2)
+    assert (len(read_speech(path).samples), read_speech(path).n_frames) == (SAMPLE_RATE, 25)
+
+
+def test_read_speech_keeps_the_sound_behind_a_header_that_states_too_little(make):
+    path = make("a.mkv", *SINE, "sine=d=3", "-c:a", "pcm_s16le")
+    data = bytearray(path.read_bytes())
+    duration = data.index(b"\x44\x89\x88") + 3  # the element Duration, eight bytes long
+    data[duration : duration + 8] = np.array([1000.0], ">f8").tobytes()
+    path.write_bytes(data)
+    assert abs(read_speech(path).seconds - 3) < 0.01
+
+
+def test_read_speech_hears_channels_of_opposite_phase_as_the_louder_one(write_wav):
+    wave = 0.4 * np.random.default_rng(0).standard_normal(SAMPLE_RATE).clip(-2, 2)
+    mono = read_speech(write_wav("mono.wav", wave)).samples
+    for channels in ([wave, -wave], [-0.8 * wave, wave]):
+        stereo = np.stack(channels, axis=1)
+        np.testing.assert_allclose(read_speech(write_wav("stereo.wav", stereo)).samples, mono, atol=1e-6)
+
+
+@pytest.mark.parametrize("second", [1.0, 0.3, 0.0, -0.2])
+def test_read_speech_mixes_channels_that_do_not_cancel_each_other(make, second):
+    mix = f"pan=stereo|c0=c0|c1={second}*c0"
+    samples = read_speech(make("a.wav", *SINE, "sine=f=300:r=16000:d=1", "-af", mix)).samples
+    assert np.abs(samples).max() == pytest.approx((1 + second) / 2**0.5 / 8, abs=1e-3)  # peak of ffmpeg's sine: 1/8
+
+
+def test_read_speech_reads_the_default_of_several_tracks(make):
+    sounds = (*SINE, "sine=f=300:d=1", *SINE, "sine=f=700:d=1", "-map", 0, "-map", 1, "-c:a", "pcm_s16le")
+    titles = ("-metadata:s:a:0", "title=Desktop", "-metadata:s:a:1", "title=Mic")
+    for default, hz, name in ((0, 300, "1 (Desktop)"), (1, 700, "2 (Mic)")):
+        marks = (f"-disposition:a:{1 - default}", 0, f"-disposition:a:{default}", "default")
+        info = probe(make("a.mkv", *sounds, *titles, *marks))
+        assert abs(peak_hz(read_speech(info).samples) - hz) < 2
+        (note,) = info.sound.note("a.mkv")
+        assert note.startswith(f"a.mkv: 2 tracks of sound; number {name} is taken, ")
+    assert probe(make("b.wav", *SINE, "sine=d=1")).sound.note("b.wav") == ()
+
+
+def test_measure_levels_does_not_take_floats_beyond_full_scale_for_clipped(make, write_wav):
+    tone = np.sin(np.arange(SAMPLE_RATE) * 0.1)
+    hot = measure_levels(write_wav("hot.wav", 3 * tone))
+    assert hot.peak == pytest.approx(3, abs=0.01)
+    assert hot.clipped < 0.05  # a sine stays near its peak for so long
+    cut = measure_levels(write_wav("cut.wav", np.clip(6 * tone, -3, 3)))
+    assert cut.clipped > 0.5
+    assert measure_levels(make("a.wav", "-i", write_wav("again.wav", 3 * tone), "-c:a", "pcm_s16le")).clipped > 0.5

@@ -13,7 +13,7 @@ import pytest
 
 from thcli.clips import encode
 from thcli.clips import ffmpeg as binaries
-from thcli.clips.audio import read_speech
+from thcli.clips.audio import measure_levels, read_speech
 from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.clips.probe import probe
@@ -86,6 +86,20 @@ def test_video_writer_takes_sound_from_a_later_start(write_wav, tmp_path):
     write(tmp_path / "a.mp4", frames(25), write_wav("s.wav", samples), audio_start=1.2)
     heard = np.flatnonzero(np.abs(read_speech(tmp_path / "a.mp4").samples) > 0.1)
     assert abs(heard[0] / SAMPLE_RATE - 0.3) < 0.03
+
+
+def test_video_writer_brings_sound_beyond_full_scale_to_a_peak_of_one(write_wav, tmp_path):
+    rising = np.minimum(np.arange(SAMPLE_RATE) / 4000, 4)  # AAC overshoots where a tone begins all at once
+    path = write_wav("hot.wav", rising * np.sin(np.arange(SAMPLE_RATE) * 0.1))
+    write(tmp_path / "a.mp4", frames(25), path, audio_peak=measure_levels(path).peak)
+    assert 0.9 < measure_levels(tmp_path / "a.mp4").peak < 1.05
+
+
+def test_video_writer_takes_the_default_of_several_tracks(make, tmp_path):
+    tracks = (*SINE, "aevalsrc=0:d=1", *SINE, "sine=d=1", "-map", 0, "-map", 1, "-c:a", "pcm_s16le")
+    sound = make("s.mkv", *tracks, "-disposition:a:0", 0, "-disposition:a:1", "default")
+    write(tmp_path / "a.mp4", frames(25), sound)
+    assert measure_levels(tmp_path / "a.mp4").peak > 0.05
 
 
 def test_video_writer_writes_metadata_provenance_and_the_index_in_front(make, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,18 @@ def test_mel_bank_equals_the_one_of_librosa():
     filters = pytest.importorskip("librosa.filters")
     bank = filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=LOW_HZ, fmax=HIGH_HZ, norm=None)
     np.testing.assert_allclose(mel_bank() * (WINDOW / 2) ** 2, bank.T, rtol=0, atol=1e-7)
+
+
+def test_log_mel_needs_neither_librosa_nor_numba():
+    script = (
+        "import sys, numpy, pathlib\n"
+        "from thcli.clips.features import log_mel\n"
+        "from thcli.records import Speech\n"
+        "log_mel(Speech(numpy.zeros(640, numpy.float32), pathlib.Path('a.wav')))\n"
+        "print(sorted({'librosa', 'numba'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_four_steps_of_log_mel_cover_their_frame():

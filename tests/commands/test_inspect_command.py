@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
+
+from thcli.inspection import clip
 
 
 @pytest.mark.usefixtures("nodding")
@@ -18,6 +22,15 @@ def test_inspect_of_a_clip_prints_figures_and_writes_a_sheet(thgen, faceless_cli
     with Image.open(folder / "bars_inspect.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.height > 900
+
+
+@pytest.mark.usefixtures("nodding")
+@pytest.mark.parametrize(
+    ("longest", "length"), [(1.0, "the first 1.0 s of 2.0, 25 frames"), (2.0, "2.0 s, 50 frames")], ids=["more", "all"]
+)
+def test_inspect_says_how_much_of_a_long_clip_it_looked_at(thgen, faceless_clip, monkeypatch, longest, length):
+    monkeypatch.setattr(clip, "LONGEST", longest)
+    assert thgen("inspect", faceless_clip).out.splitlines()[1] == f"picture    160x120, {length} at 25 a second"
 
 
 @pytest.mark.usefixtures("nodding")
@@ -46,3 +59,22 @@ def test_inspect_refuses_a_missing_clip_and_a_missing_folder(thgen):
     assert said.err == "thgen: error: gone.mp4: no such file; check the name and the folder\n"
     said = thgen("inspect", "gone.mp4", "-o", "no/sheet.png")
     assert said.err == "thgen: error: no: no such folder to write sheet.png to; make it first\n"
+
+
+def test_inspect_names_cuts_and_measures_the_shot_that_is_best(thgen, portrait_png, folder):
+    from thcli.clips.encode import VideoWriter
+
+    portrait = np.asarray(Image.open(portrait_png).convert("RGB"))
+    room = np.asarray(Image.fromarray(data.coffee()).resize((256, 256)))
+    with VideoWriter(folder / "cut.mp4", (256, 256), None, 40) as writer:
+        for picture in [room] * 15 + [portrait] * 25:
+            writer.write(np.ascontiguousarray(picture))
+    said = thgen("inspect", "cut.mp4")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[1] == "picture    256x256, 1.0 s, 25 frames at 25 a second"
+    advice = [line.removeprefix("advice     ") for line in lines if line.startswith("advice")]
+    assert advice[0] == (
+        "the clip is cut at 0.60 s: measured is one shot, from 0.60 to 1.60 s; --start chooses another"
+    )
+    assert advice[-1] == "a reference best begins with --start 0.60"

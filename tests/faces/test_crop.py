@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT, WIDER, FaceCrop, head_crop, surroundings
+from thcli.faces.crop import (
+    FACE_CENTRE,
+    FACE_HEIGHT,
+    MADE_UP,
+    WIDER,
+    FaceCrop,
+    crop_note,
+    head_crop,
+    reference_crop,
+    surroundings,
+)
 from thcli.images import crop_frame, crop_frames
 from thcli.records import CropBox
 
@@ -47,6 +57,29 @@ def test_head_crop_holds_a_moving_face():
 def test_head_crop_takes_a_square_clip_of_head_and_shoulders_whole():
     assert head_crop(face_boxes(80, 60), (256, 256)) == CropBox(0, 0, 256)
     assert head_crop(face_boxes(80, 60), (512, 512)).side == pytest.approx(256, abs=1)
+
+
+def test_reference_crop_is_the_head_crop_where_the_picture_holds_it():
+    boxes = face_boxes(400, 300)
+    assert reference_crop(boxes, (1280, 720)) == head_crop(boxes, (1280, 720))
+    assert crop_note(boxes, (1280, 720)) is None
+
+
+def test_reference_crop_is_the_largest_square_of_a_close_picture():
+    boxes, size = face_boxes(60, 90), (220, 400)
+    assert head_crop(boxes, size).beyond(size) > MADE_UP
+    crop = reference_crop(boxes, size)
+    assert crop.side == 220 and crop.beyond(size) == 0
+    assert crop_note(boxes, size) == (
+        "head and shoulders reach beyond the picture: a square of 220 pixels is shown instead of 256, as large as the "
+        "picture holds"
+    )
+
+
+def test_reference_crop_stays_large_where_no_square_inside_the_picture_does():
+    boxes, size = face_boxes(30, 90), (160, 400)
+    assert reference_crop(boxes, size) == head_crop(boxes, size)
+    assert "the whole frame is shown, as with --frame full" in crop_note(boxes, size)
 
 
 @pytest.mark.parametrize(

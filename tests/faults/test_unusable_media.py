@@ -137,3 +137,18 @@ def test_generate_warns_of_clipped_sound(generate, media):
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))
     (note,) = said.notes
     assert note.startswith("the sound is clipped: ") and note.endswith("record it again with less gain")
+
+
+def test_generate_does_not_warn_of_floats_beyond_full_scale(generate, media):
+    media("hot.wav", "-i", "speech.wav", "-af", "volume=18dB", "-c:a", "pcm_f32le")
+    assert generate("photo.png", "hot.wav").notes == []
+
+
+def test_generate_says_which_of_several_tracks_of_sound_it_takes(generate, media):
+    media("two.mka", "-i", "speech.wav", "-i", "speech.wav", "-map", 0, "-map", 1, "-c:a", "flac")
+    said = generate("photo.png", "two.mka")
+    assert said.code == 0
+    assert said.notes == [
+        "two.mka: 2 tracks of sound; number 1 is taken, as players do by default; save another to a file of its own "
+        "to use it"
+    ]

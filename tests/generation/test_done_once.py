@@ -57,14 +57,14 @@ def on_file(commands: list[list[str]], path: Path) -> tuple[int, int]:
 def test_generate_starts_the_fewest_ffmpegs_on_a_clip_and_a_recording(
     inputs: Path, tmp_path: Path, commands: list[list[str]], report: bool
 ) -> None:
-    """Of the clip, a probe and a decode of picture and sound; of the recording, a probe, and three readers.
+    """Of the clip, a probe, a look at its shots, and a decode of picture and sound; of the recording, a probe.
 
-    The recording is read as speech, for samples at full scale, and by the encoder of the video.
+    The recording is also read as speech, for samples at full scale, and by the encoder of the video.
     """
     given = tmp_path / "report.json" if report else None
     options = GenerateOptions(device="cpu", renderer="warp", motion="still", report=given)
     generate(inputs / "clip.mp4", inputs / "word.wav", tmp_path / "out.mp4", options)
-    assert on_file(commands, inputs / "clip.mp4") == (3, 1)
+    assert on_file(commands, inputs / "clip.mp4") == (4, 1)
     assert on_file(commands, inputs / "word.wav") == (4, 1)
 
 

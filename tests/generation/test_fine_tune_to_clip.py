@@ -30,7 +30,7 @@ from thgen_models.generator import Frames
 
 FRAMES, BOX = LEAST_FRAMES + 4, CropBox(0, 0, 256)
 START = 0.4
-OPTIONS = ReferenceOptions(start=START, references=2)
+OPTIONS = ReferenceOptions(references=2)
 
 FineTune = Callable[..., tuple[FrameGenerator, FineTuneReport, int]]
 
@@ -70,7 +70,8 @@ def models(theta_weights: Path) -> Models:
 @pytest.fixture(scope="module")
 def person(models: Models, clip: MediaInfo, images: np.ndarray, track: FaceTrack) -> Person:
     options = ReferenceOptions(references=3)
-    return person_from_track(models.face_model, Clip(images, clip.path), track, BOX, None, options)
+    person = person_from_track(models.face_model, Clip(images, clip.path), track, BOX, None, options)
+    return dataclasses.replace(person, start=START)
 
 
 class Made(Exception):

@@ -145,14 +145,13 @@ def test_session_reads_another_person_for_another_tracker(
     assert read == ["a", "a"]
 
 
-def test_session_reads_a_clip_anew_for_fine_tuning(
+def test_session_reads_a_person_once_with_and_without_fine_tuning(
     read: list[str], tuned: list[object], clip: CopyOf, prepare: Prepare, tracks: TrackCache
 ) -> None:
-    """Fine-tuning needs the frames in their own size, so that a large clip is not reduced for it."""
     session, a = Session(tracks, batch=True), clip("a", "a")
     for steps in (0, 5, 6, 0):
         prepare(session, a, renderer="network", adapt=steps)
-    assert read == ["a", "a"]
+    assert read == ["a"]
 
 
 def test_session_keeps_persons_within_bounds(

@@ -12,7 +12,7 @@ from thcli.pipeline.options import MAX_REFERENCES, GenerateOptions, MotionOption
 
 def test_generate_options_are_divided_between_reference_and_motion():
     options = GenerateOptions(start=1.5, face="2", references=3, size="512", adapt=4, motion="still", blink="2", seed=9)
-    assert options.reference_options == ReferenceOptions(start=1.5, face="2", references=3, size="512", reduce=False)
+    assert options.reference_options == ReferenceOptions(start=1.5, face="2", references=3, size="512")
     assert options.motion_options == MotionOptions(motion="still", blink="2", seed=9)
 
 

@@ -1,11 +1,13 @@
-"""Report of the ffmpeg in use and of what it can write."""
+"""Report of the ffmpeg in use, of what it can write, and of what it cannot read."""
 
 from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
 
-from thcli.clips.ffmpeg import executable, h264_encoder
+from thcli.clips.colour import FILTERS
+from thcli.clips.ffmpeg import executable, first_with, h264_encoder
+from thcli.clips.probe import ALPHA_DECODERS
 from thcli.errors import MediaError
 
 AAC = "aac"
@@ -20,6 +22,7 @@ class Capabilities:
     reader, version: path of the ffmpeg that reads, and its version
     writer, encoder: path of the ffmpeg that writes, and the H.264 encoder it uses
     encoders: encoders for H.264 and AAC that the writer has
+    lacking: decoders of transparency and filters of colours that no installed ffmpeg has
     """
 
     reader: str
@@ -27,6 +30,7 @@ class Capabilities:
     writer: str
     encoder: str
     encoders: tuple[str, ...]
+    lacking: tuple[str, ...]
 
 
 def capabilities() -> Capabilities:
@@ -42,7 +46,9 @@ def capabilities() -> Capabilities:
     names = tuple(row[1] for row in rows if len(row) > 1 and row[1] in ENCODERS)
     if AAC not in names:
         raise MediaError(f"{encoder.executable}: has no encoder for AAC; install another ffmpeg, or imageio-ffmpeg")
-    return Capabilities(reader, version[2], encoder.executable, encoder.name, names)
+    lacking = [name for name in ALPHA_DECODERS.values() if not first_with(decoders=[name])]
+    lacking += [name for name in FILTERS if not first_with(filters=[name])]
+    return Capabilities(reader, version[2], encoder.executable, encoder.name, names, tuple(lacking))
 
 
 def _said(binary: str, question: str) -> str:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from thcli.clips.ffmpeg import Reader, arguments, complaint, label, open_input
+from thcli.clips import colour
+from thcli.clips.ffmpeg import Reader, arguments, complaint, first_with, label, open_input
 from thcli.clips.photo import read_photo
 from thcli.clips.probe import MIN_SIDE, MediaInfo, media_info
+from thcli.clips.seek import seek_options, seek_time
 from thcli.errors import DeviceError, MediaError
 from thcli.records import FPS, Clip, Image
 
-PREROLL = FPS
-"""Frames decoded before ``start`` and dropped: at a variable frame rate, the frame shown there may begin earlier."""
-HD_SIDE = 1280
-"""Longer side in pixels from which a video counts as HD."""
 MAX_BYTES = 4 << 30
 """Most bytes of frames that ``read_clip`` holds at a time."""
 UNPROMISED = 10 * FPS
 """Frames beyond twice the promised length after which time stamps count as damaged, as gaps in them are filled."""
+HD_SIDE = 1280
+"""Longer side in pixels from which a video counts as HD."""
 MISSING = FPS // 2
 """Most frames that may be missing at the end before an error of ffmpeg counts as damage; audio often outlasts video."""
 
@@ -124,16 +127,17 @@ def _one(frame: Image) -> Generator[Image, None, None]:
 def _video(
     path: Path, info: MediaInfo, size: tuple[int, int], start: float, seconds: float | None
 ) -> Generator[Image, None, None]:
-    skip = min(PREROLL, math.floor(start * FPS + 1e-6))
-    command = _command(
-        path, info, size, max(0.0, start - skip / FPS), None if seconds is None else skip + frame_count(seconds)
-    )
+    seek, first = seek_time(path, info.format, start)
+    # Frames before the part are read too, so that bytes keep coming while ffmpeg decodes them.
+    skip = math.floor(first * FPS + 1e-6)
+    limit = None if seconds is None else skip + frame_count(seconds)
+    command = _command(path, info, size, seek, first - skip / FPS, limit)
     expected = _expected(info, start, seconds)
     most = None if expected is None else skip + 2 * expected + UNPROMISED
-    count = 0
+    count, wide = 0, _binary(info)[1]
     with Reader(command, label(path)) as reader:
         while True:
-            frame = np.empty((size[1], size[0], 3), np.uint8)
+            frame: NDArray[Any] = np.empty((size[1], size[0], 3), np.uint16 if wide else np.uint8)
             if reader.fill(frame.data.cast("B")) < frame.nbytes:
                 break
             count += 1
@@ -143,27 +147,37 @@ def _video(
                     "its time stamps are damaged: export it again"
                 )
             if count > skip:
-                yield frame
+                yield colour.to_bt709(frame, info.tags) if wide else frame
         log = reader.finish()
     _check_complete(path, info, start, count - skip, expected, log)
 
 
-def _command(path: Path, info: MediaInfo, size: tuple[int, int], seek: float, limit: int | None) -> list[str]:
-    source = open_input(path, **({"ss": f"{seek:.6f}"} if seek > 0 else {}))
+def _binary(info: MediaInfo) -> tuple[str | None, bool]:
+    """Return the ffmpeg that reads a video, None for any, and whether it gives the video's own colours in 16 bits."""
+    decoders = [info.decoder] if info.decoder else []
+    if not info.tags.converted:
+        return first_with(decoders), False
+    binary = first_with(decoders, colour.FILTERS)
+    return (binary, False) if binary else (first_with(decoders), True)
+
+
+def _command(
+    path: Path, info: MediaInfo, size: tuple[int, int], seek: float, first: float, limit: int | None
+) -> list[str]:
+    """Return the command that seeks to ``seek``, s, and reads the frames from the time stamp ``first``, s, on."""
+    binary, wide = _binary(info)
+    decoder = {"c:V:0": info.decoder} if info.decoder else {}
+    source = open_input(path, **decoder, **seek_options(seek))
+    frames = source["V:0"]
+    if first >= 1e-6:
+        frames = frames.filter("setpts", f"round(PTS-{first:.6f}/TB)")
+    frames = frames.filter("bwdif", mode="send_frame", deint="interlaced")
+    frames = frames.filter("fps", FPS, start_time=0, round="near")
+    layout = ("rgb48be" if sys.byteorder == "big" else "rgb48le") if wide else "rgb24"
     hd = max(info.width, info.height) >= HD_SIDE
-    # Untagged HD is BT.709 by convention; swscale would take it for BT.601.
-    matrix = {"in_color_matrix": "bt709"} if info.matrix == "unknown" and hd else {}
-    # Interpolated chroma takes 1.6 times the processor time, and in HD its pixels are small compared with a face.
-    flags = "bicubic+accurate_rnd" if hd else "bicubic+accurate_rnd+full_chroma_int"
-    frames = (
-        source["V:0"]
-        .filter("bwdif", mode="send_frame", deint="interlaced")
-        .filter("fps", FPS, start_time=0, round="near")
-        .filter("scale", *size, flags=flags, **matrix)
-        .filter("format", "rgb24")
-    )
+    frames = colour.in_rgb(frames, info.tags, size, hd, convert=not wide).filter("format", layout)
     options = {} if limit is None else {"frames:v": limit}
-    return arguments(frames.output("pipe:1", format="rawvideo", pix_fmt="rgb24", **options))
+    return arguments(frames.output("pipe:1", format="rawvideo", pix_fmt=layout, **options), binary)
 
 
 def _expected(info: MediaInfo, start: float, seconds: float | None) -> int | None:

@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import ffmpeg
 import numpy as np
 
+from thcli.clips.audio import timed_sound
 from thcli.clips.ffmpeg import (
     arguments,
     complaint,
     h264_encoder,
     local_file,
-    on_timeline,
-    open_input,
+    open_log,
     read_log,
     start,
     stop,
 )
+from thcli.clips.probe import MediaInfo, media_info
 from thcli.clips.provenance import XMP_KEY, xmp_box
 from thcli.errors import MediaError
 from thcli.records import FPS, Image
@@ -48,6 +48,7 @@ class VideoWriter:
     audio: any audio or video file, kept mono or made stereo, padded with silence or cut to the video's length
     metadata: values by ffmpeg's keys (comment, title, artist…), and ``xmp`` for an XMP packet (``provenance``)
     audio_start: second of the audio file at which the video begins
+    audio_peak: largest absolute sample of the audio file; above 1, the sound is scaled to a peak of 1
 
     Until the block ends without an error there is only a hidden file beside the target, which any error, Ctrl-C
     included, removes.
@@ -60,10 +61,11 @@ class VideoWriter:
         self,
         target: Path | None,
         size: tuple[int, int],
-        audio: Path | None,
+        audio: Path | MediaInfo | None,
         n_frames: int,
         metadata: Mapping[str, str] | None = None,
         audio_start: float = 0.0,
+        audio_peak: float = 1.0,
     ) -> None:
         if n_frames < 1 or min(size) < 2:
             raise ValueError(f"cannot write {n_frames} frames of {size[0]}x{size[1]}")
@@ -72,6 +74,7 @@ class VideoWriter:
         self._size = size
         self._audio = audio
         self._audio_start = audio_start
+        self._audio_peak = audio_peak
         self._n_frames = n_frames
         self._metadata = dict(metadata or {})
         self._canvas = np.empty((size[1] + size[1] % 2, size[0] + size[0] % 2, 3), np.uint8)
@@ -79,7 +82,7 @@ class VideoWriter:
         self._part: Path | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log = open_log()
         try:
             if self._target is not None:
                 # The name is known before the file is there, so that Ctrl-C at any moment removes it.
@@ -188,11 +191,12 @@ class VideoWriter:
         output = "pipe:1" if self._part is None else local_file(self._part)
         return arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)
 
-    def _audio_stream(self, audio: Path) -> Any:
+    def _audio_stream(self, audio: Path | MediaInfo) -> Any:
         """Return the audio stream, by the file's clock, cut or padded with silence to the length of the video."""
-        audio_stream = on_timeline(open_input(audio)["a:0"], AUDIO_RATE).filter(
-            "aformat", channel_layouts="mono|stereo"
-        )
+        audio_stream = timed_sound(media_info(audio), AUDIO_RATE)
+        if self._audio_peak > 1:
+            audio_stream = audio_stream.filter("volume", f"{1 / self._audio_peak:.9f}", precision="float")
+        audio_stream = audio_stream.filter("aformat", channel_layouts="mono|stereo")
         if self._audio_start > 0:
             audio_stream = audio_stream.filter("atrim", start=self._audio_start).filter("asetpts", "PTS-STARTPTS")
         return audio_stream.filter("apad").filter("atrim", end=f"{self._n_frames / FPS:.6f}")

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,7 @@ PROTOCOLS = "file,pipe"
 """Protocols that ffmpeg may use."""
 DEMUXERS = (
     "aac,ac3,aiff,amr,apng,ape,asf,au,avi,av1,caf,dts,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,"
-    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,tak,tta,voc,w64,wav,webp_anim,wv,"
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,tak,tta,voc,w64,wav,wv,"
     "yuv4mpegpipe"
 )
 """Demuxers that ffmpeg may use, which open no second file; hls, dash, concat, imf, sdp, image2, avisynth and the like
@@ -40,6 +40,8 @@ MAX_MEMORY = 8 << 30
 """Most bytes that an ffmpeg may take, on Linux; several times what one needs for 8K."""
 MAX_SECONDS = 120
 """Most seconds for a run of ffmpeg, by default, and for its next bytes where its output is read."""
+JUMP, OFF = 0.02, 0.005
+"""Least jump of the time stamps of sound that counts as a gap, and largest error of sound by them, in seconds."""
 LOG_BYTES = 1 << 20
 """Most bytes read of an ffmpeg's log."""
 
@@ -97,7 +99,7 @@ def h264_encoder() -> VideoEncoder:
     }
     for name, settings in options.items():
         for binary in candidates():
-            if name in _encoders(binary):
+            if name in _listed(binary, "encoders"):
                 return VideoEncoder(binary, name, settings)
     raise MediaError(
         f"ffmpeg: no H.264 encoder in {' or '.join(candidates()) or 'any binary'}; "
@@ -105,10 +107,20 @@ def h264_encoder() -> VideoEncoder:
     )
 
 
-@lru_cache(maxsize=8)
-def _encoders(binary: str) -> frozenset[str]:
+def first_with(decoders: Iterable[str] = (), filters: Iterable[str] = ()) -> str | None:
+    """Return the path of the first ffmpeg that has these decoders and filters, or None where none has them."""
+    asked = {"decoders": set(decoders), "filters": set(filters)}
+    for binary in candidates():
+        if all(names <= _listed(binary, what) for what, names in asked.items() if names):
+            return binary
+    return None
+
+
+@lru_cache(maxsize=16)
+def _listed(binary: str, what: str) -> frozenset[str]:
+    """Return the names of an ffmpeg's ``encoders``, ``decoders`` or ``filters``."""
     listing = subprocess.run(
-        [binary, "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        [binary, "-hide_banner", f"-{what}"], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     rows = (line.split() for line in listing.stdout.decode(errors="replace").splitlines())
     return frozenset(row[1] for row in rows if len(row) > 1)
@@ -141,8 +153,16 @@ def local_file(path: Path) -> str:
 
 
 def on_timeline(stream: Any, rate: int) -> Any:
-    """Resample audio to ``rate`` Hz by timestamps from the start of the file: gaps filled, a late start padded."""
-    return stream.filter("aresample", rate, **{"async": 1, "first_pts": 0})
+    """Resample audio to ``rate`` Hz by timestamps from the start of the file: gaps filled, a late start padded.
+
+    Time stamps are first smoothed over some twenty packets: in live recordings they jitter by milliseconds, which would
+    be filled in and cut out all the time. A jump of more than ``JUMP`` counts at once. Where the sound is then off its
+    time stamps by ``OFF`` or more, the difference is filled in or cut out.
+    """
+    lag, jump = "ld(1)-ld(0)", f"not(N)+gt(abs(ld(1)-ld(0)),{JUMP})"
+    smoothed = f"st(1,T-N/SR);st(0,if({jump},ld(1),ld(0)+0.05*({lag})));round((ld(0)+N/SR)/TB)"
+    clock = {"async": 1, "first_pts": 0, "min_hard_comp": OFF}
+    return stream.filter("asetpts", smoothed).filter("aresample", rate, **clock)
 
 
 def arguments(stream: Any, binary: str | None = None, loglevel: str = "error") -> list[str]:
@@ -164,7 +184,7 @@ class Reader:
     def __init__(self, command: list[str], name: str) -> None:
         self._name = name
         # Messages go to a file, because a full pipe of them would stop ffmpeg while frames are read.
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._log = open_log()
         self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
@@ -207,8 +227,10 @@ class Reader:
 
 def start(command: list[str], **streams: Any) -> subprocess.Popen[bytes]:
     """Start ffmpeg in a session of its own, so that Ctrl-C reaches only thgen, which then ends it in order."""
+    # Static builds, as in imageio-ffmpeg, crash on names in MPEG-TS where they load the system's character sets.
+    environment = {**os.environ, "GCONV_PATH": os.devnull}
     try:
-        process = subprocess.Popen(command, bufsize=0, start_new_session=True, **streams)
+        process = subprocess.Popen(command, bufsize=0, start_new_session=True, env=environment, **streams)
     except OSError as error:
         raise MediaError(f"{command[0]}: cannot be run ({error.strerror}); install a working ffmpeg") from error
     if sys.platform == "linux":
@@ -253,6 +275,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def open_log() -> IO[bytes]:
+    """Return a new file for ffmpeg's messages: a temporary one or, on Linux without a folder for it, one in memory."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        if not hasattr(os, "memfd_create"):
+            raise
+        return open(os.memfd_create("ffmpeg.log"), "w+b")
 
 
 def read_log(log: IO[bytes]) -> str:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from thcli.clips import photo
-from thcli.clips.ffmpeg import MAX_PIXELS, arguments, complaint, label, open_input, run
+from thcli.clips.colour import MATRICES, Tags
+from thcli.clips.ffmpeg import MAX_PIXELS, arguments, complaint, first_with, label, open_input, run
+from thcli.clips.tracks import SoundTrack, sound_track
 from thcli.errors import MediaError
 
 MIN_SIDE = 16
 """Least side of an image in pixels; smaller ones hold no face, and the deinterlacer refuses the smallest."""
 
-_STREAM = re.compile(r"^ {2,4}Stream #0:\d+.*?: (Video|Audio): (.*)$", re.MULTILINE)
+_VIDEO = re.compile(r"^ {2,4}Stream #0:\d+.*?: Video: (.*)$", re.MULTILINE)
 _DURATION = re.compile(r"^ {2}Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _FORMAT = re.compile(r"^Input #0, (.+?), from ", re.MULTILINE)
 _RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
 _CODEC = re.compile(r"(\w+).*?, (\w+)")
-_SHOWN = re.compile(r"^\[Parsed_showinfo.*\bn: *0 .*\bs:(\d+)x(\d+)", re.MULTILINE)
-_TOO_LARGE = re.compile(r"\bPicture size (\d+)x(\d+) (?:exceeds|is invalid)")
-_MATRIX = re.compile(r"^\[Parsed_showinfo.*\bcolor_space:(\w+)", re.MULTILINE)
+_SHOWN = re.compile(
+    r"^\[Parsed_showinfo.*\bn: *0 .*\bfmt:(\w+).*\bsar:(\d+)/(\d+) s:(?P<width>\d+)x(?P<height>\d+)", re.MULTILINE
+)
+_TOO_LARGE = re.compile(r"\bPicture size (?P<width>\d+)x(?P<height>\d+) (?:exceeds|is invalid)")
+_TAGS = re.compile(
+    r"^\[Parsed_showinfo.*\bcolor_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", re.MULTILINE
+)
+_RGB = re.compile(r"[0ax]?2?(rgb|bgr|gbr)|pal8")
+_WITH_ALPHA = re.compile(r"yuva|ya\d|gbrap|rgba|bgra|argb|abgr|ayuv|vuya|pal8")
+_ALPHA_APART = re.compile(r"^ +alpha_mode +: 1$", re.MULTILINE | re.IGNORECASE)
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Decoders by codecs that store transparency apart in WebM, where ffmpeg's own decoders drop it."""
+_DOLBY_ALONE = re.compile(r"^ +DOVI configuration record: .*\bcompatibility id: 0", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,11 @@ class MediaInfo:
     audio: whether it has an audio stream
     image: whether it is a photo
     format: ffmpeg's or Pillow's name of the container
-    matrix: colour matrix as tagged in the stream, "unknown" without a tag
     codec: ffmpeg's names of the video's codec and pixel format, as in "h264 yuv420p"; empty where unknown
+    tags: colours that the video is tagged with
+    decoder: name of the decoder that reads it with its transparency; empty where that is ffmpeg's own
+    notes: lines on what cannot be read as the file states it
+    sound: the audio stream that is read, where there is one
     """
 
     path: Path
@@ -50,8 +66,11 @@ class MediaInfo:
     audio: bool
     image: bool
     format: str
-    matrix: str = "unknown"
     codec: str = ""
+    tags: Tags = Tags()  # noqa: RUF009 - frozen
+    decoder: str = ""
+    notes: tuple[str, ...] = ()
+    sound: SoundTrack = SoundTrack()  # noqa: RUF009 - frozen
 
 
 def probe(path: Path) -> MediaInfo:
@@ -64,8 +83,9 @@ def probe(path: Path) -> MediaInfo:
     size = photo.photo_size(path)
     if size is not None:
         return MediaInfo(
-            path, size.width, size.height, 0.0, 0.0, video=False, audio=False, image=True, format=size.format
-        )
+            path, size.width, size.height, 0.0, 0.0, video=False, audio=False, image=True, format=size.format,
+            notes=size.notes,
+        )  # fmt: skip
     log = _first_frame_log(path)
     kind = _FORMAT.search(log)
     if kind is None:
@@ -108,29 +128,28 @@ def check_readable(path: Path) -> None:
 
 
 def _first_frame_log(path: Path) -> str:
-    """Return ffmpeg's messages while it opens a file and decodes one frame, upright and with square pixels."""
-    shown = (
-        open_input(path)["V:0"]  # capital V leaves out cover art
-        .filter("scale", "if(gt(sar,1),round(iw*sar),iw)", "if(lt(sar,1),round(ih/sar),ih)")
-        .filter("setsar", 1)
-        .filter("showinfo")
-        .output("-", format="null", **{"frames:v": 1})
-    )
+    """Return ffmpeg's messages while it opens a file and decodes one frame, upright."""
+    # Capital V leaves out cover art. ffmpeg 7 loses tags of colour in most filters.
+    shown = open_input(path)["V:0"].filter("showinfo").output("-", format="null", **{"frames:v": 1})
     return run(arguments(shown, loglevel="info"), label(path))[1]
 
 
 def _parse(path: Path, kind: str, log: str) -> MediaInfo:
     header = log.split("\nOutput #0")[0].split("\nStream mapping:")[0]
-    streams = _STREAM.findall(header)
-    videos = [text for medium, text in streams if medium == "Video" and "(attached pic)" not in text]
-    audio = any(medium == "Audio" for medium, _ in streams)
+    videos = [text for text in _VIDEO.findall(header) if "(attached pic)" not in text]
+    track = sound_track(header)
+    audio, sound = track is not None, track or SoundTrack()
     clock = _DURATION.search(header)
     duration = None if clock is None else int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
     if not videos:
-        return MediaInfo(path, 0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind)
+        return MediaInfo(
+            path, 0, 0, 0.0, duration, video=False, audio=audio, image=False, format=kind, sound=sound
+        )  # fmt: skip
     shown = _SHOWN.search(log)
     size = shown or _TOO_LARGE.search(log)
-    width, height = (int(size[1]), int(size[2])) if size else (0, 0)
+    width, height = (int(size["width"]), int(size["height"])) if size else (0, 0)
+    if shown is not None:
+        width, height = _square(width, height, int(shown[2]), int(shown[3]))
     if width * height > MAX_PIXELS:
         raise MediaError(
             f"{label(path)}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels; "
@@ -144,11 +163,55 @@ def _parse(path: Path, kind: str, log: str) -> MediaInfo:
         raise MediaError(
             f"{label(path)}: {width}x{height} pixels, expected at least {MIN_SIDE} a side; use a larger clip"
         )
-    matrix = _MATRIX.search(log, shown.start())
+    codec, about = _codec(videos[0]), header.split(videos[0], 1)[1].split("Stream #")[0]
+    decoder, lost = _alpha_decoder(path, codec, about)
+    tags = _tags(log[shown.start() :], shown[1], bool(decoder) or _has_alpha(shown[1], codec, kind))
     return MediaInfo(
         path, width, height, _rate(videos[0]), duration, video=True, audio=audio, image=False, format=kind,
-        matrix=matrix[1] if matrix else "unknown", codec=_codec(videos[0]),
+        codec=codec, tags=tags, decoder=decoder, notes=lost + _colour_notes(path, tags.matrix, about), sound=sound,
     )  # fmt: skip
+
+
+def _square(width: int, height: int, wide: int, high: int) -> tuple[int, int]:
+    """Return (width, height) of a frame whose pixels, ``wide`` to ``high``, are made square by enlarging one side."""
+    if wide > high > 0:
+        return math.floor(width * wide / high + 0.5), height
+    return width, math.floor(height * high / wide + 0.5) if high > wide > 0 else height
+
+
+def _tags(shown: str, pixel_format: str, alpha: bool) -> Tags:
+    """Return the colour tags of the first frame, given ffmpeg's messages from its ``showinfo`` on."""
+    found = _TAGS.search(shown)
+    colour_range, matrix, primaries, transfer = found.groups() if found else ("unknown",) * 4
+    return Tags("gbr" if _RGB.match(pixel_format) else matrix, primaries, transfer, colour_range == "pc", alpha)
+
+
+def _has_alpha(pixel_format: str, codec: str, kind: str) -> bool:
+    """Return whether decoded frames have transparency; the fourth byte of raw AVI is unused, and often 0."""
+    return _WITH_ALPHA.match(pixel_format) is not None and not (kind == "avi" and codec.startswith("rawvideo"))
+
+
+def _alpha_decoder(path: Path, codec: str, about: str) -> tuple[str, tuple[str, ...]]:
+    """Return the decoder of transparency that is stored apart, empty for none, and a note where no ffmpeg has it.
+
+    about: ffmpeg's lines on the stream
+    """
+    decoder = ALPHA_DECODERS.get(codec.split(" ")[0], "") if _ALPHA_APART.search(about) else ""
+    if not decoder or first_with(decoders=[decoder]):
+        return decoder, ()
+    lost = "its transparency is ignored, and what lies below shows, as no ffmpeg here has the decoder"
+    return "", (f"{label(path)}: {lost} {decoder}; install the package imageio-ffmpeg",)
+
+
+def _colour_notes(path: Path, matrix: str, about: str) -> tuple[str, ...]:
+    """Return a note on colours that ffmpeg cannot read."""
+    if _DOLBY_ALONE.search(about):
+        what = "Dolby Vision of a profile that no other program shows (5)"
+    elif matrix not in (*MATRICES, "gbr", "unknown", "reserved"):
+        what = f"a colour matrix that ffmpeg's scaler does not know ({matrix})"
+    else:
+        return ()
+    return (f"{label(path)}: {what}; its colours come out wrong: export it as HDR10, HLG or SDR",)
 
 
 def _codec(stream: str) -> str:

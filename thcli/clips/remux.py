@@ -54,7 +54,7 @@ def anonymous_mp4(source: Path) -> bytes:
 def _command(source: Path, info: MediaInfo, target: Path) -> list[str]:
     file = open_input(source)
     video, binary = file["V:0"], executable()
-    audio = on_timeline(file["a:0"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
+    audio = on_timeline(file[f"a:{info.sound.index}"], AUDIO_RATE).filter("aformat", channel_layouts="mono|stereo")
     options: dict[str, Any] = {"map_metadata": -1, "map_metadata:s": -1, "map_chapters": -1}
     if info.codec in _PLAYABLE:
         options |= {"c:v": "copy"}

@@ -30,6 +30,8 @@ MARGIN = 0.04
 """Least distance of the face from the crop's border in any frame, over the side."""
 ALREADY_CROP = (0.45, 0.70)
 """Range of face height over side in which a square frame is taken as the crop."""
+MADE_UP = 0.02
+"""Largest share of a reference's crop that lies beyond the picture, where its border is repeated."""
 WIDER = 1.3
 """Side of the canvas over the crop's in a whole frame; toward its border, motion with the head fades out."""
 
@@ -41,15 +43,55 @@ def head_crop(box: Float, size: tuple[int, int]) -> CropBox:
     enlarged as far as the face's range of motion requires. A frame that is already such a square is taken whole.
     """
     width, height = size
-    x0, y0, x1, y1 = np.median(box, axis=0)
-    face = float(y1 - y0)
+    face = float(np.median(box[:, 3]) - np.median(box[:, 1]))
     if width == height and ALREADY_CROP[0] <= face / height <= ALREADY_CROP[1]:
         return CropBox(0, 0, width)
     low, high = box[:, :2].min(axis=0), box[:, 2:].max(axis=0)
-    side = max(face / FACE_HEIGHT, float((high - low).max()) / (1 - 2 * MARGIN))
+    return _placed(box, max(face / FACE_HEIGHT, float((high - low).max()) / (1 - 2 * MARGIN)), size)
+
+
+def reference_crop(box: Float, size: tuple[int, int]) -> CropBox:
+    """Return the crop of ``head_crop`` or, where more than ``MADE_UP`` of it lies beyond the frame, a square inside it.
+
+    The square is the largest that fits into the frame. Where the face fills too much of that as well, the crop is the
+    one of ``head_crop``, which is then shown only pasted back into the frame.
+
+    box: face boxes [T, 4] (x0, y0, x1, y1 px)
+    size: (width, height) of the frames, px
+    """
+    crop = head_crop(box, size)
+    if crop.beyond(size) <= MADE_UP:
+        return crop
+    side = min(size)
+    low, high = np.maximum(box[:, :2].min(axis=0), 0), np.minimum(box[:, 2:].max(axis=0), size)
+    face = float(np.median(box[:, 3] - box[:, 1]))
+    least = max(face / ALREADY_CROP[1], float((high - low).max()) / (1 - 2 * MARGIN))
+    return _placed(box, side, size) if least <= side else crop
+
+
+def crop_note(box: Float, size: tuple[int, int]) -> str | None:
+    """Return a note for the user where ``reference_crop`` is not ``head_crop``, or is only pasted back; else None."""
+    crop, wanted = reference_crop(box, size), head_crop(box, size)
+    if crop != wanted:
+        return (
+            f"head and shoulders reach beyond the picture: a square of {crop.side} pixels is shown instead of "
+            f"{wanted.side}, as large as the picture holds"
+        )
+    if crop.beyond(size) > MADE_UP:
+        return (
+            f"the face is too close for a square inside the picture, and {crop.beyond(size):.0%} of a larger one would "
+            "be made up: the whole frame is shown, as with --frame full"
+        )
+    return None
+
+
+def _placed(box: Float, side: float, size: tuple[int, int]) -> CropBox:
+    """Return the square of ``side`` px around the median face, moved as far as the face boxes [T, 4] require."""
+    x0, y0, x1, y1 = np.median(box, axis=0)
+    low, high = box[:, :2].min(axis=0), box[:, 2:].max(axis=0)
     corner = np.array([x0 + x1, y0 + y1]) / 2 - np.array(FACE_CENTRE) * side
     corner = np.clip(corner, high + MARGIN * side - side, low - MARGIN * side)
-    room = np.array([width, height]) - side
+    room = np.array(size) - side
     # a crop that fits into the frame stays in it, because beyond the border there is only repetition
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), corner)
     return CropBox(round(float(corner[0])), round(float(corner[1])), round(side))

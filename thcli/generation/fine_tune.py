@@ -69,7 +69,7 @@ def fine_tune_to_clip(
     init = models.find(THETA)
     references = min(options.references, MOST_REFERENCES)
     config = _config(steps, references, seed, models.device, read_header(init).dims)
-    stage = _stage(models, info, person, options.start, config)
+    stage = _stage(models, info, person, config)
     tuned = fine_tune(stage, config.train, init, models.device, advance)
     before, after = _shown(tuned.before), _shown(tuned.after)
     if not tuned.step or _error(after) >= _error(before):
@@ -79,12 +79,13 @@ def fine_tune_to_clip(
     return theta, FineTuneReport(steps, "adapted", before, after)
 
 
-def _stage(models: Models, info: MediaInfo, person: Person, start: float, config: GeneratorConfig) -> GeneratorStage:
+def _stage(models: Models, info: MediaInfo, person: Person, config: GeneratorConfig) -> GeneratorStage:
     """Set up the training of Θ on the clip's frames; the last of its episodes is held out."""
     frames = len(person.track)
     check_frames_to_learn_from(info.path, frames)
-    images = [crop_frame(frame, person.box) for frame in stream_frames(info, start, frames / FPS)]
-    clip = Clip(np.stack(images), info.path)
+    stream = stream_frames(info, person.start, frames / FPS, max(person.frame_size))
+    images = np.stack([crop_frame(frame, person.box) for frame in stream])
+    clip = Clip(images, info.path)
     random = np.random.default_rng(config.train.seed)
     references = config.references[0]
     parts = np.array_split(np.arange(frames), PARTS)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from thcli.clips.audio import clipped_share
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report.job import FinishedVideo
 from thcli.evaluation.report.report import make_report, write_report
@@ -28,7 +27,7 @@ def report_on(
     path: Path,
     target: DrivenTarget,
     speech: Speech,
-    audio: Path,
+    clipped: float,
     record: dict[str, Any],
     progress: Progress,
 ) -> tuple[str, ...]:
@@ -37,14 +36,14 @@ def report_on(
     video: file of the video
     path: file to write the report to
     target: person and motion of the video
-    audio: file of the speech
+    clipped: share of the speech file's samples at full scale
     record: content of the sidecar
     """
     person = target.person
     whole = CropBox(0, 0, record["size"][0])
     job = FinishedVideo(
         video=video,
-        box=person.box if record["options"]["frame"] == "full" else whole,
+        box=person.box if person.paste_back else whole,
         model=target.model,
         track=person.track,
         clip_stats=measure_clip(person.track, person.box, person.frame_size),
@@ -55,7 +54,7 @@ def report_on(
             None,
         ),
         speech=speech,
-        sound=measure_speech(speech, clipped_share(audio)),
+        sound=measure_speech(speech, clipped),
         asked=asked_opening(target),
         record=record,
     )

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from thcli.clips.audio import clipped_share, read_speech
+from thcli.checkpoints import digest_of
+from thcli.clips.audio import Levels, measure_levels, read_speech
 from thcli.clips.encode import VideoWriter
+from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import provenance
-from thcli.generation.checks import check_clip_to_learn_from
+from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.report import report_on
 from thcli.generation.result import FineTuneReport, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
@@ -48,13 +50,15 @@ FineTuned = tuple[FrameGenerator, FineTuneReport]
 class VideoJob:
     """A video that is ready to be rendered.
 
-    audio: file of the speech
+    recording: contents of the file of the speech
+    levels: loudness of that file
     theta: Θ; None where the images of the geometric renderer are the frames
     fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
     seconds: time that each stage took so far
     """
 
-    audio: Path
+    recording: MediaInfo
+    levels: Levels
     options: GenerateOptions
     models: Models
     speech: Speech
@@ -93,11 +97,14 @@ class Session:
         with self._lock:
             # Θ is loaded first, so that its absence is reported before any work.
             theta, fine_tuned = models.theta if options.renderer == "network" else None, None
+            hashes = job_hashes(models, options)
             info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
             with clock.stage("listen"):
-                speech = read_speech(audio)
+                recording = probe(audio)
+                levels = measure_levels(recording)
+                speech = read_speech(recording, levels=levels)
             with clock.stage("track"):
                 person = self._person(models, info, options.reference_options)
             if theta is not None and options.adapt:
@@ -105,9 +112,10 @@ class Session:
                     theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
             with clock.stage("move"):
                 curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
-        sources = sources_of(reference, audio, options.motion_options, job_hashes(models, options))
+        sources = sources_of(reference, audio, options.motion_options, hashes)
         target = DrivenTarget(person, models.face_model, curves)
-        return VideoJob(audio, options, models, speech, person, target, sources, theta, fine_tuned, clock.seconds)
+        given = (recording, levels, options, models)
+        return VideoJob(*given, speech, person, target, sources, theta, fine_tuned, clock.seconds)
 
     def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
         """Render a video, write it, its sidecar, its curves and its report, and return the result."""
@@ -134,7 +142,7 @@ class Session:
         if file is None or options.report is None:
             return result
         with clock.stage("report", job.frames):
-            said = report_on(file, options.report, job.target, job.speech, job.audio, record, progress)
+            said = report_on(file, options.report, job.target, job.speech, job.levels.clipped, record, progress)
         return replace(result, warnings=said)
 
     def _person(self, models: Models, info: MediaInfo, options: ReferenceOptions) -> Person:
@@ -161,24 +169,37 @@ class Session:
 
 def job_hashes(models: Models, options: GenerateOptions) -> dict[str, str]:
     """Return the SHA-256, by name, of the files of weights that a video with these options depends on."""
-    return models.hashes(theta=options.renderer == "network", checkpoint=options.adapt > 0)
+    return {path.name: digest_of(path) for path in job_weights(models, options)}
+
+
+def weights_note(models: Models, options: GenerateOptions) -> tuple[str, ...]:
+    """Return a line on which files of weights come from where, unless ``--weights`` has all of them."""
+    places = weights_by_place(models, options)
+    if options.weights is None or set(places) == {str(options.weights)}:
+        return ()
+    return ("weights: " + "; ".join(f"{names} ({place})" for place, names in places.items()),)
 
 
 def input_warnings(job: VideoJob) -> tuple[str, ...]:
     """Return lines on a reference or a recording that spoils the video; with ``--report`` its warnings replace them."""
-    notes = size_warnings(job.person, job.options.reference_options)
+    notes = (
+        weights_note(job.models, job.options)
+        + job.person.notes
+        + size_warnings(job.person, job.options.reference_options)
+    )
     notes += length_warnings(job.person) + source_notes(job.options.motion_options, job.frames)
+    notes += job.recording.sound.note(label(job.recording.path))
     if job.options.report is not None:
         return notes
     person = job.person
     stats = measure_clip(person.track, person.box, person.frame_size)
-    found = [*on_reference(stats), *on_speech(measure_speech(job.speech, clipped_share(job.audio)))]
+    found = [*on_reference(stats), *on_speech(measure_speech(job.speech, job.levels.clipped))]
     return notes + tuple(advice.text for advice in found if advice.key in SPOILING)
 
 
 @contextmanager
 def _all_or_none(made: list[Path]) -> Iterator[list[Path]]:
-    """A block whose files ``made`` are deleted where it fails; the video is the first of them."""
+    """Delete the files ``made`` in a block where the block fails; the video is the first of them."""
     try:
         yield made
     except BaseException:
@@ -193,7 +214,8 @@ def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
     batch_size = job.options.batch_size
     frames = render_target(job.models, job.person, job.target, theta=job.theta, batch_size=batch_size)
     # Frames are rendered in this thread: in any but the first, PyTorch uses several cores only half as well.
-    with VideoWriter(file, job.person.video_size, job.audio, job.frames, declared) as writer:
+    sound, peak = job.recording, job.levels.peak
+    with VideoWriter(file, job.person.video_size, sound, job.frames, declared, audio_peak=peak) as writer:
         for frame in frames:
             writer.write(frame)
             progress.advance()

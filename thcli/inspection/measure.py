@@ -38,7 +38,7 @@ def measure_clip(track: FaceTrack, box: CropBox, size: tuple[int, int]) -> ClipS
 def measure_speech(speech: Speech, clipped: float) -> SpeechStats:
     """Measure a recording.
 
-    clipped: share of clipped samples of the file, from ``thcli.clips.audio.clipped_share``
+    clipped: share of clipped samples of the file, from ``thcli.clips.audio.measure_levels``
     """
     activity = speech_activity(speech)
     padded = np.pad(speech.samples, (0, speech.n_frames * SAMPLES_PER_FRAME - len(speech.samples)))

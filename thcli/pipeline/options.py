@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from thcli.errors import UsageError
 from thcli.records import FaceChoice
@@ -30,12 +30,11 @@ Part = TypeVar("Part")
 class ReferenceOptions:
     """Options of ``read_person``: the part of a clip or photo that is used, and the frame that is rendered.
 
-    start: second of the clip at which the reference begins
+    start: second of the clip at which the reference begins; 0 leaves the choice of the shot to ``choose_part``
     face: ``largest``, an index from the left, or ``X,Y,W,H`` in pixels
     references: K, number of frames that serve as references, 1 to ``MAX_REFERENCES``
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own frame
     size: side of the crop in pixels, ``256``, ``512``, or ``source`` for the clip's own; None is 256
-    reduce: whether frames of very large clips are reduced where the crop needs no more
     """
 
     start: float = 0.0
@@ -43,7 +42,6 @@ class ReferenceOptions:
     references: int = 8
     frame: str = "crop"
     size: str | None = None
-    reduce: bool = True
 
     def __post_init__(self) -> None:
         check_references(self.references)
@@ -174,7 +172,7 @@ class GenerateOptions:
     @property
     def reference_options(self) -> ReferenceOptions:
         """Options of ``read_person`` among these."""
-        return _part(ReferenceOptions, self, reduce=self.adapt == 0)
+        return _part(ReferenceOptions, self)
 
     @property
     def motion_options(self) -> MotionOptions:
@@ -182,10 +180,9 @@ class GenerateOptions:
         return _part(MotionOptions, self)
 
 
-def _part(record: type[Part], options: GenerateOptions, **others: Any) -> Part:
-    """Return a record with the values of the options that it shares with ``generate``, and with others."""
-    shared = {f.name: getattr(options, f.name) for f in fields(record) if f.name not in others}  # type: ignore[arg-type]
-    return record(**shared, **others)
+def _part(record: type[Part], options: GenerateOptions) -> Part:
+    """Return a record with the values of the options that it shares with ``generate``."""
+    return record(**{f.name: getattr(options, f.name) for f in fields(record)})  # type: ignore[arg-type]
 
 
 def check_references(count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from thcli.clips.features import audio_features
 from thcli.clips.probe import MediaInfo, media_info
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
-from thcli.faces.crop import head_crop, surroundings
+from thcli.faces.crop import MADE_UP, crop_note, head_crop, reference_crop, surroundings
 from thcli.faces.track import track_clip, track_in_crop
-from thcli.images import crop_frame
+from thcli.images import crop_frame, reduce_frame
 from thcli.motion.blink import eye_closure
+from thcli.motion.photo_mouth import mouth_note
 from thcli.motion.silence import rest_expression
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import ReferenceOptions
+from thcli.pipeline.parts import choose_part
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.records import CROP_SIZE, FPS, Clip, CropBox, FaceChoice, FaceTrack, Float, Person, Speech
+from thcli.render.light import Light, measure_light
 from thcli.render.references import choose_references
 
 REFERENCE_SECONDS = 4.0
@@ -31,8 +35,15 @@ MAX_BYTES = 640 << 20
 """Most bytes of decoded frames; fewer seconds of a very large clip are used."""
 REDUCED = 1920
 """Longer side in px to which larger frames are reduced where only a crop of 256² or 512² is made of them."""
+WHOLE = 1280
+"""Longer side in px to which frames are reduced that are shown whole because no crop of head and shoulders fits."""
 MAX_SIDE = 2048
 """Largest side in px of a crop in the clip's own resolution; memory and time grow with its square."""
+LIGHT_CHANGES = (
+    "the light of the clip changes (a fade, or automatic exposure): the video has its usual light, to which references "
+    "are brought"
+)
+"""Note on a clip whose references differ in their light."""
 OPEN = 0.3
 """Eye closure above which a frame does not count for the neutral mesh."""
 
@@ -50,22 +61,43 @@ def read_person(
     Raises MediaError, NoFaceError, WeightsError, UsageError.
     """
     info, options = media_info(source), options or ReferenceOptions()
-    clip, track, box = read_face(models, info, options, REFERENCE_SECONDS, tracks)
-    return person_from_track(models.face_model, clip, track, box, _own_speech(info, options.start, len(clip)), options)
+    part = choose_part(models.tracker, info, options.start, REFERENCE_SECONDS)
+    clip, track, box = read_face(models, info, replace(options, start=part.start), part.seconds, tracks)
+    speech = _own_speech(info, part.start, len(clip))
+    light = measure_light(clip.frames, box, track.mesh, options.references)
+    person = person_from_track(models.face_model, clip, track, box, speech, options, light)
+    notes = info.notes + info.sound.note(str(info.path)) + part.notes() + person.notes
+    if len(clip) == 1 and (said := mouth_note(person.unposed_meshes[0])):
+        notes += (said,)
+    if options.frame == "crop" and (said := crop_note(_frame_boxes(track, box), person.frame_size)):
+        notes += (said,)
+    return replace(person, start=part.start, notes=notes)
 
 
 def person_from_track(
-    model: FaceModel, clip: Clip, track: FaceTrack, box: CropBox, speech: Speech | None, options: ReferenceOptions
+    model: FaceModel,
+    clip: Clip,
+    track: FaceTrack,
+    box: CropBox,
+    speech: Speech | None,
+    options: ReferenceOptions,
+    light: Light | None = None,
 ) -> Person:
-    """Describe the person of a clip from its track, in px of the crop at ``box``, and the clip's own speech, if any."""
+    """Describe the person of a clip from its track, in px of the crop at ``box``, and the clip's own speech, if any.
+
+    light: light of the frames, to whose usual value references are brought; None to leave them as they are
+    """
     meshes = track.unposed()
     expression = model.expression(meshes)
     median = np.median(expression, axis=0).astype(np.float32)
     neutral = _neutral_mesh(meshes, expression - median, model)
-    chosen = choose_references(track.pose, meshes, track.confidence, options.references)
+    sure = track.confidence if light is None else track.confidence * light.usual
+    chosen = choose_references(track.pose, meshes, sure, options.references)
+    frames = clip.frames[chosen] if light is None else light.evened(clip.frames, chosen)
     size = (clip.frames.shape[2], clip.frames.shape[1])
-    canvas = box if options.frame == "crop" else surroundings(box, size)
-    side = crop_side(box, options.size) if options.frame == "crop" else canvas.side
+    full = options.frame == "full" or box.beyond(size) > MADE_UP
+    canvas = surroundings(box, size) if full else box
+    side = canvas.side if full else crop_side(box, options.size)
     return Person(
         track=track,
         unposed_meshes=meshes,
@@ -74,11 +106,12 @@ def person_from_track(
         neutral_mesh=neutral,
         audio=audio_features(speech, len(clip)),
         reference_indices=chosen,
-        reference_frames=clip.frames[chosen],
-        reference_images=np.stack([crop_frame(clip.frames[i], canvas, side) for i in chosen]),
+        reference_frames=frames,
+        reference_images=np.stack([crop_frame(frame, canvas, side) for frame in frames]),
         box=box,
         canvas=canvas,
-        paste_back=options.frame == "full",
+        paste_back=full,
+        notes=() if light is None else (LIGHT_CHANGES,),
     )
 
 
@@ -98,7 +131,7 @@ def crop_side(box: CropBox, size: str | None) -> int:
 def size_warnings(person: Person, options: ReferenceOptions) -> tuple[str, ...]:
     """Return warnings where ``--size`` is not the size that head and shoulders have in the clip."""
     own, asked = person.box.side, options.size
-    if options.frame == "full":
+    if person.paste_back:
         return ()
     if asked == "512" and own < crop_side(person.box, asked):
         return (f"--size 512: head and shoulders are {own} pixels wide in the clip; enlarging them adds no detail",)
@@ -135,22 +168,45 @@ def read_face(
     info, face = media_info(source), options.face_choice()
     if not (info.video or info.image):
         raise MediaError(f"{info.path}: no picture in it; give a video or a photo")
-    model, tracker = models.face_model, models.tracker
+    cropped = options.frame == "crop"
     for longest in sides(info, options, face):
-        scale = 1.0 if longest is None else longest / max(info.width, info.height)
-        if seconds is not None and not info.image:
-            seconds = min(seconds, _seconds_held(info.width * scale, info.height * scale))
-        clip = read_clip(info, 0.0 if info.image else options.start, seconds, longest)
-        follow = partial(track_clip, clip, tracker, model, face)
-        if tracks is None:
-            track = follow()
-        else:
-            key = track_key(info.path, tracker.name, models.weights, clip.start, seconds, face, longest)
-            track = tracks.get(key, follow)
-        box = head_crop(track.box, track.size)
+        clip, track = _read_track(models, info, options, seconds, longest, tracks)
+        box = (reference_crop if cropped else head_crop)(track.box, track.size)
         if box.side >= crop_side(box, options.size):
             break
-    return clip, track_in_crop(track, box, model), box
+    free = cropped and options.size != "source" and not isinstance(face, tuple)
+    if free and box.beyond(track.size) > MADE_UP and max(track.size) > WHOLE:
+        clip, track = _read_track(models, info, options, seconds, WHOLE, tracks)
+        box = reference_crop(track.box, track.size)
+    return clip, track_in_crop(track, box, models.face_model), box
+
+
+def _read_track(
+    models: Models,
+    info: MediaInfo,
+    options: ReferenceOptions,
+    seconds: float | None,
+    longest: int | None,
+    tracks: TrackCache | None,
+) -> tuple[Clip, FaceTrack]:
+    """Read a clip, its frames' longer side reduced to ``longest`` px, and track a face in it, in px of the frames."""
+    scale = 1.0 if longest is None else longest / max(info.width, info.height)
+    if seconds is not None and not info.image:
+        seconds = min(seconds, _seconds_held(info.width * scale, info.height * scale))
+    clip = read_clip(info, 0.0 if info.image else options.start, seconds, longest)
+    if info.image and longest is not None:
+        clip = replace(clip, frames=reduce_frame(clip.frames[0], longest)[None])
+    face, tracker = options.face_choice(), models.tracker
+    follow = partial(track_clip, clip, tracker, models.face_model, face)
+    if tracks is None:
+        return clip, follow()
+    key = track_key(info.path, tracker.name, models.weights, clip.start, seconds, face, longest)
+    return clip, tracks.get(key, follow)
+
+
+def _frame_boxes(track: FaceTrack, box: CropBox) -> Float:
+    """Return the boxes [T, 4] of a track, which are in px of the crop at ``box``, in px of the frame."""
+    return np.asarray(box.to_frame(track.box.reshape(-1, 2)).reshape(-1, 4), np.float32)
 
 
 def sides(info: MediaInfo, options: ReferenceOptions, face: FaceChoice) -> tuple[int | None, ...]:
@@ -158,7 +214,7 @@ def sides(info: MediaInfo, options: ReferenceOptions, face: FaceChoice) -> tuple
 
     Frames keep their size where the video shows them whole or in that size, and where a face is given in pixels.
     """
-    small = options.reduce and options.frame == "crop" and options.size != "source" and not isinstance(face, tuple)
+    small = options.frame == "crop" and options.size != "source" and not isinstance(face, tuple)
     return (REDUCED, None) if small and not info.image and max(info.width, info.height) > REDUCED else (None,)
 
 
