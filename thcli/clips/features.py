@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.mel_scale import columns, mel_corners, mel_triangles
 from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, AudioFeatures, Float, Speech
 
 STEPS_PER_FRAME = 4
@@ -25,9 +26,6 @@ N_MELS = 80
 """Mel bands of a step."""
 LOW_HZ, HIGH_HZ = 55.0, 7600.0
 """Lowest and highest frequency of the mel bands, Hz."""
-_KNEE_HZ, _MEL_HZ, _MEL_LOG = 1000.0, 200.0 / 3, np.log(6.4) / 27
-"""Slaney's mel scale (Auditory Toolbox, 1998): the frequency up to which it is linear, Hz; Hz per mel below it; natural
-logarithm of the ratio of frequencies per mel above it."""
 CHUNK_STEPS = 1024
 """Steps whose spectrum is computed at a time, by default."""
 
@@ -185,26 +183,9 @@ def mel_bank() -> Float:
     """Return triangular filters on Slaney's mel scale, [N_FFT / 2 + 1, 80] float32, for a window of unit gain.
 
     The triangles peak at 1: wide bands gather more power, which offsets the fall of speech toward high frequencies.
-    Their values are those of ``librosa.filters.mel`` with ``norm=None``; librosa itself brings numba, which takes a
-    second to import and wants a folder that it can write to.
     """
-    low, high = (_mel_of(hz) for hz in (LOW_HZ, HIGH_HZ))
-    corners = _hz_of(np.linspace(low, high, N_MELS + 2))
-    distance = corners[:, None] - np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE)
-    width = np.diff(corners)[:, None]
-    triangles = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
-    return np.ascontiguousarray(triangles.T / np.float32(WINDOW / 2) ** 2, dtype=np.float32)
-
-
-def _mel_of(hz: float) -> float:
-    """Return a frequency on Slaney's mel scale, which is linear below 1 kHz and logarithmic above."""
-    return hz / _MEL_HZ if hz < _KNEE_HZ else _KNEE_HZ / _MEL_HZ + float(np.log(hz / _KNEE_HZ)) / _MEL_LOG
-
-
-def _hz_of(mel: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the frequencies, Hz, of places on Slaney's mel scale: the inverse of ``_mel_of``."""
-    knee = _KNEE_HZ / _MEL_HZ
-    return np.where(mel < knee, mel * _MEL_HZ, _KNEE_HZ * np.exp(_MEL_LOG * (mel - knee)))
+    triangles = mel_triangles(mel_corners(N_MELS, LOW_HZ, HIGH_HZ), N_FFT).astype(np.float32)
+    return columns(triangles / np.float32(WINDOW / 2) ** 2)
 
 
 def _bands(low: float, high: float) -> slice:
