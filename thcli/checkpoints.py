@@ -33,11 +33,13 @@ NO_HOME = Path("/nonexistent")
 DETECTION, UNPROJECTION = "detection.onnx", "unprojection.onnx"
 FACE_MODEL, MOUTH_INTERIOR = "face_model.safetensors", "mouth_interior.safetensors"
 EXPRESSION, HEAD_MOTION = "expression.safetensors", "head_motion.safetensors"
+SPEECH_ENCODER = "speech_encoder.safetensors"
 THETA, THETA_FRAMES, THETA_EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
-"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; Ψ and Φ; Θ as a
-checkpoint and as its two exported networks."""
+"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; Ψ and Φ; the encoder
+that Ψ listens with; Θ as a checkpoint and as its two exported networks."""
 SHIPPED = (
-    DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, EXPRESSION, HEAD_MOTION, THETA, THETA_FRAMES, THETA_EMBEDDING
+    DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, EXPRESSION, HEAD_MOTION, SPEECH_ENCODER, THETA, THETA_FRAMES,
+    THETA_EMBEDDING,
 )  # fmt: skip
 """File names of all weights that come with the package; a folder of weights may hold any of them."""
 

@@ -17,6 +17,7 @@ from thcli.checkpoints import (
     FACE_MODEL,
     HEAD_MOTION,
     MOUTH_INTERIOR,
+    SPEECH_ENCODER,
     THETA,
     THETA_EMBEDDING,
     THETA_FRAMES,
@@ -109,6 +110,7 @@ def _try(scratch: Path, file: Path) -> None:
         FACE_MODEL: lambda: _plain(scratch / name),
         MOUTH_INTERIOR: lambda: _plain(scratch / name),
         EXPRESSION: lambda: _psi(scratch),
+        SPEECH_ENCODER: lambda: _encoder(scratch),
         HEAD_MOTION: lambda: _phi(scratch),
         THETA: lambda: _theta(scratch),
         **dict.fromkeys(EXPORTS, lambda: _exports(scratch)),
@@ -147,6 +149,12 @@ def _psi(folder: Path) -> None:
     from thcli.pipeline.models import load_expression_learner
 
     load_expression_learner(folder / EXPRESSION)
+
+
+def _encoder(folder: Path) -> None:
+    from thcli.pipeline.models import load_encoder
+
+    load_encoder(folder / SPEECH_ENCODER)
 
 
 def _phi(folder: Path) -> None:

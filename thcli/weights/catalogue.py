@@ -33,6 +33,7 @@ ENTRIES = (
     Entry("unprojection.onnx", "face mesh, §4.1"),
     Entry("face_model.safetensors", "face model: mesh, expression basis"),
     Entry("expression.safetensors", "Ψ, expression from sound, §3.2"),
+    Entry("speech_encoder.safetensors", "speech encoder that Ψ listens with"),
     Entry("head_motion.safetensors", "Φ, head motion, §3.3"),
     Entry("mouth_interior.safetensors", "inside of the mouth"),
     Entry("generator.safetensors", "Θ, the picture, §4.2, for PyTorch"),
