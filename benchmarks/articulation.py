@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     models = load_models(arguments.weights, "cpu")
     model, network = models.face_model, models.expression_learner
-    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end == "raw")
+    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoder)
     rows = {"predicted": [], "as the person": []}
     print(f"{'clip':10} {'':14} correlation  deviation  lips met  rightly  made  real")
     for clip in clips:

@@ -38,12 +38,11 @@ def main() -> None:
     torch.set_num_threads(1)
     models = load_models(arguments.weights, "cpu")
     model, network = models.face_model, models.expression_learner
-    raw = network.dims.front_end == "raw"
 
     def opening(clip: AudioMotion, audio: Float) -> Float:
         return predict(network, audio, np.median(clip.expression[:REFERENCE], axis=0)) @ model.lip_gap
 
-    clips = load_clips(Store(arguments.store), arguments.split, model, raw)
+    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoder)
     rows = []
     print(f"{'clip':10} frames  correlation  deviation  in step: lag  correlation  other's sound")
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):

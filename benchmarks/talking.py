@@ -1,10 +1,16 @@
-"""Measure audio-driven videos of unseen subjects: `python benchmarks/talking.py CLIPS [--seconds 8]`.
+"""Measure audio-driven videos of unseen subjects: `python benchmarks/talking.py CLIPS [--seconds 8] [--weights DIR]`.
 
 CLIPS is a folder of videos. The first 3 s of each are the reference, and the audio that follows drives it. The video
-made and the real one are tracked alike by the built-in tracker and compared by the correlation of the mouth's opening
-(at the best lag within two frames, the same for all rows of a clip), by LMD, the mean distance of the 20 mouth
-landmarks (centred on their mean, without the head pose, px at 256²), and by the standard deviation of the head's
-rotation in degrees. Beside them stand the figures for another clip's audio, for a held frame, and of the real video.
+made and the real one are tracked alike by the built-in tracker and compared by
+
+- the correlation of the mouth's opening, at the best lag within two frames, the same for all rows of a clip;
+- LMD, the mean distance of the 20 mouth landmarks, centred on their mean, without the head pose, px at 256²;
+- the moments in which the lips meet (opening below 0.02 of the distance of the outer eye corners): the share of the
+  real ones that are met within two frames, and of those made that are right within two frames;
+- the ratio of the openings' standard deviations;
+- the standard deviation of the head's rotation in degrees.
+
+Beside them stand the figures for another clip's audio, for a held frame, and of the real video.
 """
 
 from __future__ import annotations
@@ -25,6 +31,9 @@ from thcli.faces.track import track_clip
 from thcli.pipeline.models import load_models
 from thcli.records import FPS, FaceTrack, Float
 
+MEETING, NEAR = 0.02, 2
+"""Opening of meeting lips, at most; most frames between moments that agree."""
+
 PAST = 3 * FPS
 """Frames of a clip that are its reference."""
 MAX_LAG = 2
@@ -37,38 +46,41 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--motion", default="audio")
+    parser.add_argument("--weights", type=Path)
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.glob("*.mp4"))
     rows = []
-    print("clip        corr  other's   LMD  other's  held   rotation sd made (rx ry rz)   real")
+    print("clip        corr  other's   LMD  other's  held    met  rightly  spread   rotation sd made (rx ry rz)   real")
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):
-        rows.append(measure(clip, other, arguments.seconds, arguments.motion))
+        rows.append(measure(clip, other, arguments.seconds, arguments.motion, arguments.weights))
         show(clip.stem, rows[-1])
-    show("mean", np.mean(rows, axis=0))
+    show("mean", np.nanmean(rows, axis=0))
 
 
 def show(name: str, row: Float) -> None:
-    """Print the figures [11] of a clip."""
-    first = "  ".join(f"{value:5.2f}" for value in row[:5])
-    print(f"{name:10} {first}   {' '.join(f'{v:5.2f}' for v in row[5:8])}   {' '.join(f'{v:5.2f}' for v in row[8:])}")
+    """Print the figures [14] of a clip."""
+    first = "  ".join(f"{value:5.2f}" for value in row[:8])
+    made, real = (" ".join(f"{value:5.2f}" for value in part) for part in (row[8:11], row[11:]))
+    print(f"{name:10} {first}   {made}   {real}", flush=True)
 
 
-def measure(clip: Path, other: Path, seconds: float, motion: str) -> Float:
-    """Return the figures [11] of one clip, in the order of the heading."""
+def measure(clip: Path, other: Path, seconds: float, motion: str, weights: Path | None) -> Float:
+    """Return the figures [14] of one clip, in the order of the heading."""
     real = track(clip, PAST / FPS, seconds)
     with tempfile.TemporaryDirectory() as scratch:
         made, wrong = (
-            talk(clip, sound, min(seconds, len(real) / FPS), motion, Path(scratch) / f"{i}.mp4")
+            talk(clip, sound, min(seconds, len(real) / FPS), motion, weights, Path(scratch) / f"{i}.mp4")
             for i, sound in enumerate((clip, other))
         )
     held = real.select(np.zeros(len(real), np.intp))
     lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: opening_fit(made, real, step))
     own, foreign = (opening_fit(one, real, lag) for one in (made, wrong))
     distances = [mouth_distance(one, real) for one in (made, wrong, held)]
-    return np.array([own, foreign, *distances, *rotation_spread(made), *rotation_spread(real)])
+    lips = [*meetings(made, real, lag), spread(made, real)]
+    return np.array([own, foreign, *distances, *lips, *rotation_spread(made), *rotation_spread(real)])
 
 
-def talk(clip: Path, sound: Path, seconds: float, motion: str, output: Path) -> FaceTrack:
+def talk(clip: Path, sound: Path, seconds: float, motion: str, weights: Path | None, output: Path) -> FaceTrack:
     """Generate a video from the first seconds of ``clip`` and a part of ``sound``, and return its track."""
     import soundfile
 
@@ -78,7 +90,7 @@ def talk(clip: Path, sound: Path, seconds: float, motion: str, output: Path) -> 
     reference, speech = output.with_suffix(".ref.mp4"), output.with_suffix(".wav")
     soundfile.write(speech, read_speech(sound, PAST / FPS, seconds).samples, SAMPLE_RATE)
     cut(clip, reference)
-    generate(reference, speech, output, GenerateOptions(motion=motion))
+    generate(reference, speech, output, GenerateOptions(motion=motion, weights=weights))
     return track(output, 0.0, None)
 
 
@@ -103,6 +115,27 @@ def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
     length = min(len(made), len(real))
     x, y = (mouth_opening(one.mesh)[:length] for one in (made, real))
     return correlation(x[max(0, -lag) :], y[max(0, lag) :])
+
+
+def meetings(made: FaceTrack, real: FaceTrack, lag: int) -> tuple[float, float]:
+    """Return the share of the real moments in which the lips meet that are met, and of those made that are right."""
+    x, y = (mouth_opening(one.mesh)[: min(len(made), len(real))] < MEETING for one in (made, real))
+    x, y = x[max(0, -lag) : len(x) - max(0, lag)], y[max(0, lag) : len(y) - max(0, -lag)]
+    return covered(y, x), covered(x, y)
+
+
+def covered(moments: np.ndarray, others: np.ndarray) -> float:
+    """Return the share of the runs of frames of one kind [T] that others come near to; NaN where there are none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], moments.astype(int), [0]])))
+    near = np.convolve(others, np.ones(2 * NEAR + 1), "same") > 0.5
+    runs = [near[first:end].any() for first, end in zip(edges[::2], edges[1::2], strict=True)]
+    return float(np.mean(runs)) if runs else float("nan")
+
+
+def spread(made: FaceTrack, real: FaceTrack) -> float:
+    """Return the standard deviation of the mouth's opening over that of the real one."""
+    length = min(len(made), len(real))
+    return float(np.divide(*(mouth_opening(one.mesh)[:length].std() for one in (made, real))))
 
 
 def mouth_distance(made: FaceTrack, real: FaceTrack) -> float:

@@ -80,6 +80,7 @@ class ExpressionConfig:
     """Training of Ψ, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
 
     frames: frames of a training window
+    placements: numbers of offsets of the speech encoder's windows at which clips are encoded; each example draws one
     align_rounds, align_steps: rounds of aligning audio and mouth before training, and training steps of each network
         that is fitted for this; with 0 rounds the clips' ``av_lag`` is used as it is
     held_out: number of training subjects that are held out for validation
@@ -87,6 +88,8 @@ class ExpressionConfig:
     face_noise: standard deviation of the random expression that is added to both reference and targets of a window
     lip_weight, face_weight: weights of the lips' vertices and of the other vertices in the loss; the chin's weight is 1
     movement: size of the lip gap's movement that the concordance loss asks for, relative to the true movement
+    closure_weight: weight of the loss of closures of the lips, for a network that predicts them (``network.closure``)
+    closure_rarity: weight in it of a frame with closed lips, relative to one with open lips
     velocity_weight, concordance_weight: weights of these losses; the weight of the position's loss is 1
     """
 
@@ -94,6 +97,7 @@ class ExpressionConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
+    placements: int = 3
     align_rounds: int = 2
     align_steps: int = 250
     held_out: int = 12
@@ -102,6 +106,8 @@ class ExpressionConfig:
     lip_weight: float = 8.0
     face_weight: float = 0.1
     movement: float = 1.2
+    closure_weight: float = 1.0
+    closure_rarity: float = 2.0
     velocity_weight: float = 1.0
     concordance_weight: float = 2.0
 

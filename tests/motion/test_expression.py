@@ -76,7 +76,7 @@ def test_expression_learner_is_loaded_from_the_users_weights_first(
     save_checkpoint(tmp_path / "expression.safetensors", Header("expression", DIMS), network.state_dict())
     reference, chosen = np.zeros(20, np.float32), load_models(tmp_path, device="cpu").expression_learner
     np.testing.assert_array_equal(
-        predict_expression(chosen, AudioFeatures(features, SILENCE), reference),
+        predict_expression(chosen, AudioFeatures(features, SILENCE), reference).expression,
         predict(network, features, reference),
     )
 
@@ -92,6 +92,6 @@ def test_shipped_expression_learner_moves_the_mouth_with_the_speech() -> None:
     loud = np.full((40, 4, 80), -12, np.float32)
     loud[15:25, :, 5:40] = 1
     network = load_models(device="cpu").expression_learner
-    predicted = predict_expression(network, AudioFeatures(loud, SILENCE[:40]), np.zeros(20, np.float32))
+    predicted = predict_expression(network, AudioFeatures(loud, SILENCE[:40]), np.zeros(20, np.float32)).expression
     assert np.isfinite(predicted).all()
     assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3

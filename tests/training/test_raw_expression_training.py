@@ -135,7 +135,7 @@ def test_train_expression_makes_a_raw_network_of_the_planned_size(model: FaceMod
     header = read_header(result.checkpoint)
     assert header.dims["front_end"] == "raw" and header.dims["convolutions"] == [4] * 7
     sound = AudioFeatures(np.zeros((30, 4, 80), np.float32), random.normal(0, 0.1, (30, 640)).astype(np.float32))
-    assert predict_expression(network, sound, np.zeros(20, np.float32)).shape == (30, 20)
+    assert predict_expression(network, sound, np.zeros(20, np.float32)).expression.shape == (30, 20)
 
 
 def test_paper_configuration_asks_for_the_raw_front_end_of_the_paper() -> None:
@@ -145,7 +145,7 @@ def test_paper_configuration_asks_for_the_raw_front_end_of_the_paper() -> None:
 
 def test_expression_stage_refuses_an_unknown_front_end(model: FaceModel) -> None:
     config = load_config("tiny", ["expression.network.front_end=mfcc"]).expression
-    with pytest.raises(UsageError, match="expected log_mel or raw"):
+    with pytest.raises(UsageError, match="expected log_mel or encoder or raw"):
         ExpressionStage([], config, model, "", "cpu")
 
 

@@ -125,14 +125,14 @@ def _listing(written: list[Exported]) -> dict[str, Any]:
 
 
 def _psi(folder: Path, networks: Networks) -> Exported:
-    """Export Ψ, which takes log-mel features [1, T + 2 reach, steps, mels] and the reference expression."""
+    """Export Ψ, which takes features [1, T + 2 reach, steps, N], with any codes, and the reference expression."""
     source, network = networks.find(EXPRESSION), networks.expression_learner
     dims = network.dims
     if dims.front_end == "raw":
         raise UsageError(f"{source}: hears raw samples, and only networks of log-mel features can be exported")
 
     def example(frames: int) -> dict[str, Tensor]:
-        features = torch.randn(1, frames + 2 * dims.reach, dims.steps, dims.mels, generator=_random())
+        features = torch.randn(1, frames + 2 * dims.reach, dims.steps, dims.values, generator=_random())
         return {"sound": features, "reference": torch.randn(1, dims.coefficients, generator=_random())}
 
     path = folder / "expression.onnx"

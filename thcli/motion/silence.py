@@ -39,13 +39,23 @@ def rest_expression(meshes: Float, model: FaceModel, reference: Float | None = N
     quiet = meshes[np.argsort(opening, kind="stable")[:count]].mean(axis=0)
     rest = model.expression(quiet)
     moved = quiet if reference is None else reference + model.displacement(rest - model.expression(reference))
+    return (rest + lip_closing(lip_gaps(moved[None]), model)[0]).astype(np.float32)
+
+
+def lip_gaps(meshes: Float) -> Float:
+    """Return the gaps [T, 3, 2] of the ``LIP_PAIRS`` of unposed meshes [T, V, 3], in height and in depth."""
     upper, lower = np.array(LIP_PAIRS).T
-    gaps = (moved[lower] - moved[upper])[:, 1:]
+    return np.asarray((meshes[:, lower] - meshes[:, upper])[..., 1:])
+
+
+def lip_closing(gaps: Float, model: FaceModel) -> Float:
+    """Return the least changes of expression [T, 20] that close lips with gaps [T, 3, 2]; closed lips stay closed."""
+    upper, lower = np.array(LIP_PAIRS).T
     moves = (model.basis[:, lower] - model.basis[:, upper])[..., 1:].reshape(len(model.basis), -1).T
-    # Closed lips are not parted; lips are aligned in depth only where they are closed in height.
-    gaps = np.where(gaps[:, :1] > TOUCHING, gaps - [TOUCHING, 0], 0).ravel()
-    closing = moves.T @ np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(gaps)), gaps)
-    return (rest - closing).astype(np.float32)
+    # Lips are aligned in depth only where they are closed in height.
+    open_ = np.where(gaps[..., :1] > TOUCHING, gaps - [TOUCHING, 0], 0).reshape(len(gaps), 2 * len(LIP_PAIRS))
+    least = np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(moves)), open_.T)
+    return np.asarray(-(moves.T @ least).T, np.float32)
 
 
 def close_in_silence(expression: Float, activity: Float, rest: Float) -> Float:

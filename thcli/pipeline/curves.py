@@ -14,6 +14,7 @@ from thcli.clips.probe import media_info
 from thcli.face_model import FaceModel, eye_opening
 from thcli.motion import articulation, blink, curves, expression, head, silence
 from thcli.motion.assembly import assemble
+from thcli.motion.closure import close_lips
 from thcli.motion.photo_mouth import speaking_expression
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import MotionOptions
@@ -100,14 +101,16 @@ def _expression(
 def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
     """Return coefficients [T, N] that Ψ predicts, fitted to the person's articulation where the clip has audio."""
     still = np.zeros_like(person.median_expression)
-    network, model = models.expression_learner, models.face_model
-    moved = expression.predict_expression(network, features, still)
+    network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
+    said = expression.predict_expression(network, features, still, encoder)
+    moved = said.expression
     if len(person.audio):
-        predicted = expression.predict_expression(network, person.audio, still)
+        predicted = expression.predict_expression(network, person.audio, still, encoder).expression
         shown = model.expression(person.unposed_meshes) - person.median_expression
         own = articulation.fit_articulation(predicted, shown, model.lip_gap)
         moved = moved if own is None else own.apply(moved)
-    return _usual_expression(person, model) + moved
+    spoken = _usual_expression(person, model) + moved
+    return close_lips(spoken, said.closure, person.neutral_mesh, person.median_expression, model)
 
 
 def _usual_expression(person: Person, model: FaceModel) -> Float:

@@ -15,6 +15,7 @@ from thcli.checkpoints import (
     FACE_MODEL,
     HEAD_MOTION,
     MOUTH_INTERIOR,
+    SPEECH_ENCODER,
     THETA,
     THETA_EMBEDDING,
     THETA_FRAMES,
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from thgen_models.expression import ExpressionNetwork
     from thgen_models.generator import Generator
     from thgen_models.head_motion import HeadMotionLearner
+    from thgen_models.speech_encoder import SpeechEncoder
 
-BESIDE_THETA = (FACE_MODEL, EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, UNPROJECTION, DETECTION)
+BESIDE_THETA = (FACE_MODEL, EXPRESSION, SPEECH_ENCODER, HEAD_MOTION, MOUTH_INTERIOR, UNPROJECTION, DETECTION)
 """Files that a video depends on whichever renderer makes it."""
 KEPT = 16
 """Most loaded networks kept in memory; it suffices for two folders of weights."""
@@ -117,6 +119,19 @@ class Models:
         """Expression learner Ψ, §3.2."""
         return self._kept(
             "Ψ", [self.find(EXPRESSION)], lambda path: load_expression_learner(path, self.device), self.device
+        )
+
+    @property
+    def speech_encoder(self) -> SpeechEncoder | None:
+        """Speech encoder that Ψ listens with; None for a Ψ of another front end."""
+        if self.expression_learner.dims.front_end != "encoder":
+            return None
+        return self.load_speech_encoder()
+
+    def load_speech_encoder(self) -> SpeechEncoder:
+        """Return the speech encoder, whatever Ψ listens with."""
+        return self._kept(
+            "speech encoder", [self.find(SPEECH_ENCODER)], lambda path: load_encoder(path, self.device), self.device
         )
 
     @property
@@ -214,6 +229,13 @@ def load_expression_learner(path: Path, device: str = "cpu") -> ExpressionNetwor
     from thgen_models.expression import ExpressionDims, make_expression_learner
 
     return _load(path, "expression", ExpressionDims, make_expression_learner).to(device)
+
+
+def load_encoder(path: Path, device: str = "cpu") -> SpeechEncoder:
+    """Load the speech encoder from a checkpoint in half precision; WeightsError for any other file."""
+    from thgen_models.speech_encoder import SpeechEncoder, SpeechEncoderDims
+
+    return _load(path, "speech_encoder", SpeechEncoderDims, SpeechEncoder).to(device)
 
 
 def load_head_motion_learner(path: Path, device: str = "cpu") -> HeadMotionLearner:

@@ -20,19 +20,21 @@ from thcli.config import Config, ExpressionConfig, make_dims
 from thcli.data.audio_motion import AudioMotion, load_audio_motion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FaceModel
-from thcli.motion.expression import equalised, predict
+from thcli.motion.expression import cut_features, equalised_features, predict, with_codes
 from thcli.motion.raw_sound import resampled, speech_level
+from thcli.motion.speech_codes import STRIDE, encode_speech
 from thcli.pipeline.models import load_models
-from thcli.records import LOG_MEL_SILENCE, SAMPLES_PER_FRAME, Float, Image
+from thcli.records import SAMPLES_PER_FRAME, Float, Image, Speech
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.augment_waveform import augment_waveform
-from thcli.training.expression_loss import ExpressionLoss
+from thcli.training.expression_loss import ExpressionLoss, closure_loss
 from thcli.training.images import draw_curves
 from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
 from thcli.training.protocol import Networks
 from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 from thgen_models.raw_front_end import FRAME_SAMPLES
+from thgen_models.speech_encoder import SpeechEncoder
 
 SHOWN_CLIPS, SHOWN_FRAMES = 4, 250
 """Held-out clips shown in TensorBoard, and frames shown of each."""
@@ -52,8 +54,10 @@ def train_expression(
     model, digest = models.face_model, digest_of(models.find(FACE_MODEL))
     clips = load_clips(Store(data), "train", model)
     shifts = running.world.first(lambda: _known_shifts(out, clips, section, model, device, running.resume))
-    if _dims(section).front_end == "raw":
-        clips = load_clips(Store(data), "train", model, raw=True)
+    front_end = _dims(section).front_end
+    if front_end != "log_mel":
+        encoder = models.load_speech_encoder() if front_end == "encoder" else None
+        clips = load_clips(Store(data), "train", model, front_end, encoder, _offsets(section))
     stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
     return train(stage, section.train, out, running, config)
 
@@ -77,6 +81,7 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
     if _dims(config).front_end == "raw":
         usual = ExpressionConfig()
         config = replace(config, network=usual.network, train=replace(usual.train, seed=config.train.seed))
+    config = replace(config, network={**config.network, "front_end": "log_mel", "closure": False})
     # The running mean of the weights must be as short here as the training is.
     options = replace(config.train, steps=config.align_steps, val_every=config.align_steps, patience=0, ema=0.97)
     quick = replace(config, train=options, held_out=1)
@@ -93,10 +98,40 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
     return find_shifts(clips, fit, config.align_rounds, config.train.seed)
 
 
-def load_clips(store: Store, split: str, model: FaceModel, raw: bool = False) -> list[AudioMotion]:
-    """Load motion and log-mel features, or ``raw`` samples, of a split, for training and measuring Ψ."""
-    features = framed if raw else log_mel
-    return load_audio_motion(store, split, model, lambda path: features(read_speech(path)))
+def load_clips(
+    store: Store,
+    split: str,
+    model: FaceModel,
+    front_end: str = "log_mel",
+    encoder: SpeechEncoder | None = None,
+    offsets: Sequence[int] = (0,),
+) -> list[AudioMotion]:
+    """Load motion of a split and the input of a front end of Ψ, for training and measuring it.
+
+    encoder: the speech encoder, for the front end ``encoder``
+    offsets: offsets of the encoder's windows (``code_reader``); each adds its codes to every step of the features
+    """
+    return load_audio_motion(
+        store, split, model, lambda path: input_features(read_speech(path), front_end, encoder, offsets)
+    )
+
+
+def input_features(
+    speech: Speech, front_end: str, encoder: SpeechEncoder | None = None, offsets: Sequence[int] = (0,)
+) -> Float:
+    """Compute the input of a front end of Ψ, [T, ...]; the arguments are those of ``load_clips``."""
+    if front_end == "raw":
+        return framed(speech)
+    heard = log_mel(speech)
+    if encoder is None:
+        return heard
+    codes = [encode_speech(encoder, framed(speech), offset) for offset in offsets]
+    return with_codes(heard, np.concatenate(codes, axis=2))
+
+
+def _offsets(config: ExpressionConfig) -> list[int]:
+    """Return evenly spaced offsets of the speech encoder's windows."""
+    return [i * STRIDE // config.placements for i in range(config.placements)]
 
 
 def _dims(config: ExpressionConfig) -> ExpressionDims:
@@ -111,16 +146,19 @@ STEP_PLACES = (np.arange(STEPS_PER_FRAME) + 0.5) / STEPS_PER_FRAME - 0.5
 class ExpressionBatch:
     """Windows of clips, with the expressions that Ψ is to predict.
 
-    features: [B, T + 2 reach, 4, 80] log-mel, or [B, T + 2 reach, 2000] samples at 50 kHz
+    features: [B, T + 2 reach, 4, 80] log-mel, [B, T + 2 reach, 4, 80 + 384] these with codes, or
+        [B, T + 2 reach, 2000] samples at 50 kHz
     reference: [B, 20], reference expressions
     target: [B, T, 20], true expressions
     tracked: [B, T], 1 where the frame was tracked, 0 where it was interpolated
+    opening: [B, T], opening of the mouth, over the distance of the outer eye corners
     """
 
     features: Tensor
     reference: Tensor
     target: Tensor
     tracked: Tensor
+    opening: Tensor
 
 
 class ExpressionStage:
@@ -133,7 +171,8 @@ class ExpressionStage:
     ) -> None:
         self.config, self.device = config, device
         self.dims = _dims(config)
-        kept, self.held_out = split_subjects(clips, config.held_out, config.train.seed)
+        kept, held_out = split_subjects(clips, config.held_out, config.train.seed)
+        self.held_out = [self._as_heard(clip) for clip in held_out]
         self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
         self.sounds = [self._prepared(clip.features) for clip in self.clips]
         seconds = np.array([len(clip) for clip in self.clips], float)
@@ -154,6 +193,12 @@ class ExpressionStage:
     def build(self) -> Networks:
         return Networks(make_expression_learner(self.dims))
 
+    def _as_heard(self, clip: AudioMotion) -> AudioMotion:
+        """Return a clip with the codes of its first placement alone, as speech is heard when videos are made."""
+        if self.dims.front_end == "raw":
+            return clip
+        return replace(clip, features=clip.features[..., : self.dims.values])
+
     @property
     def _margin(self) -> int:
         """Frames of silence around raw samples; a window may be played faster, and resampling takes one frame more."""
@@ -163,14 +208,15 @@ class ExpressionStage:
         """Prepare a clip's audio for windows: samples of speech level 1, or equalised features, padded with silence."""
         if self.dims.front_end == "raw":
             return padded(audio / np.float32(speech_level(audio)), self._margin, 0.0)
-        return padded(equalised(audio), self.dims.reach, LOG_MEL_SILENCE)
+        reach, mels = self.dims.reach, self.dims.mels
+        return cut_features(equalised_features(audio, mels), -reach, len(audio) + reach, mels)
 
     def batch(self, random: np.random.Generator) -> ExpressionBatch:
         parts = [self._example(random) for _ in range(self.config.train.batch_size)]
         arrays = [torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*parts, strict=True)]
         return ExpressionBatch(*arrays)
 
-    def _example(self, random: np.random.Generator) -> tuple[Float, Float, Float, Float]:
+    def _example(self, random: np.random.Generator) -> tuple[Float, ...]:
         i = random.choice(len(self.clips), p=self.chances)
         clip, frames = self.clips[i], self.config.frames
         speed = random.uniform(1 - self.config.stretch, 1 + self.config.stretch)
@@ -183,18 +229,28 @@ class ExpressionStage:
         face = random.normal(0, self.config.face_noise, (self.dims.coefficients,)).astype(np.float32)
         seen = random.integers(0, len(clip), random.choice(REFERENCE_FRAMES))
         reference = clip.expression[seen].mean(axis=0) + face
-        return features, reference, at(clip.expression, places) + face, tracked.astype(np.float32)
+        target, opening = at(clip.expression, places) + face, at(clip.opening[:, None], places)[:, 0]
+        return features, reference, target, tracked.astype(np.float32), opening
 
     def _features(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
-        """Read augmented log-mel features [T + 2 reach, 4, 80] of a window that is played ``speed`` times as fast.
+        """Read augmented features [T + 2 reach, 4, N] of a window that is played ``speed`` times as fast.
 
-        The window begins at frame ``first``, after ``reach`` frames of context.
+        The window begins at frame ``first``, after ``reach`` frames of context. Codes are those of a random placement
+        of the speech encoder's windows.
         """
-        frames, reach = self.config.frames, self.dims.reach
+        frames, reach, mels = self.config.frames, self.dims.reach, self.dims.mels
+        code = self.dims.values - mels
         middle = first + reach + speed * (np.arange(-reach, frames + reach) + 0.5)
         steps = (middle[:, None] + speed * STEP_PLACES).ravel() * self.dims.steps - 0.5
-        features = at(audio.reshape(-1, self.dims.mels), steps).reshape(-1, self.dims.steps, self.dims.mels)
-        return augment_speech(features, self.sounds, self.config.augment, random)
+        said = audio.reshape(-1, audio.shape[2])
+        features = at(said[:, :mels], steps).reshape(-1, self.dims.steps, mels)
+        others = [other[..., :mels] for other in self.sounds]
+        features = augment_speech(features, others, self.config.augment, random)
+        if not code:
+            return features
+        begin = mels + code * int(random.integers((said.shape[1] - mels) // code))
+        codes = at(said[:, begin : begin + code], steps)
+        return np.concatenate([features, codes.reshape(len(features), self.dims.steps, code)], axis=2)
 
     def _samples(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
         """Read augmented samples [T + 2 reach, 2000] at 50 kHz of a window that is played ``speed`` times as fast.
@@ -213,7 +269,10 @@ class ExpressionStage:
 
     def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
         predicted = networks.network(batch.features, batch.reference)
-        losses: dict[str, Tensor] = self.loss(predicted, batch.target, batch.tracked)
+        losses: dict[str, Tensor] = self.loss(predicted[..., : self.dims.coefficients], batch.target, batch.tracked)
+        if self.dims.closure:
+            closure = closure_loss(predicted[..., -1], batch.opening, batch.tracked, self.config.closure_rarity)
+            losses |= {"closure": closure, "total": losses["total"] + self.config.closure_weight * closure}
         return losses
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:

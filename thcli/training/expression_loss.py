@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from thcli.config import ExpressionConfig
 from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
 
+CLOSED = 0.025
+"""Opening below which lips are closed, over the distance of the outer eye corners."""
 CHIN = FACE_OVAL[12:25]
 """Vertices of the chin."""
 
@@ -48,6 +51,17 @@ class ExpressionLoss(nn.Module):
         concordance = 1 - _concordance(predicted @ self.gap, target @ self.gap * self.config.movement, tracked)
         total = position + self.config.velocity_weight * velocity + self.config.concordance_weight * concordance
         return {"total": total, "position": position, "velocity": velocity, "concordance": concordance}
+
+
+def closure_loss(logits: Tensor, opening: Tensor, tracked: Tensor, rarity: float) -> Tensor:
+    """Return the cross entropy of predicted closures of the lips with true ones, over tracked frames.
+
+    logits, opening, tracked: [B, T]; lips with an opening below ``CLOSED`` are closed
+    rarity: weight of a frame with closed lips, which are rarer than open ones
+    """
+    closed = (opening < CLOSED).float()
+    weight = tracked * (1 + (rarity - 1) * closed)
+    return (binary_cross_entropy_with_logits(logits, closed, reduction="none") * weight).mean()
 
 
 def _concordance(x: Tensor, y: Tensor, tracked: Tensor) -> Tensor:

@@ -212,7 +212,7 @@ Sketch = tuple[list[nn.Module], Callable[[], Any]]
 def _expression(config: Config, batch: int) -> Sketch:
     dims = make_dims(ExpressionDims, config.expression.network, "expression.network")
     network = make_expression_learner(dims)
-    frame = (FRAME_SAMPLES,) if dims.front_end == "raw" else (dims.steps, dims.mels)
+    frame = (FRAME_SAMPLES,) if dims.front_end == "raw" else (dims.steps, dims.values)
     features = torch.empty(batch, config.expression.frames + 2 * dims.reach, *frame)
     return [network], lambda: network(features, torch.empty(batch, dims.coefficients))
 

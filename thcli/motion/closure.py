@@ -1,0 +1,26 @@
+"""Closing of the lips where Ψ hears that they meet (p, b, m): a regression alone closes them too rarely."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thcli.face_model import FaceModel
+from thcli.motion.silence import lip_closing, lip_gaps
+from thcli.records import Float
+
+UNSURE, SURE = 0.3, 0.6
+"""Probabilities of closed lips from which they are drawn together, and from which they meet."""
+
+
+def close_lips(expression: Float, closure: Float, neutral: Float, usual: Float, model: FaceModel) -> Float:
+    """Move expressions [T, 20] to closed lips where these are probable; lips that are closed already stay as they are.
+
+    closure: [T], probability that the lips are closed
+    neutral: [V, 3], unposed mesh of the face at the expression ``usual`` [20]
+    """
+    weight = np.clip((closure - UNSURE) / (SURE - UNSURE), 0, 1).astype(np.float32)
+    (frames,) = np.nonzero(weight)
+    gaps = lip_gaps(neutral[None] + model.displacement(expression[frames] - usual))
+    closed = expression.copy()
+    closed[frames] += weight[frames, None] * lip_closing(gaps, model)
+    return closed
