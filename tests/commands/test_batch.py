@@ -182,6 +182,14 @@ def test_batch_refuses_wrong_use_in_one_line(thgen, jobs: MakeList, arguments: l
     assert result.new == ()
 
 
+def test_batch_refuses_a_folder_without_weights(thgen, folder: Path, jobs: MakeList) -> None:
+    jobs(a={})
+    (folder / "none").mkdir()
+    said = thgen("batch", *JOBS, "--weights", "none")
+    assert (said.code, said.new) == (5, ())
+    assert said.err.startswith("thgen: error: none: holds none of the weights looked for (")
+
+
 def test_batch_reads_standard_input_and_reports_progress(thgen, folder: Path, jobs: MakeList) -> None:
     jobs(a={}, b={"renderer": "network", "audio": "none.wav"})
     said = thgen("batch", "-", *JOBS[1:], "--progress", "json", stdin=(folder / "jobs.jsonl").read_bytes())

@@ -70,7 +70,9 @@ def command(
     """
     from thcli.batch.jobs import Shard, read_jobs
     from thcli.batch.run import RunPolicy
+    from thcli.checkpoints import weight_folders
 
+    weight_folders(defaults["weights"])  # a folder that is of no use to any job is refused before the first
     part = None if shard is None else Shard.parse(shard)
     defaults["overwrite"] |= resume  # files of jobs that are not done are replaced
     listed = read_jobs(jobs, out_dir, GenerateOptions(**defaults))
