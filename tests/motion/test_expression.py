@@ -1,5 +1,6 @@
 """Ψ with the log-mel front end, from features to expressions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from thcli.checkpoints import Header, save_checkpoint
+from thcli.clips.audio import read_speech
+from thcli.clips.features import audio_features
 from thcli.errors import WeightsError
 from thcli.motion.expression import equalised, predict, predict_expression
 from thcli.pipeline.models import load_expression_learner, load_models
@@ -88,10 +91,14 @@ def test_load_expression_learner_refuses_weights_of_other_dims(tmp_path: Path, n
         load_expression_learner(path)
 
 
-def test_shipped_expression_learner_moves_the_mouth_with_the_speech() -> None:
-    loud = np.full((40, 4, 80), -12, np.float32)
-    loud[15:25, :, 5:40] = 1
-    network = load_models(device="cpu").expression_learner
-    predicted = predict_expression(network, AudioFeatures(loud, SILENCE[:40]), np.zeros(20, np.float32)).expression
-    assert np.isfinite(predicted).all()
-    assert np.abs(predicted[15:25] - predicted[:3].mean(axis=0)).max() > 0.3
+def test_shipped_expression_learner_moves_the_mouth_with_the_speech(speech_wav: Path) -> None:
+    """The lips move in speech, and stay as they are in three seconds of silence before it."""
+    speech, quiet = read_speech(speech_wav, seconds=3.0), np.zeros(3 * 16_000, np.float32)
+    heard = replace(speech, samples=np.concatenate([quiet, speech.samples]))
+    models = load_models(device="cpu")
+    said = predict_expression(
+        models.expression_learner, audio_features(heard), np.zeros(20, np.float32), models.speech_encoder
+    )
+    gap = said.expression @ models.face_model.lip_gap
+    assert np.isfinite(said.expression).all() and gap[85:].std() > 0.02 > 2 * gap[15:60].std()
+    assert 0.02 < (said.closure[85:] > 0.5).mean() < 0.5
