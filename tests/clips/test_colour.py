@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thcli.clips import ffmpeg as ffmpeg_module
 from thcli.clips.decode import read_clip
@@ -142,11 +143,13 @@ def test_read_clip_reads_hdr_of_an_odd_size(make):
     assert read_clip(path, longest=40).frames.shape == (5, 30, 40, 3)
 
 
-LAYERS = (
-    "color=red:s=48x32:d=0.2:r=25,format=rgba,drawbox=0:0:16:32:lime@0:t=fill:replace=1,"
-    "drawbox=32:0:16:32:blue@0.5:t=fill:replace=1"
-)
-"""Green that is transparent, opaque red, and blue that is half of each."""
+@pytest.fixture
+def layers(tmp_path: Path) -> tuple[object, ...]:
+    """Input of five frames: green that is transparent, opaque red, and blue that is half of each."""
+    image = np.zeros((32, 48, 4), np.uint8)
+    image[:, :16], image[:, 16:32], image[:, 32:] = (0, 255, 0, 0), (255, 0, 0, 255), (0, 0, 255, 128)
+    Image.fromarray(image).save(tmp_path / "layers.png")
+    return ("-loop", 1, "-framerate", 25, "-t", 0.2, "-i", tmp_path / "layers.png")
 
 
 @pytest.mark.parametrize(
@@ -158,20 +161,20 @@ LAYERS = (
         ("b.webm", ("-c:v", "libvpx", "-pix_fmt", "yuva420p", "-auto-alt-ref", 0, "-b:v", "2M")),
     ],
 )
-def test_read_clip_puts_white_behind_transparency(make, name, options):
-    path = make(name, "-f", "lavfi", "-i", LAYERS, *options)
+def test_read_clip_puts_white_behind_transparency(make, layers, name, options):
+    path = make(name, *layers, *options)
     frame = read_clip(path).frames[2].astype(int)
     assert np.abs(frame[16, [6, 24, 42]] - [(255, 255, 255), (255, 0, 0), (128, 128, 255)]).max() <= 4
 
 
-def test_read_clip_puts_white_behind_transparency_before_it_reduces(make):
-    path = make("a.mkv", "-f", "lavfi", "-i", LAYERS, "-c:v", "ffv1", "-pix_fmt", "bgra")
+def test_read_clip_puts_white_behind_transparency_before_it_reduces(make, layers):
+    path = make("a.mkv", *layers, "-c:v", "ffv1", "-pix_fmt", "bgra")
     left = read_clip(path, longest=24).frames[2, 8, :8].astype(int)
     assert left[:, 0].min() > 240  # no green from below at the border to the red
 
 
-def test_probe_notes_transparency_that_no_ffmpeg_reads(make, without):
-    path = make("a.webm", "-f", "lavfi", "-i", LAYERS, "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p")
+def test_probe_notes_transparency_that_no_ffmpeg_reads(make, layers, without):
+    path = make("a.webm", *layers, "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p")
     assert probe(path).notes == ()
     without("libvpx")
     assert len(read_clip(path)) == 5
