@@ -48,9 +48,8 @@ def check_other_lengths(path: Path) -> None:
     """Compare the exported Ψ with PyTorch on speech of lengths other than those that the export checks."""
     network, session = load_models(device="cpu").expression_learner, open_session(path)
     for frames in (1, 23):
-        sound = (
-            np.random.default_rng(frames).normal(-3, 2, (1, frames + 2 * network.dims.reach, 4, 80)).astype(np.float32)
-        )
+        shape = (1, frames + 2 * network.dims.reach, 4, network.dims.values)
+        sound = np.random.default_rng(frames).normal(-3, 2, shape).astype(np.float32)
         reference = np.zeros((1, 20), np.float32)
         (found,) = session.run(None, {"sound": sound, "reference": reference})
         with torch.no_grad():
