@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,18 +127,19 @@ def room(samples: Float) -> Float:
 
 
 def mp3(samples: Float) -> Float:
-    """Return the recording after MP3 of 24 kbit/s; the encoder's delay is taken off."""
+    """Return the recording after MP3 of 24 kbit/s, from a file, which says how long the encoder's delay is."""
     raw = ["-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
-    encoded = run([*raw, "-i", "-", "-b:a", "24k", "-f", "mp3", "-"], samples.astype("<f4").tobytes())
-    decoded = np.frombuffer(run(["-f", "mp3", "-i", "-", *raw, "-"], encoded), "<f4")
+    with tempfile.TemporaryDirectory() as folder:
+        coded = f"{folder}/a.mp3"
+        run([*raw, "-i", "-", "-b:a", "24k", coded], samples.astype("<f4").tobytes())
+        decoded = np.frombuffer(run(["-i", coded, *raw, "-"], b""), "<f4")
     return np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
 
 
 def run(arguments: list[str], content: bytes) -> bytes:
     """Run ffmpeg on the content of its standard input and return its standard output."""
-    return subprocess.run(
-        [executable(), "-v", "error", *arguments], input=content, capture_output=True, check=True
-    ).stdout
+    command = [executable(), "-v", "error", *arguments]
+    return subprocess.run(command, input=content, capture_output=True, check=True).stdout
 
 
 if __name__ == "__main__":
