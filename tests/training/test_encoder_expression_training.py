@@ -58,8 +58,8 @@ def test_stage_validates_on_the_first_placement(stage: ExpressionStage) -> None:
 
 
 def test_stage_learns_closures_from_the_codes(stage: ExpressionStage) -> None:
-    networks = stage.build()
     torch.manual_seed(0)
+    networks = stage.build()
     optimizer = torch.optim.Adam(networks.network.parameters(), 0.01)
     losses = []
     for step in range(40):

@@ -67,13 +67,11 @@ class Part:
 class Survey:
     """Cuts and frames of a part of a clip, as ``survey`` finds them.
 
-    start: second of the clip at which it begins
     frames: number of its frames
     cuts: cuts between them
     images: every ``EVERY``-th frame [H, W, 3] uint8, by number
     """
 
-    start: float
     frames: int
     cuts: Sequence[Cut]
     images: dict[int, Image]
@@ -112,7 +110,7 @@ def survey(info: MediaInfo, start: float, seconds: float) -> Survey:
             if t % EVERY == 0:
                 images[t] = frame
     cuts = find_cuts(np.stack(luma)) if luma else []
-    return Survey(start, len(luma), cuts, images)
+    return Survey(len(luma), cuts, images)
 
 
 def _best(

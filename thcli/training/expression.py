@@ -175,6 +175,7 @@ class ExpressionStage:
         self.held_out = [self._as_heard(clip) for clip in held_out]
         self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
         self.sounds = [self._prepared(clip.features) for clip in self.clips]
+        self.spectra = [sound[..., : self.dims.mels] for sound in self.sounds]
         seconds = np.array([len(clip) for clip in self.clips], float)
         self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
         self.loss = ExpressionLoss(model, config).to(device)
@@ -244,8 +245,7 @@ class ExpressionStage:
         steps = (middle[:, None] + speed * STEP_PLACES).ravel() * self.dims.steps - 0.5
         said = audio.reshape(-1, audio.shape[2])
         features = at(said[:, :mels], steps).reshape(-1, self.dims.steps, mels)
-        others = [other[..., :mels] for other in self.sounds]
-        features = augment_speech(features, others, self.config.augment, random)
+        features = augment_speech(features, self.spectra, self.config.augment, random)
         if not code:
             return features
         begin = mels + code * int(random.integers((said.shape[1] - mels) // code))
