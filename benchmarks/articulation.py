@@ -26,7 +26,7 @@ from thcli.motion.expression import predict
 from thcli.pipeline.models import load_models
 from thcli.records import Float
 from thcli.training.alignment import best_offset
-from thcli.training.expression import load_clips
+from thcli.training.expression_clips import load_clips
 
 PAST, FRAMES = 100, 1500
 """Frames to which the articulation is fitted, and most frames of a clip in all."""

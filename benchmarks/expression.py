@@ -22,7 +22,7 @@ from thcli.motion.expression import predict
 from thcli.pipeline.models import load_models
 from thcli.records import Float
 from thcli.training.alignment import best_offset
-from thcli.training.expression import load_clips
+from thcli.training.expression_clips import load_clips
 
 FRAMES, REFERENCE = 1500, 64
 """Most frames of a clip that are measured, and frames over which its reference expression is taken."""

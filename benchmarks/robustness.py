@@ -29,7 +29,7 @@ from thcli.motion.expression import predict
 from thcli.pipeline.models import load_models
 from thcli.records import SAMPLE_RATE, Float, Speech
 from thcli.training.alignment import best_offset
-from thcli.training.expression import input_features
+from thcli.training.expression_clips import input_features
 
 FRAMES, REFERENCE = 1500, 64
 """Most frames of a clip that are measured, and frames over which its reference expression is taken."""

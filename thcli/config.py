@@ -80,7 +80,8 @@ class ExpressionConfig:
     """Training of Ψ, the facial expression learner (§3.2); ``network`` overrides fields of its ``Dims``.
 
     frames: frames of a training window
-    placements: numbers of offsets of the speech encoder's windows at which clips are encoded; each example draws one
+    placements: number of offsets of the speech encoder's windows at which clips are encoded; each example draws one
+    spoilt: number of further encodings, of the clips with noise and rooms, from which examples are drawn alike
     align_rounds, align_steps: rounds of aligning audio and mouth before training, and training steps of each network
         that is fitted for this; with 0 rounds the clips' ``av_lag`` is used as it is
     held_out: number of training subjects that are held out for validation
@@ -97,7 +98,8 @@ class ExpressionConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
-    placements: int = 3
+    placements: int = 2
+    spoilt: int = 4
     align_rounds: int = 2
     align_steps: int = 250
     held_out: int = 12

@@ -15,7 +15,7 @@ from thcli.face_model import FaceModel
 from thcli.training.expression import ExpressionStage
 from thcli.training.expression_loss import CLOSED, closure_loss
 
-CODE, PLACEMENTS = 6, 2
+CODE, RENDITIONS = 6, 2
 GIVEN = ["front_end=encoder", f"code={CODE}", "closure=true", "dropout=0.0", "code_dropout=0.0"]
 
 
@@ -28,10 +28,10 @@ def talker(name: str, seed: int, model: FaceModel, frames: int = 100) -> AudioMo
     """A mouth that is as open as the first value of the codes says; the log-mel features say nothing."""
     random = np.random.default_rng(seed)
     said = np.repeat(random.uniform(-1, 1, frames // 5), 5).astype(np.float32)
-    codes = random.normal(0, 0.1, (frames, 4, PLACEMENTS, CODE)).astype(np.float32)
+    codes = random.normal(0, 0.1, (frames, 4, RENDITIONS, CODE)).astype(np.float32)
     codes[..., 0] += said[:, None, None]
-    log_mel = random.normal(-4, 3, (frames, 4, 80)).astype(np.float32)
-    features = np.concatenate([log_mel, codes.reshape(frames, 4, -1)], axis=2)
+    log_mel = random.normal(-4, 3, (frames, 4, RENDITIONS, 80)).astype(np.float32)
+    features = np.concatenate([log_mel, codes], axis=3).reshape(frames, 4, -1)
     expression = said[:, None] * np.eye(20, dtype=np.float32)[0]
     still, ones = np.zeros((frames, 6), np.float32), np.ones(frames, bool)
     return AudioMotion(name, name, features, expression, still, np.maximum(said, 0) * 0.1, ones)
@@ -45,14 +45,14 @@ def stage(model: FaceModel) -> ExpressionStage:
     return ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "", "cpu")
 
 
-def test_batches_hold_the_codes_of_one_placement(stage: ExpressionStage) -> None:
+def test_batches_hold_one_rendition(stage: ExpressionStage) -> None:
     batch = stage.batch(np.random.default_rng(0))
     frames = stage.config.frames
     assert batch.features.shape == (4, frames + 2 * stage.dims.reach, 4, 80 + CODE)
     assert batch.opening.shape == batch.tracked.shape == (4, frames)
 
 
-def test_stage_validates_on_the_first_placement(stage: ExpressionStage) -> None:
+def test_stage_validates_on_the_first_rendition(stage: ExpressionStage) -> None:
     assert {clip.features.shape[2] for clip in stage.held_out} == {80 + CODE}
     assert set(stage.evaluate(stage.build().network)) >= {"correlation", "deviation", "score"}
 

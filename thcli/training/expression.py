@@ -14,27 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from thcli.checkpoints import FACE_MODEL, Header, digest_of, load_checkpoint, load_weights, write_atomic
-from thcli.clips.audio import read_speech
-from thcli.clips.features import STEPS_PER_FRAME, framed, log_mel
+from thcli.clips.features import STEPS_PER_FRAME
 from thcli.config import Config, ExpressionConfig, make_dims
-from thcli.data.audio_motion import AudioMotion, load_audio_motion, shifted, split_subjects
+from thcli.data.audio_motion import AudioMotion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FaceModel
-from thcli.motion.expression import cut_features, equalised_features, predict, with_codes
+from thcli.motion.expression import cut_features, equalised_features, predict
 from thcli.motion.raw_sound import resampled, speech_level
-from thcli.motion.speech_codes import STRIDE, encode_speech
 from thcli.pipeline.models import load_models
-from thcli.records import SAMPLES_PER_FRAME, Float, Image, Speech
+from thcli.records import SAMPLES_PER_FRAME, Float, Image
 from thcli.training.alignment import Predict, find_shifts
 from thcli.training.augment_speech import augment_speech
 from thcli.training.augment_waveform import augment_waveform
+from thcli.training.expression_clips import load_clips, training_renditions
 from thcli.training.expression_loss import ExpressionLoss, closure_loss
 from thcli.training.images import draw_curves
 from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
 from thcli.training.protocol import Networks
 from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 from thgen_models.raw_front_end import FRAME_SAMPLES
-from thgen_models.speech_encoder import SpeechEncoder
 
 SHOWN_CLIPS, SHOWN_FRAMES = 4, 250
 """Held-out clips shown in TensorBoard, and frames shown of each."""
@@ -57,7 +55,7 @@ def train_expression(
     front_end = _dims(section).front_end
     if front_end != "log_mel":
         encoder = models.load_speech_encoder() if front_end == "encoder" else None
-        clips = load_clips(Store(data), "train", model, front_end, encoder, _offsets(section))
+        clips = load_clips(Store(data), "train", model, front_end, encoder, training_renditions(section))
     stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
     return train(stage, section.train, out, running, config)
 
@@ -96,42 +94,6 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
         return lambda clip: predict(network, clip.features, np.median(clip.expression, axis=0)) @ gap
 
     return find_shifts(clips, fit, config.align_rounds, config.train.seed)
-
-
-def load_clips(
-    store: Store,
-    split: str,
-    model: FaceModel,
-    front_end: str = "log_mel",
-    encoder: SpeechEncoder | None = None,
-    offsets: Sequence[int] = (0,),
-) -> list[AudioMotion]:
-    """Load motion of a split and the input of a front end of Ψ, for training and measuring it.
-
-    encoder: the speech encoder, for the front end ``encoder``
-    offsets: offsets of the encoder's windows (``code_reader``); each adds its codes to every step of the features
-    """
-    return load_audio_motion(
-        store, split, model, lambda path: input_features(read_speech(path), front_end, encoder, offsets)
-    )
-
-
-def input_features(
-    speech: Speech, front_end: str, encoder: SpeechEncoder | None = None, offsets: Sequence[int] = (0,)
-) -> Float:
-    """Compute the input of a front end of Ψ, [T, ...]; the arguments are those of ``load_clips``."""
-    if front_end == "raw":
-        return framed(speech)
-    heard = log_mel(speech)
-    if encoder is None:
-        return heard
-    codes = [encode_speech(encoder, framed(speech), offset) for offset in offsets]
-    return with_codes(heard, np.concatenate(codes, axis=2))
-
-
-def _offsets(config: ExpressionConfig) -> list[int]:
-    """Return evenly spaced offsets of the speech encoder's windows."""
-    return [i * STRIDE // config.placements for i in range(config.placements)]
 
 
 def _dims(config: ExpressionConfig) -> ExpressionDims:
@@ -176,6 +138,7 @@ class ExpressionStage:
         self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
         self.sounds = [self._prepared(clip.features) for clip in self.clips]
         self.spectra = [sound[..., : self.dims.mels] for sound in self.sounds]
+        self.clips = [replace(clip, features=clip.features[:, :0]) for clip in self.clips]
         seconds = np.array([len(clip) for clip in self.clips], float)
         self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
         self.loss = ExpressionLoss(model, config).to(device)
@@ -195,10 +158,10 @@ class ExpressionStage:
         return Networks(make_expression_learner(self.dims))
 
     def _as_heard(self, clip: AudioMotion) -> AudioMotion:
-        """Return a clip with the codes of its first placement alone, as speech is heard when videos are made."""
+        """Return a clip with its first rendition alone, as speech is heard when videos are made."""
         if self.dims.front_end == "raw":
             return clip
-        return replace(clip, features=clip.features[..., : self.dims.values])
+        return replace(clip, features=clip.features[..., : self.dims.values].astype(np.float32))
 
     @property
     def _margin(self) -> int:
@@ -210,7 +173,9 @@ class ExpressionStage:
         if self.dims.front_end == "raw":
             return padded(audio / np.float32(speech_level(audio)), self._margin, 0.0)
         reach, mels = self.dims.reach, self.dims.mels
-        return cut_features(equalised_features(audio, mels), -reach, len(audio) + reach, mels)
+        renditions = np.split(audio, audio.shape[2] // self.dims.values, axis=2)
+        equal = [cut_features(equalised_features(one, mels), -reach, len(one) + reach, mels) for one in renditions]
+        return np.concatenate(equal, axis=2, dtype=audio.dtype)
 
     def batch(self, random: np.random.Generator) -> ExpressionBatch:
         parts = [self._example(random) for _ in range(self.config.train.batch_size)]
@@ -236,21 +201,16 @@ class ExpressionStage:
     def _features(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
         """Read augmented features [T + 2 reach, 4, N] of a window that is played ``speed`` times as fast.
 
-        The window begins at frame ``first``, after ``reach`` frames of context. Codes are those of a random placement
-        of the speech encoder's windows.
+        The window begins at frame ``first``, after ``reach`` frames of context, in a random rendition of the clip.
         """
-        frames, reach, mels = self.config.frames, self.dims.reach, self.dims.mels
-        code = self.dims.values - mels
+        frames, reach, mels, values = self.config.frames, self.dims.reach, self.dims.mels, self.dims.values
         middle = first + reach + speed * (np.arange(-reach, frames + reach) + 0.5)
         steps = (middle[:, None] + speed * STEP_PLACES).ravel() * self.dims.steps - 0.5
-        said = audio.reshape(-1, audio.shape[2])
-        features = at(said[:, :mels], steps).reshape(-1, self.dims.steps, mels)
-        features = augment_speech(features, self.spectra, self.config.augment, random)
-        if not code:
-            return features
-        begin = mels + code * int(random.integers((said.shape[1] - mels) // code))
-        codes = at(said[:, begin : begin + code], steps)
-        return np.concatenate([features, codes.reshape(len(features), self.dims.steps, code)], axis=2)
+        begin = values * int(random.integers(audio.shape[2] // values))
+        said = at(audio.reshape(-1, audio.shape[2])[:, begin : begin + values], steps)
+        features = said.reshape(-1, self.dims.steps, values)
+        log_mel = augment_speech(features[..., :mels], self.spectra, self.config.augment, random)
+        return np.concatenate([log_mel, features[..., mels:]], axis=2)
 
     def _samples(self, audio: Float, first: float, speed: float, random: np.random.Generator) -> Float:
         """Read augmented samples [T + 2 reach, 2000] at 50 kHz of a window that is played ``speed`` times as fast.
