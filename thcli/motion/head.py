@@ -45,6 +45,10 @@ SETTLE_FRAMES = 10 * FPS
 """Frames of motion from which half of the offset from the person's mean is removed; longer motion loses more of it."""
 POSTURE, POSTURE_PART = 1.0 * FPS, 0.5
 """Standard deviation in frames of the Gaussian that extracts the posture; largest part of the limit for the posture."""
+WHOLE_RANGE = np.array([1.19, 1.30, 1.54, 1.41, 1.21, 1.19])
+"""Median over training subjects of the deviation over half a minute, over that in windows of ``WINDOW`` frames."""
+WIDEST_POSTURE = 3.0
+"""Largest factor by which ``widen_posture`` scales the posture."""
 GAINS = (0.4, 2.5)
 """Least and largest gain of ``match_range``; in silence the network rightly moves the head half as much."""
 ALWAYS_SUPPORTED = np.array([0.12, 0.15, 0.12, 0.2, 0.2, 0.02])
@@ -110,7 +114,9 @@ def predict_head_motion(
     extrapolated motion: the person's mean plus a deviation limited to what the reference supports.
     """
     style = motion_style(past)
-    deviation = match_range(extrapolate(network, style, past_features, features, seed), supported_range(style))
+    limit = supported_range(style)
+    deviation = match_range(extrapolate(network, style, past_features, features, seed), limit)
+    deviation = widen_posture(deviation, limit)
     return join(style.mean + style.range * deviation, past)
 
 
@@ -157,6 +163,24 @@ def match_range(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
         spread = np.clip(windowed_deviation(limit_posture(centred * gain, limit)), 0.3, 3.0)
         gain = np.clip(gain * spread**-trust, *GAINS)
     return limit_posture(centred * gain, limit)
+
+
+def widen_posture(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Scale the posture of motion [T, 6], in ranges, until the whole deviates as far as people's, and limit it to [6].
+
+    Over a longer time heads turn farther than in the windows in which ``match_range`` measures them; the network, which
+    learned from pieces of five seconds, does not know how much farther. Short motion is changed less.
+    """
+    frames = len(deviation)
+    trust = frames / (frames + SETTLE_FRAMES)
+    widened = deviation
+    for _ in range(3):
+        # the limit makes motion smaller, so the factor is found with the limit applied
+        posture = gaussian_filter1d(widened, POSTURE, axis=0, mode="nearest")
+        quick = widened - posture
+        missing = (WHOLE_RANGE**2 - quick.var(0)) / (posture.var(0) + 1e-6)
+        widened = limit_posture(quick + posture * np.sqrt(np.clip(missing, 1, WIDEST_POSTURE**2)) ** trust, limit)
+    return widened
 
 
 def windowed_deviation(motion: np.ndarray, window: int = WINDOW) -> np.ndarray:
