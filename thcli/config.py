@@ -126,12 +126,15 @@ class MotionConfig:
 class DetectionConfig:
     """Training of the tracker's face detector; ``network`` overrides fields of its ``Dims``.
 
+    splits: splits of the store that are used; clips without speech, which only the tracker can learn from, may have a
+        split of their own
     every: step in frames between the frames of a clip that are used
     held_out: share of the training subjects that is held out for validation
     """
 
     train: TrainOptions = TrainOptions(steps=2500, batch_size=64, lr=3e-3, val_every=250, ema=0.995, bf16=True)
     network: Mapping[str, Any] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("train",)
     every: int = 12
     held_out: float = 0.08
 
@@ -144,6 +147,7 @@ class UnprojectionConfig:
         steps=5500, warmup=200, batch_size=48, lr=1.2e-3, val_every=400, ema=0.999, bf16=True
     )
     network: Mapping[str, Any] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("train",)
     every: int = 4
     held_out: float = 0.08
 

@@ -51,8 +51,8 @@ def test_find_sources_reads_records_of_an_index(tmp_path):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"clip": "../../etc/passwd", "subject": "s", "split": "val"}, "expected a name, and train or val"),
-        ({"clip": "a", "subject": "s", "split": "test"}, "expected a name, and train or val"),
+        ({"clip": "../../etc/passwd", "subject": "s", "split": "val"}, "expected names, such as train or val"),
+        ({"clip": "a", "subject": "s", "split": ".."}, "expected names, such as train or val"),
         ({"clip": "gone", "subject": "s", "split": "val"}, "lists 'gone', but there is no such file"),
         ({"subject": "s"}, "line 1 is no record of a clip"),
         ([], "line 1 is no record of a clip"),
@@ -62,6 +62,21 @@ def test_find_sources_refuses_an_index_that_cannot_be_true(tmp_path, record, mes
     (tmp_path / "index.jsonl").write_text(json.dumps(record))
     with pytest.raises(MediaError, match=message):
         find_sources([tmp_path], VIDEOS)
+
+
+def test_find_sources_takes_a_split_of_another_name_which_shares_subjects_with_train_but_not_with_val(tmp_path):
+    touch(tmp_path, "train_silent/mute.mp4", "train/loud.mp4", "val/held.mp4")
+    lines = [
+        {"clip": "mute", "subject": "s1", "split": "train_silent"},
+        {"clip": "loud", "subject": "s1", "split": "train"},
+    ]
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [split for *_, split in known(tmp_path)] == ["train_silent", "train"]
+    check_splits(find_sources([tmp_path], VIDEOS).clips)
+    lines.append({"clip": "held", "subject": "s1", "split": "val"})
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(UsageError, match="both show 's1'; move all clips of a subject to one split"):
+        check_splits(find_sources([tmp_path], VIDEOS).clips)
 
 
 def test_find_sources_refuses_two_clips_of_one_name(tmp_path):

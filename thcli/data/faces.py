@@ -47,15 +47,15 @@ class FaceSamples:
         return FaceSamples(self.images[chosen], self.meshes[chosen], self.subjects[chosen], chances / chances.sum())
 
 
-def load_faces(store: Store, split: str, every: int) -> FaceSamples:
-    """Load every ``every``-th frame of the clips of a split, except frames whose track was interpolated.
+def load_faces(store: Store, splits: Sequence[str], every: int) -> FaceSamples:
+    """Load every ``every``-th frame of the clips of some splits, except frames whose track was interpolated.
 
     Raises MediaError where there is no such frame, or a clip was not tracked at ``CROP_SIZE``.
     """
     images: list[Image] = []
     meshes: list[Float] = []
     owners: list[ClipMeta] = []
-    for meta in store.select(split):
+    for meta in (meta for split in splits for meta in store.select(split)):
         track = store.track(meta.clip)
         if track.size != (CROP_SIZE, CROP_SIZE):
             raise MediaError(
@@ -68,7 +68,7 @@ def load_faces(store: Store, split: str, every: int) -> FaceSamples:
                 meshes.append(track.mesh[t])
                 owners.append(meta)
     if not images:
-        raise MediaError(f"{store.root}: no tracked frames of split '{split}'; preprocess clips for it")
+        raise MediaError(f"{store.root}: no tracked frames of split '{', '.join(splits)}'; preprocess clips for it")
     subjects = np.array([meta.subject for meta in owners])
     return FaceSamples(np.stack(images), np.stack(meshes), subjects, draw_chances(owners))
 

@@ -2,10 +2,10 @@
 
 A folder is searched for media files. Where it holds an ``index.jsonl`` (one line per clip: ``clip``, ``subject``,
 ``split``, and where known ``av_lag``, ``source``, ``license``), only the files that it lists, ``CLIP.*`` or
-``SPLIT/CLIP.*``, are taken. Elsewhere the layout says what a file's place means: the layout of a data set
-(``thcli.data.layouts``), or ``files``, where folders called ``train`` and ``val`` on the way to a file give its split,
-and the first other folder its subject; without such a folder a file is its own subject. Where nothing gives the split,
-about one subject in ten is for ``val``.
+``SPLIT/CLIP.*``, are taken; a split is ``val``, which is held out, or any other name, such as ``train``. Elsewhere the
+layout says what a file's place means: the layout of a data set (``thcli.data.layouts``), or ``files``, where folders
+called ``train`` and ``val`` on the way to a file give its split, and the first other folder its subject; without such a
+folder a file is its own subject. Where nothing gives the split, about one subject in ten is for ``val``.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def find_sources(
 
 
 def check_splits(clips: Sequence[Source]) -> None:
-    """Raise UsageError for a subject with clips in both splits."""
+    """Raise UsageError for a subject with clips both in ``val``, which is held out, and in another split."""
     first: dict[str, Source] = {}
     for source in clips:
         other = first.setdefault(source.meta.subject, source)
-        if other.meta.split != source.meta.split:
+        if "val" in {other.meta.split, source.meta.split} and other.meta.split != source.meta.split:
             raise UsageError(
                 f"{other.path} is for {other.meta.split} and {source.path} for {source.meta.split}, but both show "
                 f"'{source.meta.subject}'; move all clips of a subject to one split"
@@ -180,7 +180,7 @@ def _hashed_split(subject: str) -> str:
 
 def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
     known = {field.name for field in dataclasses.fields(ClipMeta)}
-    folders = {split: _by_stem(root / split if split else root, suffixes) for split in (*SPLITS, "")}
+    folders = {"": _by_stem(root, suffixes)}
     for number, line in numbered_lines((root / INDEX).read_bytes(), str(root / INDEX), MediaError):
         try:
             fields = {key: value for key, value in json.loads(line).items() if key in known}
@@ -190,10 +190,12 @@ def _listed(root: Path, suffixes: Collection[str]) -> Iterator[Source]:
                 f"{root / INDEX}: line {number} is no record of a clip ({error}), expected clip, subject, split"
             ) from error
         # A name in an index must not be a path that leads out of the folder.
-        if {"/", "\\"} & set(meta.clip + meta.split) or meta.split not in SPLITS:
+        if {"/", "\\"} & set(meta.clip + meta.split) or meta.split in ("", ".", ".."):
             raise MediaError(
-                f"{root / INDEX}: clip '{meta.clip}', split '{meta.split}': expected a name, and train or val"
+                f"{root / INDEX}: clip '{meta.clip}', split '{meta.split}': expected names, such as train or val"
             )
+        if meta.split not in folders:
+            folders[meta.split] = _by_stem(root / meta.split, suffixes)
         file = folders[meta.split].get(meta.clip) or folders[""].get(meta.clip)
         if file is None:
             raise MediaError(

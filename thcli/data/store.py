@@ -40,7 +40,7 @@ class ClipMeta:
 
     clip: name of the clip and of its folder
     subject: who speaks; splits never share a subject
-    split: ``train`` or ``val``
+    split: ``val`` for clips that are held out; ``train``, or another name, for those to train on
     frames: number of frames at 25 fps
     av_lag: frames by which the mouth trails the audio (negative: leads); None where that is not known
     source, license: where the clip comes from, and on what terms
@@ -71,7 +71,7 @@ class Store:
         self.clips = [_meta(line, root / INDEX) for _, line in lines]
 
     def select(self, split: str) -> list[ClipMeta]:
-        """Return the records of the clips of ``train`` or ``val``."""
+        """Return the records of the clips of a split, such as ``train`` or ``val``."""
         return [meta for meta in self.clips if meta.split == split]
 
     def crop(self, clip: str) -> Path:

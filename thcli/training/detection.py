@@ -29,12 +29,12 @@ SURE = 0.5
 
 
 def train_detection(data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN) -> TrainResult:
-    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX.
+    """Train on clips of a store into the folder ``out``, and export the best network as ONNX.
 
     Raises MediaError, UsageError.
     """
     section = config.detection
-    stage = DetectionStage(load_faces(Store(data), "train", section.every), section, running.device)
+    stage = DetectionStage(load_faces(Store(data), section.splits, section.every), section, running.device)
     return train_and_export(
         stage, section.train, out, config, running, lambda: DetectionNetwork(stage.dims), export_detection
     )

@@ -46,13 +46,13 @@ SHOWN = 8
 def train_unprojection(
     data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN, weights: Path | None = None
 ) -> TrainResult:
-    """Train on a store's clips of split ``train`` into the folder ``out``, and export the best network as ONNX.
+    """Train on clips of a store into the folder ``out``, and export the best network as ONNX.
 
     weights: folder that is searched first for the face model
     """
     section = config.unprojection
     model = load_models(weights, running.device).face_model
-    samples = load_faces(Store(data), "train", section.every)
+    samples = load_faces(Store(data), section.splits, section.every)
     stage = UnprojectionStage(samples, section, model.canonical, running.device)
     return train_and_export(
         stage, section.train, out, config, running, lambda: UnprojectionNetwork(stage.dims), export_unprojection
