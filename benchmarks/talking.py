@@ -25,14 +25,12 @@ from thcli import GenerateOptions, generate
 from thcli.clips.decode import read_clip
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.curves import head_turn
+from thcli.evaluation.metrics.closures import MEETING, near_others
 from thcli.evaluation.metrics.lmd import from_front, mouth_distances
 from thcli.face_model import mouth_opening
 from thcli.faces.track import track_clip
 from thcli.pipeline.models import load_models
 from thcli.records import FPS, FaceTrack, Float
-
-MEETING, NEAR = 0.02, 2
-"""Opening of meeting lips, at most; most frames between moments that agree."""
 
 PAST = 3 * FPS
 """Frames of a clip that are its reference."""
@@ -117,19 +115,11 @@ def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
     return correlation(x[max(0, -lag) :], y[max(0, lag) :])
 
 
-def meetings(made: FaceTrack, real: FaceTrack, lag: int) -> tuple[float, float]:
+def meetings(made: FaceTrack, real: FaceTrack, lag: int) -> tuple[float, ...]:
     """Return the share of the real moments in which the lips meet that are met, and of those made that are right."""
     x, y = (mouth_opening(one.mesh)[: min(len(made), len(real))] < MEETING for one in (made, real))
     x, y = x[max(0, -lag) : len(x) - max(0, lag)], y[max(0, lag) : len(y) - max(0, -lag)]
-    return covered(y, x), covered(x, y)
-
-
-def covered(moments: np.ndarray, others: np.ndarray) -> float:
-    """Return the share of the runs of frames of one kind [T] that others come near to; NaN where there are none."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], moments.astype(int), [0]])))
-    near = np.convolve(others, np.ones(2 * NEAR + 1), "same") > 0.5
-    runs = [near[first:end].any() for first, end in zip(edges[::2], edges[1::2], strict=True)]
-    return float(np.mean(runs)) if runs else float("nan")
+    return tuple(float(np.mean(near)) if (near := near_others(*both)) else np.nan for both in ((y, x), (x, y)))
 
 
 def spread(made: FaceTrack, real: FaceTrack) -> float:

@@ -25,6 +25,7 @@ MODULES = (
     "fid",
     "identity_fd",
     "opening",
+    "closures",
     "sync",
     "loudness_sync",
     "motion_diversity",
