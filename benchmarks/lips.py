@@ -9,30 +9,94 @@ store's ``av_lag``. The columns are means over the clips:
                lowest of a clip
     spread     standard deviation of the opening over the tracked one's; in how many clips it is within 0.85 to 1.15
     met        share of the real closures of the lips that are met within two frames, and right, of those made
-    LMD        distance of the mouth landmarks from the tracked ones, pixels at 256²; the neutral face's as well
+    LMD        distance of the mouth landmarks from the tracked ones, pixels at 256²
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from talking import MAX_LAG, PAST
 
-from thcli.data.audio_motion import AudioMotion, correlation, in_step
-from thcli.data.store import Store
+from thcli.clips.audio import read_speech
+from thcli.clips.features import audio_features
+from thcli.data.audio_motion import correlation, in_step
+from thcli.data.store import ClipMeta, Store
 from thcli.evaluation.metrics.closures import MEETING, near_others
 from thcli.evaluation.metrics.lmd import MOUTH, mouth_distances
-from thcli.face_model import LANDMARKS_68, FaceModel, mouth_opening
+from thcli.face_model import LANDMARKS_68, mouth_opening
 from thcli.motion.articulation import fit_articulation
 from thcli.motion.closure import close_lips
-from thcli.motion.expression import Prediction, predict_read
-from thcli.pipeline.models import load_models
+from thcli.motion.expression import predict_expression
+from thcli.pipeline.models import Models, load_models
 from thcli.records import Float
-from thcli.training.expression_clips import load_clips
 
 FRAMES = 1500
 """Most frames of a clip that are measured."""
+
+
+def main() -> None:
+    """Measure every clip of the split, and print the means of all stages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--weights", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    models, store = load_models(given.weights, "cpu"), Store(given.store)
+    rows: dict[str, list[Float]] = {}
+    for meta in store.select(given.split):
+        if meta.av_lag is not None and meta.frames > 2 * PAST:
+            for stage, made, real, scale in stages(models, store, meta):
+                rows.setdefault(stage, []).append(figures(made[PAST:FRAMES], real[PAST:FRAMES], scale))
+    print("stage                   corr  lowest  spread  within    met  right    LMD")
+    for stage, measured in rows.items():
+        corr, spread, met, right, distance = (column[~np.isnan(column)].mean() for column in np.array(measured).T)
+        lowest, ratios = np.min(measured, axis=0)[0], np.array(measured)[:, 1]
+        within = f"{np.sum((ratios > 0.85) & (ratios < 1.15))} of {len(ratios)}"
+        print(f"{stage:22} {corr:5.3f} {lowest:7.3f} {spread:7.2f} {within:>8} {met:6.2f} {right:6.2f} {distance:6.2f}")
+
+
+def stages(models: Models, store: Store, meta: ClipMeta) -> Iterator[tuple[str, Float, Float, float]]:
+    """Yield the stages of a clip: name, predicted and tracked unposed meshes [T, V, 3], and the track's scale."""
+    model, track, speech = models.face_model, store.track(meta.clip), read_speech(store.speech(meta.clip))
+    still = np.zeros(len(model.basis), np.float32)
+    said = predict_expression(models.expression_learner, audio_features(speech), still, models.speech_encoder)
+    moved, motion = in_step(len(track), said.expression, meta.av_lag or 0)
+    closure, _ = in_step(len(track), said.closure, meta.av_lag or 0)
+    real = track.unposed()[motion]
+    shown = model.expression(real)
+    median = np.median(shown[:PAST], axis=0).astype(np.float32)
+    neutral = (real[:PAST] - model.displacement(shown[:PAST] - median)).mean(axis=0)
+
+    def stage(name: str, expression: Float) -> tuple[str, Float, Float, float]:
+        return name, neutral + model.displacement(expression - median), real, track.scale
+
+    yield stage("Ψ", median + moved)
+    own = fit_articulation(moved[:PAST], shown[:PAST] - median, model.lip_gap)
+    spoken = median + (moved if own is None else own.apply(moved))
+    yield stage("and articulation", spoken)
+    yield stage("and closures", close_lips(spoken, closure, neutral, median, model))
+
+
+def figures(made: Float, real: Float, scale: float) -> Float:
+    """Return the figures [5] of predicted meshes [T, V, 3]: correlation, spread, closures met and right, LMD."""
+    x, y = mouth_opening(made), mouth_opening(real)
+    lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: correlation(*moved_by(x, y, step)))
+    lips = [one < MEETING for one in moved_by(x, y, lag)]
+    met, right = (np.mean(near) if (near := near_others(*both)) else np.nan for both in (lips[::-1], lips))
+    mouths = (mesh[:, list(LANDMARKS_68)[MOUTH], :2] / scale for mesh in (made, real))
+    return np.array([correlation(*moved_by(x, y, lag)), x.std() / y.std(), met, right, mouth_distances(*mouths).mean()])
+
+
+def moved_by(made: Float, real: Float, lag: int) -> tuple[Float, Float]:
+    """Return the common parts of curves [T] when the first is moved by ``lag`` frames."""
+    return made[max(0, -lag) : len(made) - max(0, lag)], real[max(0, lag) : len(real) - max(0, -lag)]
+
+
+if __name__ == "__main__":
+    main()

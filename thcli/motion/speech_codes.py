@@ -3,7 +3,8 @@
 The encoder was trained on windows of 30 s, and what it says of a moment depends on where in the window the moment
 stands. So windows of ten seconds follow each other at a quarter of their length, and a code is the mean of what the
 four windows around it say, weighted by a Hann window: every moment is heard at all places, windows join without seams,
-and a recording may be cut anywhere.
+and a recording may be cut anywhere. Where the CPU multiplies bfloat16 itself, codes are computed in it: half the time,
+and codes that differ by a hundredth, a twentieth of what the place in the window makes of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thcli.device import has_fast_bfloat16
 from thcli.mel_scale import columns, mel_corners, mel_triangles
 from thcli.motion.raw_sound import speech_level
 from thcli.records import FPS, SAMPLE_RATE, Float
@@ -113,7 +115,9 @@ def _encode(encoder: SpeechEncoder, steps: Tensor, starts: Sequence[int], silenc
         begin = STEPS_PER_CODE * start
         there = steps[max(begin, 0) : max(begin + length, 0)]
         window[max(-begin, 0) :][: len(there)] = there
-    return encoder(windows.to(next(encoder.parameters()).device)).float().cpu()
+    device = next(encoder.parameters()).device
+    with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu" and has_fast_bfloat16()):
+        return encoder(windows.to(device)).float().cpu()
 
 
 @lru_cache(maxsize=1)

@@ -55,8 +55,7 @@ def train_expression(
     front_end = _dims(section).front_end
     if front_end != "log_mel":
         encoder = models.load_speech_encoder() if front_end == "encoder" else None
-        with torch.autocast("cpu", torch.bfloat16, enabled=section.train.bf16):
-            clips = load_clips(Store(data), "train", model, front_end, encoder, training_renditions(section))
+        clips = load_clips(Store(data), "train", model, front_end, encoder, training_renditions(section))
     stage = ExpressionStage([shifted(clip, shifts[clip.clip]) for clip in clips], section, model, digest, device)
     return train(stage, section.train, out, running, config)
 
