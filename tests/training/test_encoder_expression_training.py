@@ -31,7 +31,7 @@ def talker(name: str, seed: int, model: FaceModel, frames: int = 100) -> AudioMo
     codes = random.normal(0, 0.1, (frames, 4, RENDITIONS, CODE)).astype(np.float32)
     codes[..., 0] += said[:, None, None]
     log_mel = random.normal(-4, 3, (frames, 4, RENDITIONS, 80)).astype(np.float32)
-    features = np.concatenate([log_mel, codes], axis=3).reshape(frames, 4, -1)
+    features = np.concatenate([log_mel, codes], axis=3).reshape(frames, 4, -1).astype(np.float16)
     expression = said[:, None] * np.eye(20, dtype=np.float32)[0]
     still, ones = np.zeros((frames, 6), np.float32), np.ones(frames, bool)
     return AudioMotion(name, name, features, expression, still, np.maximum(said, 0) * 0.1, ones)

@@ -137,7 +137,7 @@ class ExpressionStage:
         self.held_out = [self._as_heard(clip) for clip in held_out]
         self.clips = [clip for clip in kept if len(clip) > config.frames * (1 + config.stretch)]
         self.sounds = [self._prepared(clip.features) for clip in self.clips]
-        self.spectra = [sound[..., : self.dims.mels] for sound in self.sounds]
+        self.spectra = [sound[..., : self.dims.mels].astype(np.float32) for sound in self.sounds]
         self.clips = [replace(clip, features=clip.features[:, :0]) for clip in self.clips]
         seconds = np.array([len(clip) for clip in self.clips], float)
         self.chances = np.sqrt(seconds) / np.sqrt(seconds).sum()
