@@ -99,7 +99,7 @@ class ExpressionConfig:
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75
     placements: int = 2
-    spoilt: int = 4
+    spoilt: int = 1
     align_rounds: int = 2
     align_steps: int = 250
     held_out: int = 12
