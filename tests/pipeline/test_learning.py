@@ -27,7 +27,10 @@ SIZE = 96
 
 
 class NoddingTracker:
-    """It finds one face in every frame up to the ``last``, which nods, and counts the frames in memory at a time."""
+    """It finds one face, which nods, in the frames up to ``last``, and counts the frames in memory at a time.
+
+    seen: number of the meshes since the person was begun to be read
+    """
 
     name = "nodding 1"
 
@@ -72,6 +75,8 @@ def film(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None], 
 
     def make(*seconds: float, sound: bool = True) -> Path:
         path = folder / f"{'-'.join(map(str, seconds))}-{sound}.mkv"
+        if path.exists():
+            return path
         pictures = [f"{name}=size={SIZE}x{SIZE}:rate={FPS}" for name in ("smptebars", "testsrc")]
         shots = zip(pictures, seconds, strict=False)
         shown = [part for shot, length in shots for part in ("-f", "lavfi", "-t", length, "-i", shot)]
@@ -88,6 +93,7 @@ def read(models: Models, tracker: NoddingTracker) -> Read:
     """read(path, learn_from="60", start=0.0, tracks=None): the person of a video."""
 
     def run(path: Path, learn_from: str = "60", start: float = 0.0, tracks: TrackCache | None = None) -> Person:
+        tracker.seen = 0
         return read_person(models, path, ReferenceOptions(start=start, learn_from=learn_from), tracks)
 
     return run
@@ -102,9 +108,10 @@ def part_of(person: Person) -> tuple[float, float, float]:
 def test_read_person_learns_from_the_references_where_the_clip_has_no_more(models, film, read, tracker, say, tmp_path):
     path = film(4.4)
     person, few = read(path), read(path, "4")
-    assert tracker.seen == 2 * (4 * FPS + 1)
+    assert tracker.seen == 4 * FPS + 1
     expression = models.face_model.expression(person.unposed_meshes)
-    assert person.learned.every == 1 and person.learned.audio is person.audio
+    assert person.learned.every == 1
+    np.testing.assert_array_equal(person.learned.audio.log_mel, person.audio.log_mel)
     np.testing.assert_array_equal(person.learned.expression, expression - person.median_expression)
     np.testing.assert_array_equal(person.learned.eye_opening, eye_opening(person.unposed_meshes))
     np.testing.assert_array_equal(person.learned.pose, person.track.pose)
@@ -141,8 +148,8 @@ def test_learn_motion_takes_less_of_the_sound_where_less_is_asked_for(film, read
 def test_learn_motion_does_not_cross_a_cut(film, read):
     person = read(film(6, 7), start=0.5)
     assert part_of(person) == pytest.approx((0.0, 6.0, 6.0), abs=0.2)
-    person = read(film(6, 7))
-    assert part_of(person) == pytest.approx((6.0, 7.0, 7.0), abs=0.2)
+    person = read(film(2, 7))
+    assert part_of(person) == pytest.approx((2.0, 7.0, 7.0), abs=0.2)
 
 
 def test_learn_motion_ends_where_the_face_is_lost(film, read, tracker):
@@ -169,9 +176,9 @@ def test_learn_warnings_tell_of_a_clip_with_less_than_was_asked_for(film, read):
 def test_learn_motion_finds_its_tracks_in_the_cache(film, read, tracker, tmp_path):
     tracks = TrackCache(tmp_path)
     first = read(film(9), start=2.0, tracks=tracks)
-    seen = tracker.seen
+    assert tracker.seen > 0
     again = read(film(9), start=2.0, tracks=tracks)
-    assert tracker.seen == seen and len(list(tmp_path.iterdir())) == 3
+    assert tracker.seen == 0 and len(list(tmp_path.iterdir())) == 3
     np.testing.assert_array_equal(first.learned.expression, again.learned.expression)
 
 

@@ -166,7 +166,7 @@ class _Follower:
             confidence.append(0.0 if found is None else found[1])
         if last is None or (missed > MAX_GAP and not self.until_lost):
             raise self._lost(len(meshes) - missed, None, single=len(meshes) == 1)
-        count = len(meshes) - (missed if self.until_lost else 0)
+        count = int(np.flatnonzero(confidence)[-1]) + 1 if self.until_lost else len(meshes)
         empty = np.full_like(last, np.nan)
         whole = np.stack([empty if mesh is None else mesh for mesh in meshes[:count]])
         return whole, np.array(confidence[:count], np.float32), size

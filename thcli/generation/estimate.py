@@ -22,7 +22,7 @@ START = 2.8
 """CPU seconds of imports, of loading the networks, and of other work done once per job."""
 TRACK_FRAME, TRACK_PIXEL = 0.031, 2.6e-8
 """CPU seconds of tracking: per frame of the reference, and per pixel of each frame; from clips of 256² and 512²."""
-LEARN_SECOND = 0.13
+LEARN_SECOND = 0.27
 """CPU seconds of following the person through a second of the clip beyond the references (``--learn-from``)."""
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """CPU seconds of the audio features per second of speech, and of predicting motion per frame."""

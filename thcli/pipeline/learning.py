@@ -107,7 +107,7 @@ def learn_motion(
     after = _follow(models, info, person, wanted, tracks, back=False)
     missing = wanted - EVERY * len(after) if after else 0
     before = _follow(models, info, person, missing, tracks, back=True)
-    parts = [part for part in (before, after) if part is not None]
+    parts = [part for part in (before, after) if part]
     frames = EVERY * sum(map(len, parts))
     if frames < least:
         return known
@@ -129,11 +129,13 @@ def _follow(
         frames = min(frames, math.floor(person.start * FPS + 1e-6))
     if frames < EVERY:
         return None
+    # The way back begins within the references, so that a cut just before them is seen.
+    lead = min(HELD, EVERY * (len(person.track) // EVERY)) if back else 0
     longer = max(person.frame_size)
     longest = min(longer, LONGEST, round(longer * CROP_SIZE / person.box.side))
-    box = person.box.to_frame(person.track.box[0].reshape(2, 2)) * (longest / longer)
+    box = person.box.to_frame(person.track.box[max(lead - EVERY, 0)].reshape(2, 2)) * (longest / longer)
     x, y, width, height = (float(value) for value in (*box[0], *(box[1] - box[0])))
-    follow = partial(_follow_shot, models, info, person.start, frames, longest, (x, y, width, height), back)
+    follow = partial(_follow_shot, models, info, person.start, frames, longest, (x, y, width, height), back, lead)
     with suppress(NoFaceError):
         if tracks is None:
             return follow()
@@ -150,14 +152,18 @@ def _follow_shot(
     longest: int,
     face: tuple[float, float, float, float],
     back: bool,
+    lead: int,
 ) -> FaceTrack:
-    """Track a face until its shot ends or it is lost; raise NoFaceError where it is not found."""
+    """Track a face until its shot ends or it is lost; raise NoFaceError where it is not found.
+
+    lead: frames of the references that are read before the others, and left out of the track
+    """
     read: Callable[..., Generator[Image, None, None]] = _backwards if back else stream_frames
-    with closing(read(info, start, frames / FPS, longest)) as stream:
+    with closing(read(info, start + lead / FPS, (frames + lead) / FPS, longest)) as stream:
         shot = ShotFrames(islice(_undamaged(stream), EVERY - 1 if back else 0, None, EVERY))
         track = track_frames(shot, models.tracker, models.face_model, info.path, face, start, until_lost=True)
     shot.search()
-    track = track.select(slice(shot.end))
+    track = track.select(slice(lead // EVERY, shot.end))
     return track.select(slice(None, None, -1)) if back else track
 
 
