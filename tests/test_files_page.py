@@ -26,7 +26,7 @@ def first_column(text: str) -> list[str]:
 
 
 def test_page_names_the_keys_of_the_sidecar(tmp_path: Path) -> None:
-    from thcli.generation.result import FineTuneReport, Result
+    from thcli.generation.result import FineTuneReport, LearnedPart, Result
     from thcli.generation.sidecar import read_sidecar, sources_of, write_sidecar
     from thcli.pipeline.options import GenerateOptions
 
@@ -35,7 +35,8 @@ def test_page_names_the_keys_of_the_sidecar(tmp_path: Path) -> None:
     options = GenerateOptions(renderer="warp")
     sources = sources_of(tmp_path / "a.png", tmp_path / "a.wav", options.motion_options, {})
     fine_tuned = FineTuneReport(1, "original", {}, {})
-    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", fine_tuned=fine_tuned)
+    part = LearnedPart(0.0, 4.0, 4.0)
+    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", fine_tuned=fine_tuned, learned=part)
     write_sidecar(sources, tmp_path / "a.mp4", options, made, precision=None)
     record = read_sidecar(tmp_path / "a.mp4")
     assert record is not None

@@ -87,6 +87,10 @@ class AudioFeatures:
     def __len__(self) -> int:
         return len(self.log_mel)
 
+    def first(self, frames: int) -> AudioFeatures:
+        """Return the features of the first frames."""
+        return AudioFeatures(self.log_mel[:frames], self.samples[:frames])
+
 
 @dataclass(frozen=True)
 class CropBox:
@@ -170,6 +174,29 @@ class FaceTrack:
 
 
 @dataclass(frozen=True)
+class LearnedMotion:
+    """Movement and sound of the part of a clip that articulation, blinks and range of motion are learned from.
+
+    start: second of the file at which the part begins
+    expression: [T, N] float32, difference from the part's median expression; interpolated between tracked frames
+    eye_opening: [T] float32, ``face_model.eye_opening`` of the unposed meshes
+    pose: [T, 6] float32, head poses, in the crop of the references
+    audio: features of its audio; of fewer frames where less of it is learned from, of none where the clip has none
+    every: distance in frames, from the first on, of those that were tracked
+    """
+
+    start: float
+    expression: Float
+    eye_opening: Float
+    pose: Float
+    audio: AudioFeatures
+    every: int = 1
+
+    def __len__(self) -> int:
+        return len(self.expression)
+
+
+@dataclass(frozen=True)
 class Person:
     """What the reference clip or photo tells about a person.
 
@@ -179,6 +206,7 @@ class Person:
     rest: [N] float32, expression at rest, lips closed
     neutral_mesh: [V, 3] float32, the face at the median expression with open eyes, canonical face units
     audio: features of the clip's own audio; 0 frames where the clip has none
+    learned: part of the clip that articulation, blinks and range of motion are learned from: the track, or more
     reference_indices: [K], indices of the frames that serve as references
     reference_frames: [K, H, W, 3] uint8, the whole reference frames
     reference_images: [K, S, S, 3] uint8, the reference frames cut to the canvas
@@ -195,6 +223,7 @@ class Person:
     rest: Float
     neutral_mesh: Float
     audio: AudioFeatures
+    learned: LearnedMotion
     reference_indices: NDArray[np.intp]
     reference_frames: Image
     reference_images: Image
@@ -218,9 +247,10 @@ class Person:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays that grow with the clip: images, and the track of a long clip."""
-        arrays = (self.reference_images, self.reference_frames, self.track.mesh, self.unposed_meshes)
-        return sum(array.nbytes for array in arrays)
+        """Bytes of the arrays that grow with the clip: images, the track of a long clip, and the audio learned from."""
+        images = self.reference_images.nbytes + self.reference_frames.nbytes
+        audio = self.learned.audio.log_mel.nbytes + self.learned.audio.samples.nbytes
+        return images + audio + self.track.mesh.nbytes + self.unposed_meshes.nbytes
 
     def to_canvas(self, points: Float) -> Float:
         """Map points (..., 2 or 3) from px of the crop to px of the canvas resized to ``CROP_SIZE``."""

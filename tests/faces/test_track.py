@@ -8,7 +8,7 @@ import pytest
 from thcli.errors import NoFaceError
 from thcli.face_model import eye_opening, mouth_opening
 from thcli.faces.protocol import Detection
-from thcli.faces.track import MAX_GAP, MAX_SEARCH, face_boxes, smooth_meshes, track_clip
+from thcli.faces.track import MAX_GAP, MAX_SEARCH, face_boxes, smooth_meshes, track_clip, track_frames
 from thcli.records import Clip
 
 UNIT = 40
@@ -87,6 +87,15 @@ def test_track_clip_refuses_a_long_gap_with_frames_seconds_and_remedy(face_model
     tracker = KnownTracker(moving(face_model, 60, 100)[None], range(20, 40))
     with pytest.raises(NoFaceError, match=r"clip\.mp4: no face in frames 20–39 \(2\.8–3\.6 s\).*--start.*--face"):
         track_clip(clip_of(60), tracker, face_model)
+
+
+def test_track_frames_ends_where_the_face_is_lost_if_it_is_asked_to(face_model):
+    truth, frames, path = moving(face_model, 60, 100), clip_of(60).frames, Path("clip.mp4")
+    for hidden, seen in ((range(20, 60), 20), (range(57, 60), 57)):
+        track = track_frames(frames, KnownTracker(truth[None], hidden), face_model, path, until_lost=True)
+        assert len(track) == seen and (track.confidence > 0).all()
+    with pytest.raises(NoFaceError):
+        track_frames(frames, KnownTracker(truth[None], range(60)), face_model, path, until_lost=True)
 
 
 @pytest.mark.parametrize("frames", [1, 8, 30, MAX_SEARCH + 50])

@@ -49,6 +49,7 @@ def test_cpu_seconds_follow_frames_renderer_size_report_and_adapt() -> None:
     assert cpu_seconds(warp(WORK)) < cpu_seconds(WORK) < cpu_seconds(HD)
     report, adapted = dataclasses.replace(WORK, report=True), dataclasses.replace(WORK, adapt=60)
     assert cpu_seconds(WORK) < cpu_seconds(report) < cpu_seconds(adapted)
+    assert cpu_seconds(dataclasses.replace(WORK, learned=10.0)) > cpu_seconds(WORK) + 1
 
 
 def test_cpu_seconds_are_within_half_of_what_was_measured_on_two_cores() -> None:

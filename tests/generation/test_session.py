@@ -123,7 +123,9 @@ def test_session_reads_a_person_once_whatever_the_file_is_called(
 
 
 @pytest.mark.parametrize(
-    "change", [{"start": 1.0}, {"face": "0"}, {"references": 2}, {"frame": "full"}, {"size": "512"}], ids=str
+    "change",
+    [{"start": 1.0}, {"face": "0"}, {"references": 2}, {"frame": "full"}, {"size": "512"}, {"learn_from": "9"}],
+    ids=str,
 )
 def test_session_reads_another_person_for_every_option_of_the_reference(
     change: dict[str, object], read: list[str], photo: CopyOf, prepare: Prepare, tracks: TrackCache

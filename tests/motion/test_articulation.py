@@ -78,6 +78,20 @@ def test_fit_articulation_ignores_a_lag_of_the_sound(gap, lag):
     assert np.corrcoef(made, wanted)[0, 1] > 0.97
 
 
+@pytest.mark.parametrize("lag", [-2, 0, 1])
+def test_fit_articulation_takes_only_tracked_frames_for_movement(gap, lag):
+    """Frames between the tracked ones are interpolated, and their lips meet less often than the person's."""
+    heard, places = speech(600), np.arange(600)
+    shown = np.roll(1.4 * heard, lag, axis=0)
+    sparse = np.stack([np.interp(places, places[::3], values[::3]) for values in shown.T], axis=1)
+    taken, mixed = (fit_articulation(heard, sparse, gap, every) for every in (3, 1))
+    assert taken is not None and mixed is not None
+    later = speech(400, seed=1)
+    wanted = float((1.4 * later @ gap).std())
+    assert float((taken.apply(later) @ gap).std()) == pytest.approx(wanted, rel=0.05)
+    assert float((mixed.apply(later) @ gap).std()) < 0.93 * wanted
+
+
 def test_fit_articulation_gives_none_for_another_voice_or_a_moment(gap):
     assert fit_articulation(speech(), speech(seed=5), gap) is None
     assert fit_articulation(speech(SHORTEST - 1), speech(SHORTEST - 1), gap) is None

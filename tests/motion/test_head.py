@@ -118,6 +118,20 @@ def test_widen_posture_hardly_changes_short_motion():
     assert np.abs(head.widen_posture(short, limit) - short).max() < 0.2
 
 
+def test_predict_head_motion_takes_the_range_from_a_longer_part_within_what_the_reference_supports(shipped):
+    past = moving(size=0.05)
+    style = head.motion_style(past)
+    limit = head.supported_range(style) * style.range
+    ranges = []
+    for size in (0.03, 0.05, 0.2):
+        longer = moving(750, size)
+        made = head.predict_head_motion(shipped, past, sound(75), sound(500, 3), 0, longer)
+        assert (np.abs(made[50:] - style.mean) < limit).all()
+        ranges.append(head.windowed_deviation(made[50:]))
+    assert (ranges[0] < ranges[1]).all() and (ranges[1] < ranges[2]).all()
+    np.testing.assert_allclose(head.range_within(moving(750, 0.03)), 0.03, rtol=0.35)
+
+
 def test_predict_head_motion_gives_the_same_in_chunks(network, monkeypatch):
     whole = predict(network, 300)
     monkeypatch.setattr(head, "CHUNK_FRAMES", 70)

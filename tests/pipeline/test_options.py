@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -92,6 +93,18 @@ def test_blink_seconds_reads_seconds_where_they_are_given(blink, seconds):
 def test_generate_options_refuses_other_values_of_blink(blink):
     with pytest.raises(UsageError, match=r"^--blink .*: expected reference, none, or seconds above 0$"):
         GenerateOptions(blink=blink)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("whole", math.inf), ("60", 60.0), ("0", 0.0), ("2.5", 2.5)])
+def test_learn_seconds_reads_seconds_or_whole(given, seconds):
+    assert GenerateOptions(learn_from=given).reference_options.learn_seconds() == seconds
+
+
+@pytest.mark.parametrize("given", ["", "all", "-1", "inf", "nan"])
+def test_generate_options_refuses_other_values_of_learn_from(given):
+    with pytest.raises(UsageError) as error:
+        GenerateOptions(learn_from=given)
+    assert str(error.value) == f"--learn-from {given}: expected whole, or seconds from 0"
 
 
 @pytest.mark.parametrize("option", ["motion_scale", "expression_scale"])

@@ -40,6 +40,9 @@ SCALE = click.FloatRange(0, MAX_SCALE)
               "one in a box of pixels.")  # fmt: skip
 @click.option("--references", type=click.IntRange(1, MAX_REFERENCES), default=DEFAULT.references, show_default=True,
               metavar="K", help="Number of frames of the clip that the images are made of, 1 to 32.")  # fmt: skip
+@click.option("--learn-from", default=DEFAULT.learn_from, show_default=True, metavar="SECONDS|whole",
+              help="How much of the clip teaches how the person articulates, blinks and moves: up to so many seconds "
+              "of the shot, or all of it; 0 learns no articulation.")  # fmt: skip
 @click.option("--motion", default=DEFAULT.motion, show_default=True, metavar="audio|still|VIDEO|CURVES.csv",
               shell_complete=options.words_or_files("audio", "still"), help="What moves the head.")  # fmt: skip
 @click.option("--motion-scale", type=SCALE, default=DEFAULT.motion_scale, show_default=True,

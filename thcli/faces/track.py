@@ -49,10 +49,12 @@ def track_frames(
     path: Path,
     face: FaceChoice = "largest",
     start: float = 0.0,
+    until_lost: bool = False,
 ) -> FaceTrack:
     """Track one face through frames of one size, taken one at a time: mesh, landmarks, pose and confidence of each.
 
     path, start: file that the frames come from, and time of the first of them in it, seconds, for messages
+    until_lost: whether the track ends where the face is lost, rather than in an error
 
     The face is chosen in the first frame with faces and then followed from mesh to mesh. Where the tracker loses it or
     jumps, it is searched for near its last place. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
@@ -60,7 +62,7 @@ def track_frames(
     Raises NoFaceError where there is no face or not the chosen one, where the face is lost for longer, or where the
     image border cuts off too much of it.
     """
-    mesh, confidence, size = _Follower(path, start, tracker, face).follow(frames)
+    mesh, confidence, size = _Follower(path, start, tracker, face, until_lost).follow(frames)
     mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
     outside = float(np.median(outside_share(mesh, size)))
     if outside > MOST_OUTSIDE:
@@ -132,12 +134,14 @@ class _Follower:
 
     path, start: file of the frames, and time of the first of them in it, seconds, for messages
     tracker, face: tracker backend, and the user's choice of a face
+    until_lost: whether the search ends where the face is lost for more than ``MAX_GAP`` frames, or an error is raised
     """
 
     path: Path
     start: float
     tracker: Tracker
     face: FaceChoice
+    until_lost: bool = False
 
     def follow(self, frames: Iterable[Image]) -> tuple[Float, Float, tuple[int, int]]:
         """Return meshes [T, V, 3], NaN in missed frames, confidence [T], 0 there, and (width, height) of the frames."""
@@ -150,6 +154,8 @@ class _Follower:
             found = self._next(frame, last, missed)
             if found is None:
                 missed += 1
+                if self.until_lost and missed > MAX_GAP:
+                    break
                 if missed > MAX_SEARCH:
                     raise self._lost(t + 1 - missed, None)
             else:
@@ -158,11 +164,12 @@ class _Follower:
                 last, missed = found[0], 0
             meshes.append(None if found is None else found[0])
             confidence.append(0.0 if found is None else found[1])
-        if last is None or missed > MAX_GAP:
+        if last is None or (missed > MAX_GAP and not self.until_lost):
             raise self._lost(len(meshes) - missed, None, single=len(meshes) == 1)
+        count = int(np.flatnonzero(confidence)[-1]) + 1 if self.until_lost else len(meshes)
         empty = np.full_like(last, np.nan)
-        whole = np.stack([empty if mesh is None else mesh for mesh in meshes])
-        return whole, np.array(confidence, np.float32), size
+        whole = np.stack([empty if mesh is None else mesh for mesh in meshes[:count]])
+        return whole, np.array(confidence[:count], np.float32), size
 
     def _next(self, frame: Image, last: Float | None, missed: int) -> tuple[Float, float] | None:
         """Mesh and confidence in the next frame, after ``missed`` frames without one; None where there is no face."""

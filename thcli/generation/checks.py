@@ -110,6 +110,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
         f"tracker {models.tracker.name}",
         f"motion from {options.motion}",
         f"expression from {options.expression}",
+        *(() if info.image else (f"learned from {_learned_from(options.learn_from)}",)),
         f"renderer {options.renderer}" + (f", adapted in {options.adapt} steps" if options.adapt else ""),
     )
     kind = "photo" if info.image else f"{info.fps:g} fps"
@@ -134,6 +135,11 @@ def weights_by_place(models: Models, options: GenerateOptions) -> dict[str, str]
         place = str(path.parent) if path.parent == options.weights else place_of(path, options.weights)
         found.setdefault(place, []).append(path.name)
     return {place: ", ".join(names) for place, names in found.items()}
+
+
+def _learned_from(value: str) -> str:
+    """Return the part of the clip that a value of ``--learn-from`` names, in words."""
+    return "the whole shot" if value == "whole" else f"up to {float(value):g} s of the clip"
 
 
 def _check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
@@ -163,12 +169,14 @@ def _frames_of(audio: Path | Stream) -> int | None:
 def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
     """Describe the job by sizes that are known before the face is found; ``--size source`` may turn out smaller."""
     from thcli.clips.decode import frame_count
+    from thcli.pipeline.learning import MOST
     from thcli.pipeline.person import REFERENCE_SECONDS, crop_side
 
     shorter = min(info.width, info.height)
     full = options.frame == "full"
     side = shorter if full else crop_side(CropBox(0, 0, shorter), options.size)
     left = REFERENCE_SECONDS if info.duration is None else max(info.duration - options.start, 0)
+    learned = min(options.reference_options.learn_seconds(), info.duration or 0, MOST) if info.audio else 0
     return Work(
         frames=frames,
         reference=1 if info.image else max(frame_count(min(left, REFERENCE_SECONDS)), 1),
@@ -180,6 +188,7 @@ def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
         batch_size=options.batch_size,
         adapt=options.adapt,
         report=options.report is not None,
+        learned=max(learned - min(left, REFERENCE_SECONDS), 0),
     )
 
 

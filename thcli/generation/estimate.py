@@ -22,6 +22,8 @@ START = 2.8
 """CPU seconds of imports, of loading the networks, and of other work done once per job."""
 TRACK_FRAME, TRACK_PIXEL = 0.031, 2.6e-8
 """CPU seconds of tracking: per frame of the reference, and per pixel of each frame; from clips of 256² and 512²."""
+LEARN_SECOND = 0.27
+"""CPU seconds of following the person through a second of the clip beyond the references (``--learn-from``)."""
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """CPU seconds of the audio features per second of speech, and of predicting motion per frame."""
 DRAW = {"warp": (0.012, 0.007), "network": (0.072, 0.020)}
@@ -55,6 +57,7 @@ class Work:
     written: number of pixels of a frame of the video
     renderer, references, batch_size, adapt: as in ``GenerateOptions``
     report: whether a report is written
+    learned: seconds of the clip beyond the references that are learned from
     """
 
     frames: int
@@ -67,6 +70,7 @@ class Work:
     batch_size: int = DEFAULT_BATCH
     adapt: int = 0
     report: bool = False
+    learned: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def cpu_seconds(work: Work) -> float:
     return (
         START
         + work.reference * (TRACK_FRAME + TRACK_PIXEL * pixels)
+        + work.learned * (LEARN_SECOND + HEAR_SECOND)
         + work.frames * (HEAR_SECOND / FPS + MOVE_FRAME + render)
         + (ADAPT_ONCE + work.adapt * ADAPT_STEP if work.adapt else 0)
         + (work.frames * REPORT_FRAME if work.report else 0)

@@ -26,6 +26,20 @@ class FineTuneReport:
 
 
 @dataclass(frozen=True)
+class LearnedPart:
+    """Part of the clip that articulation, blinks and range of motion were learned from (``--learn-from``).
+
+    start: second of the clip at which it begins
+    seconds: its length
+    speech_seconds: length of its audio that articulation was learned from
+    """
+
+    start: float
+    seconds: float
+    speech_seconds: float
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished video.
 
@@ -37,6 +51,7 @@ class Result:
     notes: lines on options and inputs that may make the video worse than expected
     warnings: lines of the report on faults of the video and their remedies; empty without a report
     fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
+    learned: part of the clip that the person's motion was learned from; None for a photo
     """
 
     output: Path | Stream
@@ -47,3 +62,4 @@ class Result:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fine_tuned: FineTuneReport | None = None
+    learned: LearnedPart | None = None

@@ -20,18 +20,19 @@ from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import provenance
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.report import report_on
-from thcli.generation.result import FineTuneReport, Result
+from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import predict_curves, source_notes
+from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import GenerateOptions, Progress, ReferenceOptions, Stream
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
-from thcli.records import Person, Speech
+from thcli.records import FPS, Person, Speech
 from thcli.render.frames import render_target
 from thcli.render.generator import FrameGenerator
 from thcli.version import __version__
@@ -133,6 +134,7 @@ class Session:
                 job.models.device,
                 notes,
                 fine_tuned=job.fine_tuned,
+                learned=_learned_part(job.person),
             )
             if options.save_curves is not None:
                 write_curves(options.save_curves, job.target.curves)
@@ -187,7 +189,8 @@ def input_warnings(job: VideoJob) -> tuple[str, ...]:
         + job.person.notes
         + size_warnings(job.person, job.options.reference_options)
     )
-    notes += length_warnings(job.person) + source_notes(job.options.motion_options, job.frames)
+    notes += length_warnings(job.person) + learn_warnings(job.person, job.options.reference_options)
+    notes += source_notes(job.options.motion_options, job.frames)
     notes += job.recording.sound.note(label(job.recording.path))
     if job.options.report is not None:
         return notes
@@ -195,6 +198,14 @@ def input_warnings(job: VideoJob) -> tuple[str, ...]:
     stats = measure_clip(person.track, person.box, person.frame_size)
     found = [*on_reference(stats), *on_speech(measure_speech(job.speech, job.levels.clipped))]
     return notes + tuple(advice.text for advice in found if advice.key in SPOILING)
+
+
+def _learned_part(person: Person) -> LearnedPart | None:
+    """Return the part of the clip that the person's motion was learned from; None for a photo."""
+    learned = person.learned
+    if len(learned) < 2:
+        return None
+    return LearnedPart(round(learned.start, 2), round(len(learned) / FPS, 2), round(len(learned.audio) / FPS, 2))
 
 
 @contextmanager

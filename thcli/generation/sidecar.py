@@ -69,7 +69,7 @@ def write_sidecar(
     """Write the record of a finished video, and return it.
 
     The record holds the version, the options, the hashes of inputs, weights and video, the device, the seconds of each
-    stage, the frames per second, the notes, and the outcome of ``--adapt``.
+    stage, the frames per second, the notes, the part of the clip learned from, and the outcome of ``--adapt``.
 
     precision: number format in which Θ computed, as named by ``--precision``; None where Θ did not render
     """
@@ -91,6 +91,8 @@ def write_sidecar(
     }
     if result.notes:
         record["notes"] = list(result.notes)
+    if result.learned is not None:
+        record["learned"] = dataclasses.asdict(result.learned)
     if result.fine_tuned is not None:
         record["adapt"] = dataclasses.asdict(result.fine_tuned)
     rewrite_sidecar(output, record)

@@ -50,11 +50,13 @@ class Articulation:
         return (own + (inside + beyond - opening)[:, None] * self.gap / (self.gap @ self.gap)).astype(np.float32)
 
 
-def fit_articulation(predicted: Float, tracked: Float, gap: Float) -> Articulation | None:
+def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 1) -> Articulation | None:
     """Fit the articulation that maps Ψ's movement for the clip's own audio to the movement of the face.
 
     predicted, tracked: [τ, 20], difference from the median expression, as Ψ predicts it and as the track shows it
     gap: [20], ``FaceModel.lip_gap``
+    every: distance in frames, from the first on, of those that were tracked; interpolated ones tell the lag alone,
+        because lips that meet for a moment between two tracked frames do not meet in them
 
     Returns None where the clip is too short, or where the audio does not fit the mouth: another voice, music, silence.
     """
@@ -64,9 +66,12 @@ def fit_articulation(predicted: Float, tracked: Float, gap: Float) -> Articulati
     if correlation < LIKENESS:
         return None
     predicted, tracked = _overlap(predicted, tracked, lag)
+    seen = slice(-max(lag, 0) % every, None, every)
+    predicted, tracked = predicted[seen], tracked[seen]
     wish, truth = (np.asarray(x - x.mean(axis=0), np.float64) for x in (predicted, tracked))
     identity = np.eye(len(gap))
-    matrix = identity + np.linalg.solve(wish.T @ wish + RIDGE * identity, wish.T @ (truth - wish))
+    weight = RIDGE / every * identity
+    matrix = identity + np.linalg.solve(wish.T @ wish + weight, wish.T @ (truth - wish))
     # Ridge regression makes movement smaller than it is.
     matrix *= np.clip((truth @ gap).std() / max((wish @ matrix @ gap).std(), 1e-6), *GAIN)
     levels = np.quantile(predicted @ matrix @ gap, LEVELS)

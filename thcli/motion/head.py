@@ -100,7 +100,12 @@ def smooth_noise(frames: int, channels: int, seed: int) -> Float:
 
 
 def predict_head_motion(
-    network: HeadMotionLearner, past: Placements, past_features: Float, features: Float, seed: int
+    network: HeadMotionLearner,
+    past: Placements,
+    past_features: Float,
+    features: Float,
+    seed: int,
+    longer: Placements | None = None,
 ) -> Placements:
     """Predict placements [T, 6] for new audio that continue the reference's last frame: ĥ_{τ+1:T} of §3.3.
 
@@ -109,15 +114,25 @@ def predict_head_motion(
         so a photo or a clip without audio may give [0, 4, 80]
     features: [T, 4, 80] float32, log-mel features of the new audio
     seed: seed of the variation; the same seed gives the same bytes
+    longer: [U, 6], placements in a longer part of the clip, which tell the person's range better; None for no such part
 
     The motion begins with the position and velocity at the end of the reference. Within a second it becomes the
     extrapolated motion: the person's mean plus a deviation limited to what the reference supports.
     """
     style = motion_style(past)
-    limit = supported_range(style)
+    support = supported_range(style)
+    size = style.range if longer is None else np.minimum(range_within(longer), style.range * support / SUPPORT[0])
+    limit = support * style.range / size
     deviation = match_range(extrapolate(network, style, past_features, features, seed), limit)
-    deviation = widen_posture(deviation, limit)
-    return join(style.mean + style.range * deviation, past)
+    return join(style.mean + size * widen_posture(deviation, limit), past)
+
+
+def range_within(motion: Placements) -> np.ndarray:
+    """Person's range [6], rad and canonical face units, over a part of the clip that is longer than the references."""
+    smooth = gaussian_filter1d(np.asarray(motion, np.float64), TRACKER_NOISE, axis=0, mode="nearest")
+    seen = len(smooth) / WINDOW
+    trust = seen / (seen + PRIOR_WEIGHT)
+    return np.asarray(np.exp(trust * np.log(windowed_deviation(smooth) + 1e-4) + (1 - trust) * PRIOR_LOG_RANGE))
 
 
 def extrapolate(

@@ -104,10 +104,10 @@ def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
     network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
     said = expression.predict_expression(network, features, still, encoder)
     moved = said.expression
-    if len(person.audio):
-        predicted = expression.predict_expression(network, person.audio, still, encoder).expression
-        shown = model.expression(person.unposed_meshes) - person.median_expression
-        own = articulation.fit_articulation(predicted, shown, model.lip_gap)
+    learned = person.learned
+    if len(learned.audio):
+        predicted = expression.predict_expression(network, learned.audio, still, encoder).expression
+        own = articulation.fit_articulation(predicted, learned.expression, model.lip_gap, learned.every)
         moved = moved if own is None else own.apply(moved)
     spoken = _usual_expression(person, model) + moved
     return close_lips(spoken, said.closure, person.neutral_mesh, person.median_expression, model)
@@ -139,7 +139,9 @@ def _head_motion(
         return head.still_head_motion(past, frames)
     if source == "audio":
         network = models.head_motion_learner
-        return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed)
+        longer = len(person.learned) > len(past)
+        learned = placement(np.asarray(person.learned.pose, np.float64)) if longer else None
+        return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed, learned)
     if source.lower().endswith(".csv"):
         return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
     return head.rebase_head_motion(past, placement(np.asarray(track(source).pose, np.float64)), frames)
@@ -147,7 +149,7 @@ def _head_motion(
 
 def _blinks(person: Person, frames: int, options: MotionOptions) -> Float:
     """Return blinks [T] at the person's own rate, at the rate of ``--blink SECONDS``, or none."""
-    style = blink.blink_style(eye_opening(person.unposed_meshes))
+    style = blink.blink_style(person.learned.eye_opening)
     seconds = options.blink_seconds()
     if seconds is not None:
         return blink.regular_blinks(style, seconds, frames, options.seed)

@@ -35,6 +35,7 @@ class ReferenceOptions:
     references: K, number of frames that serve as references, 1 to ``MAX_REFERENCES``
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own frame
     size: side of the crop in pixels, ``256``, ``512``, or ``source`` for the clip's own; None is 256
+    learn_from: seconds of the clip whose movement and sound teach how the person moves, or ``whole`` for the shot
     """
 
     start: float = 0.0
@@ -42,6 +43,7 @@ class ReferenceOptions:
     references: int = 8
     frame: str = "crop"
     size: str | None = None
+    learn_from: str = "60"
 
     def __post_init__(self) -> None:
         check_references(self.references)
@@ -53,6 +55,7 @@ class ReferenceOptions:
         if not 0 <= self.start < math.inf:
             raise UsageError(f"--start {self.start:g}: expected seconds from 0")
         self.face_choice()
+        self.learn_seconds()
 
     def face_choice(self) -> FaceChoice:
         """Return the value of ``--face`` as the tracker takes it; UsageError for an unknown value."""
@@ -67,6 +70,18 @@ class ReferenceOptions:
         if len(numbers) == 4 and min(numbers[2:]) > 0 and all(map(math.isfinite, numbers)):
             return (numbers[0], numbers[1], numbers[2], numbers[3])
         raise UsageError(f"--face {self.face}: expected largest, an index from 0, or X,Y,W,H in pixels")
+
+    def learn_seconds(self) -> float:
+        """Return the seconds of ``--learn-from``, infinite for ``whole``; UsageError for an unknown value."""
+        if self.learn_from == "whole":
+            return math.inf
+        try:
+            seconds = float(self.learn_from)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < math.inf:
+            raise UsageError(f"--learn-from {self.learn_from}: expected whole, or seconds from 0")
+        return seconds
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,7 @@ class GenerateOptions:
     start: float = ReferenceOptions.start
     face: str = ReferenceOptions.face
     references: int = ReferenceOptions.references
+    learn_from: str = ReferenceOptions.learn_from
     motion: str = MotionOptions.motion
     motion_scale: float = MotionOptions.motion_scale
     expression: str = MotionOptions.expression

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from thcli.checkpoints import sha256
-from thcli.clips.audio import read_speech
 from thcli.clips.decode import frame_count, read_clip
 from thcli.clips.features import audio_features
 from thcli.clips.probe import MediaInfo, media_info
@@ -21,11 +20,23 @@ from thcli.images import crop_frame, reduce_frame
 from thcli.motion.blink import eye_closure
 from thcli.motion.photo_mouth import mouth_note
 from thcli.motion.silence import rest_expression
+from thcli.pipeline.learning import learn_motion, own_speech
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.parts import choose_part
 from thcli.pipeline.track_cache import TrackCache, track_key
-from thcli.records import CROP_SIZE, FPS, Clip, CropBox, FaceChoice, FaceTrack, Float, Person, Speech
+from thcli.records import (
+    CROP_SIZE,
+    FPS,
+    Clip,
+    CropBox,
+    FaceChoice,
+    FaceTrack,
+    Float,
+    LearnedMotion,
+    Person,
+    Speech,
+)
 from thcli.render.light import Light, measure_light
 from thcli.render.references import choose_references
 
@@ -54,16 +65,16 @@ def read_person(
     options: ReferenceOptions | None = None,
     tracks: TrackCache | None = None,
 ) -> Person:
-    """Track the person of a clip or photo, and measure how face and head move.
+    """Track the person of a clip or photo, and measure how face and head move, in more of the clip where there is more.
 
-    tracks: cache in which the track may be found, and in which it is kept
+    tracks: cache in which tracks may be found, and in which they are kept
 
     Raises MediaError, NoFaceError, WeightsError, UsageError.
     """
     info, options = media_info(source), options or ReferenceOptions()
     part = choose_part(models.tracker, info, options.start, REFERENCE_SECONDS)
     clip, track, box = read_face(models, info, replace(options, start=part.start), part.seconds, tracks)
-    speech = _own_speech(info, part.start, len(clip))
+    speech = own_speech(info, part.start, len(clip)) if len(clip) > 1 else None
     light = measure_light(clip.frames, box, track.mesh, options.references)
     person = person_from_track(models.face_model, clip, track, box, speech, options, light)
     notes = info.notes + info.sound.note(str(info.path)) + part.notes() + person.notes
@@ -71,7 +82,8 @@ def read_person(
         notes += (said,)
     if options.frame == "crop" and (said := crop_note(_frame_boxes(track, box), person.frame_size)):
         notes += (said,)
-    return replace(person, start=part.start, notes=notes)
+    person = replace(person, start=part.start, notes=notes)
+    return replace(person, learned=learn_motion(models, info, person, options.learn_seconds(), tracks))
 
 
 def person_from_track(
@@ -98,13 +110,15 @@ def person_from_track(
     full = options.frame == "full" or box.beyond(size) > MADE_UP
     canvas = surroundings(box, size) if full else box
     side = canvas.side if full else crop_side(box, options.size)
+    audio = audio_features(speech, len(clip))
     return Person(
         track=track,
         unposed_meshes=meshes,
         median_expression=median,
         rest=rest_expression(meshes, model, neutral),
         neutral_mesh=neutral,
-        audio=audio_features(speech, len(clip)),
+        audio=audio,
+        learned=LearnedMotion(clip.start, expression - median, eye_opening(meshes), track.pose, audio),
         reference_indices=chosen,
         reference_frames=frames,
         reference_images=np.stack([crop_frame(frame, canvas, side) for frame in frames]),
@@ -224,13 +238,3 @@ def _neutral_mesh(meshes: Float, change: Float, model: FaceModel) -> Float:
     if not awake.any():
         awake[:] = True
     return np.asarray((meshes[awake] - model.displacement(change[awake])).mean(axis=0), np.float32)
-
-
-def _own_speech(info: MediaInfo, start: float, frames: int) -> Speech | None:
-    """Return the clip's own audio as speech, or None where it has none that can be used."""
-    if frames < 2 or not info.audio:
-        return None
-    try:
-        return read_speech(info, start, frames / FPS)
-    except MediaError:  # broken audio does not affect the images
-        return None
