@@ -117,38 +117,30 @@ def unpose(footage: Footage, shape: np.ndarray, frames: np.ndarray, mesh: Float)
     return unposed, poses, scales
 
 
-def weights_of(footage: Footage, usable: np.ndarray, part: tuple[float, float]) -> Float:
-    """Return the opacity [T] of what is drawn: 1 in frames that are dubbed, 0 in others, with a fade between.
+def opacities(seconds: np.ndarray, shot: np.ndarray, dubbed: np.ndarray, end: float) -> Float:
+    """Return the opacity [M] of what is drawn: 1 in frames that are dubbed, 0 in others, with a fade between.
 
     A cut is hard. Stretches shorter than ``LEAST_SECONDS`` are left alone.
 
-    usable: [T] bool
-    part: seconds at which dubbing begins and ends
+    seconds: [M], beginning of each frame
+    shot: [M], number of its shot
+    dubbed: [M] bool
+    end: second at which the last frame ends
     """
-    seconds = footage.seconds
-    dubbed = usable & (seconds >= part[0] - 1e-6) & (seconds < part[1] - 1e-6)
-    weight = np.zeros(len(footage), np.float32)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], _stretches(dubbed, footage.shot), [0]])) != 0)
-    numbers = np.concatenate([[0], _stretches(dubbed, footage.shot), [0]])
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
-        if not numbers[begin + 1]:
+    weight = np.zeros(len(seconds), np.float32)
+    number = np.concatenate([[0], np.where(dubbed, shot + 1, 0), [0]])
+    edges = np.flatnonzero(np.diff(number) != 0)
+    times = np.append(seconds, end)
+    for begin, stop in zip(edges[:-1], edges[1:], strict=True):
+        if not number[begin + 1] or times[stop] - times[begin] < min(LEAST_SECONDS, end):
             continue
-        time = seconds[begin:end]
-        last = seconds[end] if end < len(footage) else footage.end
-        if last - time[0] < min(LEAST_SECONDS, footage.end):
-            continue
-        share = np.ones(end - begin)
-        if begin > 0 and footage.shot[begin - 1] == footage.shot[begin]:
-            share = np.minimum(share, (time - seconds[begin - 1]) / FADE_SECONDS)
-        if end < len(footage) and footage.shot[end] == footage.shot[begin]:
-            share = np.minimum(share, (seconds[end] - time) / FADE_SECONDS)
-        weight[begin:end] = share.clip(0, 1)
+        time, share = seconds[begin:stop], np.ones(stop - begin)
+        if begin > 0 and shot[begin - 1] == shot[begin]:
+            share = np.minimum(share, (time - times[begin - 1]) / FADE_SECONDS)
+        if stop < len(seconds) and shot[stop] == shot[begin]:
+            share = np.minimum(share, (times[stop] - time) / FADE_SECONDS)
+        weight[begin:stop] = share.clip(0, 1)
     return weight
-
-
-def _stretches(dubbed: np.ndarray, shot: np.ndarray) -> np.ndarray:
-    """Number the stretches of dubbed frames of one shot from 1; other frames have 0."""
-    return np.where(dubbed, shot + 1, 0)
 
 
 def _picked(footage: Footage, frames: np.ndarray) -> Iterator[tuple[np.ndarray, Float]]:

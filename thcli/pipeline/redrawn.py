@@ -18,6 +18,7 @@ from thcli.faces.follow import LOWER
 from thcli.images import resized, smoothstep
 from thcli.pipeline.filmed import FilmedFace, lips_of, unpose
 from thcli.pipeline.footage import PART, Footage
+from thcli.pipeline.timeline import Timeline
 from thcli.records import CROP_SIZE, FPS, Float
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
@@ -45,14 +46,18 @@ SKIN = slice(LOWER, None)
 class LipTargets:
     """Faces that a dubbed video is to show.
 
-    lips: [U, N] float32, expressions at 25 fps from the beginning of the video
-    weight: [T] float32 in 0..1, opacity of what is drawn in each frame
+    line: frames of the video that is made
+    lips: [U, N] float32, expressions at 25 fps from ``begin`` on
+    begin: second of the video that is made at which the lips begin
+    weight: [M] float32 in 0..1, opacity of what is drawn in each frame that is made
     """
 
     footage: Footage
     face: FilmedFace
     model: FaceModel
+    line: Timeline
     lips: Float
+    begin: float
     weight: Float
 
     @cached_property
@@ -64,27 +69,45 @@ class LipTargets:
         return lip_weight(self.model)
 
     def expression(self, frames: np.ndarray) -> Float:
-        """Return the expressions [n, N] of some frames: what is spoken, at the frames' own times."""
-        place = self.footage.seconds[frames] * FPS
+        """Return the expressions [n, N] of some frames that are made, at their own times."""
+        place = (self.line.time[frames] * float(self.footage.unit) - self.begin) * FPS
         low = np.floor(place).astype(int).clip(0, len(self.lips) - 1)
         high = (low + 1).clip(0, len(self.lips) - 1)
         share = (place - low).clip(0, 1)[:, None]
         spoken = (1 - share) * self.lips[low] + share * self.lips[high]
-        filmed = self.face.expression[frames]
+        filmed = self.face.expression[self.line.source[frames]]
         eased = smoothstep(self.weight[frames].astype(np.float32))[:, None]
         return np.asarray(filmed + eased * (spoken - filmed), np.float32)
+
+    def parts(self) -> Iterator[tuple[np.ndarray, Float]]:
+        """Yield the numbers of the frames that are drawn, and their filmed meshes, px of the frame, part by part."""
+        for begin in range(0, len(self.line), PART):
+            part = self.part(begin // PART)
+            if len(part[0]):
+                yield part
+
+    def part(self, number: int) -> tuple[np.ndarray, Float]:
+        """Return the numbers of the frames of a part that are drawn, and their filmed meshes, px of the frame."""
+        begin = number * PART
+        frames = begin + np.flatnonzero(self.weight[begin : begin + PART] > 0)
+        if not len(frames):
+            return frames, np.zeros((0, *self.model.canonical.shape), np.float32)
+        source = self.line.source[frames]
+        first = int(source.min())
+        return frames, self.footage.meshes(first, int(source.max()) + 1)[source - first]
 
     def meshes(self, frames: np.ndarray, filmed: Float) -> tuple[Float, Float]:
         """Return target meshes [n, V, 3] px of the frame, and the same with the pose removed.
 
-        frames: [n], numbers of frames that show the face
-        filmed: [n, V, 3], their meshes, px of the frame
+        frames: [n], numbers of frames that are made and show the face
+        filmed: [n, V, 3], their meshes as filmed, px of the frame
 
         Above the lips the face stays as it was filmed. The lips have the person's own shape with the new expression,
         at the place where the filmed lower face is; what the filmed lips did beyond the face model is dropped.
         """
-        unposed, pose, scale = unpose(self.footage, self.face.shape, frames, filmed)
-        shown = self.face.expression[frames]
+        source = self.line.source[frames]
+        unposed, pose, scale = unpose(self.footage, self.face.shape, source, filmed)
+        shown = self.face.expression[source]
         change = self.model.displacement(self.expression(frames) - shown)
         usual = self.face.neutral_mesh + self.model.displacement(shown - self.face.median_expression)
         rest = unposed - usual
@@ -96,14 +119,6 @@ class LipTargets:
             for one, h, s in zip(target, pose, scale, strict=True)
         ]
         return np.stack(placed).astype(np.float32), target.astype(np.float32)
-
-
-def parts(footage: Footage, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, Float]]:
-    """Yield the numbers of those frames that are wanted [T] bool, and their meshes, part by part."""
-    for begin in range(0, len(footage), PART):
-        frames = begin + np.flatnonzero(wanted[begin : begin + PART])
-        if len(frames):
-            yield frames, footage.meshes(begin, min(begin + PART, len(footage)))[frames - begin]
 
 
 def choose_mouths(footage: Footage, face: FilmedFace, count: int) -> np.ndarray:
@@ -160,15 +175,26 @@ def gather_mouths(info: MediaInfo, footage: Footage, face: FilmedFace, chosen: n
 
 
 def match_mouths(targets: LipTargets, mouths: Mouths) -> Float:
-    """Return the weights [T, K] of the references in each frame; frames that are not dubbed have any."""
+    """Return the weights [M, K] of the references in each frame that is made; frames that are not drawn have any."""
     footage, face = targets.footage, targets.face
-    cost = np.zeros((len(footage), len(mouths.frames)), np.float32)
-    apart = ELSEWHERE * (footage.shot[:, None] != footage.shot[mouths.frames][None])
-    for frames, filmed in parts(footage, targets.weight > 0):
+    cost = np.zeros((len(targets.line), len(mouths.frames)), np.float32)
+    for frames, filmed in targets.parts():
         _, wanted = targets.meshes(frames, filmed)
-        turn = turn_cost(face.pose[frames], face.pose[mouths.frames], MOUTH)
-        cost[frames] = mouth_cost(wanted, mouths.unposed) + turn + apart[frames]
+        source = targets.line.source[frames]
+        turn = turn_cost(face.pose[source], face.pose[mouths.frames], MOUTH)
+        apart = footage.shot[source][:, None] != footage.shot[mouths.frames][None]
+        cost[frames] = mouth_cost(wanted, mouths.unposed) + turn + ELSEWHERE * apart
     return cross_fade(choose(cost, MOUTH.change), cost.shape[1], MOUTH.fade)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Part of a frame that was drawn anew: place of its corner, width and height, px."""
+
+    left: int
+    top: int
+    width: int
+    height: int
 
 
 class Redrawer:
@@ -185,36 +211,37 @@ class Redrawer:
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
         self.first, self.ready = -1, dict[int, tuple[Float, Float]]()
 
-    def draw(self, t: int, frame: YuvFrame) -> None:
-        """Draw the target into frame ``t``, in place; a frame that is not dubbed stays as it is."""
+    def draw(self, t: int, frame: YuvFrame) -> Changed | None:
+        """Draw the target into frame ``t`` that is made, in place; return what it changed, None for nothing."""
         weight = float(self.targets.weight[t])
         if weight <= 0:
-            return
+            return None
         filmed, target = self._meshes(t)
-        box = self.targets.face.window(t)
+        box = self.targets.face.window(int(self.targets.line.source[t]))
         drawn = self.renderer.draw(
             frame.window(box), box.to_crop(filmed), box.to_crop(target), self.weights[t], self._gain(t), weight
         )
         frame.add(box, drawn.top, drawn.left, drawn.change)
+        height, width = drawn.change.shape[1:]
+        return Changed(box.x0 + drawn.left, box.y0 + drawn.top, width, height)
 
     def _meshes(self, t: int) -> tuple[Float, Float]:
         """Return the filmed and the target mesh of a frame, px of the frame."""
         part = t // PART
         if part != self.first:
-            begin = part * PART
-            frames = begin + np.flatnonzero(self.targets.weight[begin : begin + PART] > 0)
-            filmed = self.targets.footage.meshes(begin, min(begin + PART, len(self.targets.footage)))[frames - begin]
+            frames, filmed = self.targets.part(part)
             wanted, _ = self.targets.meshes(frames, filmed)
             self.first, self.ready = part, dict(zip(frames.tolist(), zip(filmed, wanted, strict=True), strict=True))
         return self.ready[t]
 
     def _gain(self, t: int) -> Float:
         """Return the factors [3] that bring the references in use to the light of a frame."""
-        colours = self.targets.footage.colours
-        near = slice(max(t - 2, 0), t + 3)
-        same = self.targets.footage.shot[near] == self.targets.footage.shot[t]
-        shown = colours[near][same & (colours[near].any(axis=(1, 2)))].astype(np.float32)
-        now = np.median(shown, axis=0) if len(shown) else colours[t].astype(np.float32)
+        footage, source = self.targets.footage, int(self.targets.line.source[t])
+        near = slice(max(source - 2, 0), source + 3)
+        same = (footage.shot[near] == footage.shot[source]) & footage.colours[near].any(axis=(1, 2))
+        if not same.any():
+            return np.ones(3, np.float32)
+        now = np.median(footage.colours[near][same].astype(np.float32), axis=0)[SKIN]
         used = np.flatnonzero(self.weights[t] > 0)
-        gains = [light_gain(colours[self.mouths.frames[k]][SKIN].astype(np.float32), now[SKIN]) for k in used]
+        gains = [light_gain(footage.colours[self.mouths.frames[k]][SKIN].astype(np.float32), now) for k in used]
         return np.asarray(sum(w * g for w, g in zip(self.weights[t, used], gains, strict=True)), np.float32)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import shutil
+import tempfile
+import zipfile
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -50,6 +54,40 @@ class TrackCache:
                 save_track(path, track)
                 self._make_room(path)
         return track
+
+    @contextmanager
+    def file(self, key: str, make: Callable[[Path], None]) -> Iterator[Path]:
+        """Yield the file of ``key`` while the block runs; ``make`` writes it to a path where there is none.
+
+        Where nothing can be kept, the file is a temporary one.
+        """
+        path = self.folder / f"{key}{SUFFIX}"
+        try:
+            os.utime(path)
+            found = zipfile.is_zipfile(path)
+        except OSError:
+            found = False
+        with tempfile.TemporaryDirectory(prefix="thgen-") as scratch:
+            if not found:
+                made = Path(scratch) / path.name
+                make(made)
+                path = self._kept(made, path)
+            yield path
+
+    def _kept(self, made: Path, path: Path) -> Path:
+        """Copy a file into the cache, and return where it lies now."""
+        part = path.with_name(f".{secrets.token_hex(6)}{SUFFIX}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(made, part)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+            self._make_room(path)
+        except OSError:
+            return made
+        return path
 
     def _make_room(self, newest: Path) -> None:
         """Delete the tracks unused for longest until the rest fit; other processes may do the same at this moment."""
