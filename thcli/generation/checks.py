@@ -15,7 +15,7 @@ from thcli.errors import MediaError, UsageError
 from thcli.generation.estimate import Estimate, Work, estimate
 from thcli.generation.sidecar import sidecar_path
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import GenerateOptions, MotionOptions, Stream
+from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream
 from thcli.records import FPS, CropBox
 
 LEAST_FRAMES = 50
@@ -119,12 +119,12 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     return Plan(*named, frames, models.device, weights, uses, takes, free_memory(), free_disk)
 
 
-def job_weights(models: Models, options: GenerateOptions) -> list[Path]:
+def job_weights(models: Models, options: GenerateOptions | DubOptions) -> list[Path]:
     """Return the files of weights that a video with these options depends on (``Models.files``)."""
     return models.files(theta=options.renderer == "network", checkpoint=options.adapt > 0)
 
 
-def weights_by_place(models: Models, options: GenerateOptions) -> dict[str, str]:
+def weights_by_place(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:
     """Return the names of the files of ``job_weights``, joined by commas, by the folder that they come from.
 
     A folder is named ``shipped``, ``yours`` or, if given as ``--weights``, by its path; that one comes first.
@@ -188,12 +188,22 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
     motion = options.motion_options
     inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
     video = None if output == "-" else Path(output)
-    outputs = [("-o", video), ("--save-curves", options.save_curves), ("--report", options.report)]
-    _check_outputs(inputs, outputs, options.overwrite)
-    _check_apart(video, options.save_curves, options.report)
-    if options.report is not None:
-        _check_report(options.report, video)
-    _check_sources(motion)
+    check_files(inputs, video, options.save_curves, options.report, options.overwrite)
+    check_sources(motion)
+
+
+def check_files(
+    inputs: Sequence[Path], video: Path | None, curves: Path | None, report: Path | None, overwrite: bool
+) -> None:
+    """Raise UsageError or MediaError where an input or an output of a job cannot be what it is given as.
+
+    video: file of the video; None for standard output
+    """
+    outputs = [("-o", video), ("--save-curves", curves), ("--report", report)]
+    _check_outputs(inputs, outputs, overwrite)
+    _check_apart(video, curves, report)
+    if report is not None:
+        _check_report(report, video)
 
 
 def check_clip_to_learn_from(info: MediaInfo, start: float) -> None:
@@ -272,7 +282,7 @@ def _check_report(report: Path, video: Path | None) -> None:
         raise UsageError("--report: is made from the finished video, and -o - keeps none; give -o a file")
 
 
-def _check_sources(motion: MotionOptions) -> None:
+def check_sources(motion: MotionOptions) -> None:
     """Raise an error where a source of motion is no known word, no valid file of curves, and no existing file."""
     from thcli.motion.curves import read_curves
 

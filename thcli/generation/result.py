@@ -37,6 +37,7 @@ class Result:
     notes: lines on options and inputs that may make the video worse than expected
     warnings: lines of the report on faults of the video and their remedies; empty without a report
     fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
+    dubbed: seconds of a dubbed video whose lips are new; None for a video that was generated
     """
 
     output: Path | Stream
@@ -47,3 +48,4 @@ class Result:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fine_tuned: FineTuneReport | None = None
+    dubbed: float | None = None
