@@ -70,23 +70,26 @@ class YuvFrame:
         box: square whose corner is even and whose side is a multiple of 2 and of ``step``
         step: 1, or an even number of pixels whose mean becomes one
         """
-        rows, columns = (
-            np.clip(np.arange(first, first + box.side), 0, length - 1)
-            for first, length in ((box.y0, self.size[1]), (box.x0, self.size[0]))
-        )
-        y = torch.from_numpy(_taken(self.y, rows, columns)).float()
-        u, v = (_taken(plane, rows[::2] // 2, columns[::2] // 2) for plane in (self.u, self.v))
-        chroma = torch.from_numpy(np.stack([u, v])).float()[None]
-        if step > 1:
-            y = F.avg_pool2d(y[None], step)[0]
-            wide = F.avg_pool2d(chroma, step // 2)[0] if step > 2 else chroma[0]
-        else:
-            wide = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)[0]
+        if step == 1:
+            return self.part(box.y0, box.x0, box.side, box.side)
+        y, u, v = (_reduced(plane, box, s, step // s) for plane, s in ((self.y, 1), (self.u, 2), (self.v, 2)))
+        return self._rgb(y, u, v)
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return a rectangle of the frame as RGB [3, height, width] float32 in 0..1; all four are even."""
+        y = _cut(self.y, top, left, height, width).float()
+        half = (top // 2, left // 2, height // 2, width // 2)
+        chroma = torch.stack([_cut(plane, *half) for plane in (self.u, self.v)]).float()[None]
+        u, v = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)[0]
+        return self._rgb(y, u, v)
+
+    def _rgb(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return planes [h, w] of one size as RGB [3, h, w] in 0..1."""
         matrix, offset = self.colours.to_rgb()
         luma = y * float(matrix[0, 0])
-        red = luma + (wide[1] * float(matrix[0, 2]) + float(offset[0]))
-        green = luma + (wide[0] * float(matrix[1, 1]) + wide[1] * float(matrix[1, 2]) + float(offset[1]))
-        blue = luma + (wide[0] * float(matrix[2, 1]) + float(offset[2]))
+        red = luma + (v * float(matrix[0, 2]) + float(offset[0]))
+        green = luma + (u * float(matrix[1, 1]) + v * float(matrix[1, 2]) + float(offset[1]))
+        blue = luma + (u * float(matrix[2, 1]) + float(offset[2]))
         return torch.stack([red, green, blue]).clamp_(0, 1)
 
     def image(self, box: CropBox, step: int = 1) -> Image:
@@ -103,8 +106,8 @@ class YuvFrame:
         rgb = np.stack([y, u, v], -1) @ matrix.T + offset
         return np.round(rgb * 255).clip(0, 255).astype(np.uint8), float(step)
 
-    def add(self, box: CropBox, top: int, left: int, change: Tensor) -> None:
-        """Add a change [3, h, w] of RGB, 0..1, to the window's part whose even corner is (left, top), in place.
+    def add(self, top: int, left: int, change: Tensor) -> None:
+        """Add a change [3, h, w] of RGB, 0..1, in place, at the even corner (left, top), as far as it lies inside.
 
         Values that do not change keep their bytes.
         """
@@ -113,14 +116,30 @@ class YuvFrame:
         yuv = torch.einsum("ij,jhw->ihw", back, change)
         chroma = F.avg_pool2d(yuv[1:][None], 2)[0]
         for plane, values, step in ((self.y, yuv[0], 1), (self.u, chroma[0], 2), (self.v, chroma[1], 2)):
-            _add(plane, (box.y0 + top) // step, (box.x0 + left) // step, values.numpy())
+            _add(plane, top // step, left // step, values.numpy())
 
 
-def _taken(plane: Image, rows: np.ndarray, columns: np.ndarray) -> Image:
-    """Return some rows and columns of a plane."""
-    if rows[-1] - rows[0] == len(rows) - 1 and columns[-1] - columns[0] == len(columns) - 1:
-        return np.ascontiguousarray(plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return np.ascontiguousarray(plane[rows[:, None], columns])
+def _cut(plane: Image, top: int, left: int, height: int, width: int) -> Tensor:
+    """Return a rectangle of a plane, whose border repeats."""
+    rows, columns = plane.shape
+    if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
+        return torch.from_numpy(plane[top : top + height, left : left + width])
+    down = np.clip(np.arange(top, top + height), 0, rows - 1)
+    across = np.clip(np.arange(left, left + width), 0, columns - 1)
+    return torch.from_numpy(plane[down[:, None], across])
+
+
+def _reduced(plane: Image, box: CropBox, scale: int, step: int) -> Tensor:
+    """Return a square of a plane, which has ``scale`` times fewer pixels a side than the frame, reduced by ``step``.
+
+    Of the pixels that become one, the mean of four that lie evenly among them is taken.
+    """
+    cut = _cut(plane, box.y0 // scale, box.x0 // scale, box.side // scale, box.side // scale)
+    if step == 1:
+        return cut.float()
+    low, high = step // 4, step - 1 - step // 4
+    four = [cut[row::step, column::step].to(torch.int16) for row in (low, high) for column in (low, high)]
+    return torch.stack(four).sum(dim=0, dtype=torch.int16).float() / 4
 
 
 def _add(plane: Image, top: int, left: int, change: Float) -> None:

@@ -68,9 +68,7 @@ class Declaration:
         return self.comment or self.xmp
 
 
-def provenance(
-    tool: str, sources: Mapping[str, str] | None = None, source_type: str = SOURCE_TYPE
-) -> dict[str, str]:
+def provenance(tool: str, sources: Mapping[str, str] | None = None, source_type: str = SOURCE_TYPE) -> dict[str, str]:
     """Return metadata for ``VideoWriter`` that declare the video synthetic.
 
     tool: name and version of the program, such as "thgen 0.1.0"

@@ -247,7 +247,7 @@ def matroska_head(size: tuple[int, int], nanoseconds: int) -> bytes:
     head = _element(0x4286, _number(1)) + _element(0x42F7, _number(1)) + _element(0x42F2, _number(4))
     head += _element(0x42F3, _number(8)) + _element(0x4282, b"matroska")
     head += _element(0x4287, _number(4)) + _element(0x4285, _number(2))
-    open_ended = bytes.fromhex("18538067" "01ffffffffffffff")
+    open_ended = bytes.fromhex("1853806701ffffffffffffff")
     return _element(0x1A45DFA3, head) + open_ended + _element(0x1549A966, about) + _element(
         0x1654AE6B, _element(0xAE, track)
     )  # fmt: skip
@@ -256,7 +256,7 @@ def matroska_head(size: tuple[int, int], nanoseconds: int) -> bytes:
 def matroska_frame_head(stamp: int, length: int) -> bytes:
     """Return what comes before a frame of ``length`` bytes: a cluster of its own, with its time stamp in units."""
     time = _element(0xE7, _number(stamp))
-    block = bytes.fromhex("a3") + _size(length + 4) + bytes.fromhex("81" "0000" "80")
+    block = bytes.fromhex("a3") + _size(length + 4) + bytes.fromhex("81000080")
     return bytes.fromhex("1f43b675") + _size(len(time) + len(block) + length) + time + block
 
 

@@ -78,7 +78,9 @@ def stored(info: MediaInfo) -> Stored:
     given = {"colorspace": tags.matrix, "color_primaries": tags.primaries, "color_trc": tags.transfer}
     kept = {key: value for key, value in given.items() if value not in ("unknown", "reserved")}
     notes = () if pixels in PLAIN else (f"{name}: {pixels} is stored as yuv420p, with 8 bits",)
-    return Stored(size, YuvColours(matrix, tags.full_range), {"range": "pc" if tags.full_range else "tv", **kept}, notes)
+    return Stored(
+        size, YuvColours(matrix, tags.full_range), {"range": "pc" if tags.full_range else "tv", **kept}, notes
+    )
 
 
 def stream_stored(
@@ -172,9 +174,7 @@ def _graph(info: MediaInfo, how: Stored, timed: bool, only: list[int] | None) ->
     frames = frames.filter("format", "yuv420p|yuvj420p" if how.colours.full_range else "yuv420p")
     if how.size != size:
         frames = frames.filter("pad", *how.size)
-        frames = frames.filter(
-            "fillborders", right=how.size[0] - size[0], bottom=how.size[1] - size[1], mode="smear"
-        )
+        frames = frames.filter("fillborders", right=how.size[0] - size[0], bottom=how.size[1] - size[1], mode="smear")
     if timed:
         frames = frames.filter("showinfo", checksum=0)
     return frames.output("pipe:1", format="rawvideo", fps_mode="passthrough")

@@ -14,7 +14,7 @@ from thcli.faces.track import MIN_CONFIDENCE, choose_face, face_boxes, same_face
 from thcli.records import CropBox, FaceChoice, Float, Image
 from thcli.yuv import YuvFrame
 
-AROUND = 2.3
+AROUND = 2.0
 """Side of the part of a frame that is given to the tracker, over the face's longer side."""
 WIDE = 3.4
 """Side of the part of a frame from which looks are taken, over the face's longer side."""
@@ -72,7 +72,7 @@ class Follower:
     known: list[Float] = field(default_factory=list)
     others: list[Float] = field(default_factory=list)
     since_look: int = 0
-    smallest: float = float("inf")
+    shown: tuple[CropBox, int, Image] | None = None
 
     def next(self, frame: YuvFrame, sudden: bool) -> Sight | None:
         """Return the person in the next frame, or None where they are not in view.
@@ -92,7 +92,7 @@ class Follower:
         mesh, confidence = found
         self._remember(frame, mesh)
         self.last, self.missed = mesh, 0
-        return self._measured(frame, mesh, confidence)
+        return self._measured(mesh, confidence)
 
     def _again(self, frame: YuvFrame, last: Float) -> tuple[Float, float] | None:
         """Return mesh and confidence of the face that was at ``last`` in the frame before."""
@@ -145,7 +145,9 @@ class Follower:
             there = (prior - np.tile(corner, 2)) / np.float32(step)
         else:
             there = _placed(prior, -corner, 1 / step)
-        mesh, confidence = self.tracker.mesh(frame.image(box, step), there)
+        image = frame.image(box, step)
+        self.shown = (box, step, image)
+        mesh, confidence = self.tracker.mesh(image, there)
         return _placed(mesh, corner / step, step), confidence
 
     def _looks(self, frame: YuvFrame, mesh: Float) -> Float:
@@ -170,9 +172,10 @@ class Follower:
         if settled is not None:
             self.others = [*self.others[1 - KEPT :], self._looks(frame, settled[0])]
 
-    def _measured(self, frame: YuvFrame, mesh: Float, confidence: float) -> Sight:
-        box, step = surroundings(face_boxes(mesh), 1.2)
-        image = frame.image(box, step)
+    def _measured(self, mesh: Float, confidence: float) -> Sight:
+        """Measure colours and sharpness in the part of the frame that the tracker was last given."""
+        assert self.shown is not None
+        box, step, image = self.shown
         there = _placed(mesh, -np.array([box.x0, box.y0], np.float32), 1 / step)
         x, y = (there[list(PLACES), axis].astype(int).clip(0, image.shape[0] - 1) for axis in (0, 1))
         return Sight(mesh, confidence, image[y, x], _sharpness(image, there))

@@ -55,20 +55,32 @@ class Plan:
         return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
 
     def _estimate(self) -> list[str]:
-        if self.estimate is None:
-            return ["time       unknown until the audio is read"]
-        unknown = "not estimated: this device was never measured"
-        seconds = (
-            unknown if self.estimate.seconds is None else f"about {_duration(self.estimate.seconds)} on this machine"
-        )
-        memory = f"about {_size(self.estimate.memory)}{_free(self.free_memory)}"
-        if self.free_memory is not None and self.free_memory < self.estimate.memory:
-            memory += "; close other programs, or use --renderer warp or a smaller --size"
-        return [
-            f"time       {seconds}",
-            f"memory     {memory}",
-            f"disk       about {_size(self.estimate.disk)}{_free(self.free_disk)}",
-        ]
+        less = "close other programs, or use --renderer warp or a smaller --size"
+        return resource_lines(self.estimate, self.free_memory, self.free_disk, less)
+
+
+def resource_lines(
+    estimate: Estimate | None,
+    free_memory: int | None,
+    free_disk: int | None,
+    less: str = "close other programs, or use --renderer warp",
+) -> list[str]:
+    """Return lines on the time, memory and disk space that a video takes.
+
+    less: what to do where memory is too small
+    """
+    if estimate is None:
+        return ["time       unknown until the audio is read"]
+    unknown = "not estimated: this device was never measured"
+    seconds = unknown if estimate.seconds is None else f"about {_duration(estimate.seconds)} on this machine"
+    memory = f"about {size_text(estimate.memory)}{_free(free_memory)}"
+    if free_memory is not None and free_memory < estimate.memory:
+        memory += f"; {less}"
+    return [
+        f"time       {seconds}",
+        f"memory     {memory}",
+        f"disk       about {size_text(estimate.disk)}{_free(free_disk)}",
+    ]
 
 
 def _duration(seconds: float) -> str:
@@ -79,14 +91,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return a number of bytes as text."""
     if size < 1e9:
         return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB"
 
 
 def _free(size: int | None) -> str:
-    return "" if size is None else f", {_size(size)} free"
+    return "" if size is None else f", {size_text(size)} free"
 
 
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
@@ -104,7 +117,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     takes = None if frames is None else estimate(_work(info, frames, options), models.device)
     free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
     if takes is not None and free_disk is not None and free_disk < takes.disk:
-        said = f"about {_size(takes.disk)} are to be written and {_size(free_disk)} are free"
+        said = f"about {size_text(takes.disk)} are to be written and {size_text(free_disk)} are free"
         raise MediaError(f"{output}: {said}; free some, or write elsewhere")
     uses = (
         f"tracker {models.tracker.name}",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -16,7 +15,7 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
-from thcli.generation.checks import check_files, check_sources, job_weights
+from thcli.generation.checks import check_files, check_sources
 from thcli.generation.result import Result
 from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
@@ -41,7 +40,8 @@ class DubJob:
     recording, levels: file of the speech, and its loudness
     others: further streams of the video
     sources: files that it is made from
-    seconds: time that each stage took so far
+    clock: time that each stage took so far
+    files: what is open while it is drawn; ``Dubber.finish`` closes it
     """
 
     options: DubOptions
@@ -53,6 +53,7 @@ class DubJob:
     others: OtherStreams
     sources: Sources
     clock: Clock
+    files: ExitStack
 
     @property
     def frames(self) -> int:
@@ -82,8 +83,8 @@ def dub(
     target: Path | Stream = "-" if str(output) == "-" else Path(output)
     check_dub(Path(video), source, target, options)
     dubber = Dubber(TrackCache())
-    with local_audio(source) as file, dubber.prepared(Path(video), file, options, progress) as job:
-        return dubber.finish(job, target, progress)
+    with local_audio(source) as file:
+        return dubber.finish(dubber.prepare(Path(video), file, options, progress), target, progress)
 
 
 def check_dub(video: Path, audio: Path | Stream, output: Path | Stream, options: DubOptions) -> None:
@@ -105,7 +106,7 @@ def check_video(path: Path, options: DubOptions) -> MediaInfo:
 
 
 class Dubber:
-    """A maker of dubbed videos.
+    """A maker of dubbed videos; one thread may prepare the next while another finishes the last.
 
     tracks: cache in which the first pass over a video is kept
     """
@@ -113,13 +114,19 @@ class Dubber:
     def __init__(self, tracks: TrackCache) -> None:
         self._tracks, self._lock = tracks, Lock()
 
-    @contextmanager
-    def prepared(self, video: Path, audio: Path, options: DubOptions, progress: Progress) -> Iterator[DubJob]:
+    def prepare(self, video: Path, audio: Path, options: DubOptions, progress: Progress) -> DubJob:
         """Read the speech, follow the person through the video, and decide what the lips do.
 
         Call ``check_dub`` before. Raises the errors of ``dub``.
         """
-        models, clock = load_models(options.weights, options.device, options.precision, options.tracker), Clock(progress)
+        models = load_models(options.weights, options.device, options.precision, options.tracker)
+        with self._lock, ExitStack() as files:
+            return self._prepared(models, video, audio, options, progress, files)
+
+    def _prepared(
+        self, models: Models, video: Path, audio: Path, options: DubOptions, progress: Progress, files: ExitStack
+    ) -> DubJob:
+        clock = Clock(progress)
         if options.renderer == "network":
             _ = models.theta  # its absence is reported before any work
         hashes = job_hashes(models, options)
@@ -128,20 +135,21 @@ class Dubber:
             recording, levels, speech = read_recording(audio)
         others = other_streams(info)
         expected = None if info.duration is None or not info.fps else round(info.duration * info.fps)
-        with clock.stage("track", expected), footage_of(
-            models, info, options, self._tracks, progress.advance
-        ) as footage:
-            pass
+        with clock.stage("track", expected):
+            footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
         with clock.stage("move"):
             dubbing = prepare_dubbing(models, info, footage, speech, options, self._tracks)
         found = sources_of(video, audio, options.motion_options, hashes)
         inputs = {"video" if role == "ref" else role: source for role, source in found.inputs.items()}
-        yield DubJob(
-            options, models, dubbing, recording, levels, speech, others, Sources(inputs, found.weights), clock
-        )
+        made_from = Sources(inputs, found.weights)
+        return DubJob(options, models, dubbing, recording, levels, speech, others, made_from, clock, files.pop_all())
 
     def finish(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
         """Draw a video, write it, its sidecar, its curves and its report, and return the result."""
+        with job.files:
+            return self._finished(job, output, progress)
+
+    def _finished(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
         options, clock = job.options, job.clock
         file = None if output == "-" else Path(output)
         changed: list[Changed | None] = []
@@ -190,7 +198,9 @@ def notes_of(job: DubJob, file: Path | None) -> tuple[str, ...]:
     notes += source_notes(options.motion_options, len(job.dubbing.targets.lips))
     if options.end is not None and job.speech.seconds > options.end - options.begin + 1 / FPS:
         room = options.end - options.begin
-        notes += (f"the speech lasts {job.speech.seconds:.1f} s and is cut after {room:.1f} s, at --to {options.end:g}",)
+        notes += (
+            f"the speech lasts {job.speech.seconds:.1f} s and is cut after {room:.1f} s, at --to {options.end:g}",
+        )
     if options.keep_sound is not None and not info.audio:
         notes += ("--keep-sound: the video has no sound of its own",)
     return notes
@@ -221,8 +231,3 @@ def _sound(job: DubJob) -> NewSound:
         own = measure_levels(info).peak
         peak = max(peak + keep * own, 0.0 if whole else own)
     return NewSound(job.recording, options.begin, end, keep, peak, whole)
-
-
-def dub_weights(models: Models, options: DubOptions) -> list[Path]:
-    """Return the files of weights that a dubbed video depends on."""
-    return job_weights(models, options)

@@ -107,7 +107,9 @@ def length_of(footage: Footage, speech: float, options: DubOptions) -> float:
     return spoken if options.length == "audio" else max(footage.end, spoken)
 
 
-def draw_dubbing(models: Models, dubbing: Dubbing, options: DubOptions) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
+def draw_dubbing(
+    models: Models, dubbing: Dubbing, options: DubOptions
+) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
     """Yield the frames of a dubbed video with their time stamps, and what of each was drawn anew."""
     targets = dubbing.targets
     chosen = choose_mouths(targets.footage, targets.face, options.references)
@@ -146,7 +148,9 @@ def told(dubbing: Dubbing, options: DubOptions) -> tuple[float, tuple[str, ...]]
             lines.append(f"{taken[left].sum():.1f} s are not dubbed: {why} ({_stretches(times, left)})")
     left = inside & (reason == 0) & (targets.weight == 0)
     if taken[left].sum() > SHORT:
-        lines.append(f"{taken[left].sum():.1f} s are not dubbed: the face is in view too briefly ({_stretches(times, left)})")
+        lines.append(
+            f"{taken[left].sum():.1f} s are not dubbed: the face is in view too briefly ({_stretches(times, left)})"
+        )
     return dubbed, tuple(lines)
 
 
@@ -177,7 +181,10 @@ def _lips(
 def _padded(heard: Heard, frames: int) -> Heard:
     """Return what is heard with silence after it, up to a number of frames."""
     more = max(frames - len(heard.moved), 0)
-    parts = (np.concatenate([x, np.zeros((more, *x.shape[1:]), x.dtype)]) for x in (heard.moved, heard.closure, heard.activity))
+    parts = (
+        np.concatenate([x, np.zeros((more, *x.shape[1:]), x.dtype)])
+        for x in (heard.moved, heard.closure, heard.activity)
+    )
     return Heard(*parts)
 
 
@@ -210,6 +217,10 @@ def _no_face(
         part = (times >= options.begin) & (times < until)
     found = np.bincount(face.reason[part], minlength=len(REASONS) + 1)[1:]
     if not found.any():
-        return NoFaceError(f"{path}: the face is nowhere in view for long enough; choose another part with --from and --to")
+        return NoFaceError(
+            f"{path}: the face is nowhere in view for long enough; choose another part with --from and --to"
+        )
     where = "" if options is None else " in the chosen part"
-    return NoFaceError(f"{path}: no frame{where} can be dubbed: {REASONS[int(found.argmax())]}; choose another face or part")
+    return NoFaceError(
+        f"{path}: no frame{where} can be dubbed: {REASONS[int(found.argmax())]}; choose another face or part"
+    )

@@ -35,6 +35,8 @@ LEAST_SECONDS = 0.4
 """Least seconds of a stretch of frames that is dubbed."""
 STEADY = (0.4, 1.0)
 """Standard deviations, seconds, with which place and size of the window are smoothed."""
+WINDOW_STEP = 16
+"""Number of pixels of which the sides of windows are multiples, so that they can be reduced."""
 REASONS = ("no face in view", "face too small", "head turned away", "face cut by the border", "mouth covered", "cut")
 """Why frames are not dubbed, by the number in ``FilmedFace.reason`` less 1."""
 
@@ -66,8 +68,8 @@ class FilmedFace:
     unposed: Float
 
     def window(self, t: int) -> CropBox:
-        """Return the window of a frame: head and shoulders, with even corner and side."""
-        side = max(int(self.side[t]) // 2 * 2, 32)
+        """Return the window of a frame: head and shoulders, whose corner is even and whose side is a multiple of ``WINDOW_STEP``."""
+        side = max(int(self.side[t]) // WINDOW_STEP * WINDOW_STEP, 2 * WINDOW_STEP)
         corner = self.centre[t] - np.array(FACE_CENTRE) * side
         return CropBox(int(corner[0]) // 2 * 2, int(corner[1]) // 2 * 2, side)
 

@@ -16,10 +16,10 @@ from thcli.clips.timed import stream_stored
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.faces.follow import LOWER
 from thcli.images import resized, smoothstep
-from thcli.pipeline.filmed import FilmedFace, lips_of, unpose
+from thcli.pipeline.filmed import WINDOW_STEP, FilmedFace, lips_of, unpose
 from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.timeline import Timeline
-from thcli.records import CROP_SIZE, FPS, Float
+from thcli.records import CROP_SIZE, FPS, CropBox, Float
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.lower_face import LowerFaceRenderer, light_gain, lip_weight, lower_weight
@@ -197,15 +197,34 @@ class Changed:
     height: int
 
 
+@dataclass(frozen=True)
+class _Window:
+    """A square of a frame, for ``LowerFaceRenderer``."""
+
+    frame: YuvFrame
+    box: CropBox
+
+    @property
+    def side(self) -> int:
+        return self.box.side
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
+        return self.frame.part(self.box.y0 + top, self.box.x0 + left, height, width)
+
+    def reduced(self, size: int) -> Tensor:
+        step = 1
+        while self.side // (2 * step) >= size and 2 * step <= WINDOW_STEP:
+            step *= 2
+        return resized(self.frame.window(self.box, step)[None], size)[0]
+
+
 class Redrawer:
     """Draws the targets into the frames of a video.
 
     theta: Θ; None to leave it out
     """
 
-    def __init__(
-        self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: FrameGenerator | None
-    ) -> None:
+    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: FrameGenerator | None) -> None:
         self.targets, self.mouths = targets, mouths
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
@@ -219,9 +238,9 @@ class Redrawer:
         filmed, target = self._meshes(t)
         box = self.targets.face.window(int(self.targets.line.source[t]))
         drawn = self.renderer.draw(
-            frame.window(box), box.to_crop(filmed), box.to_crop(target), self.weights[t], self._gain(t), weight
+            _Window(frame, box), box.to_crop(filmed), box.to_crop(target), self.weights[t], self._gain(t), weight
         )
-        frame.add(box, drawn.top, drawn.left, drawn.change)
+        frame.add(box.y0 + drawn.top, box.x0 + drawn.left, drawn.change)
         height, width = drawn.change.shape[1:]
         return Changed(box.x0 + drawn.left, box.y0 + drawn.top, width, height)
 
