@@ -1,7 +1,7 @@
 """Reading of a video's own frames, at its own size, rate and time stamps, as YUV 4:2:0 of 8 bits.
 
-Unlike ``decode``, which gives 25 frames a second in RGB, this reads what is stored, so that a frame can be written again
-as it was. Frames are upright and progressive, and their pixels are square. HDR is brought to BT.709.
+Unlike ``decode``, which gives 25 frames a second in RGB, this reads what is stored, so that a frame can be written
+again as it was. Frames are upright and progressive, and their pixels are square. HDR is brought to BT.709.
 """
 
 from __future__ import annotations

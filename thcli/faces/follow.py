@@ -1,4 +1,4 @@
-"""Following of one person through a video of any length: through shots, frames without a face, and among other people."""
+"""Following of one person through a video of any length: through shots, without a face, and among other people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks of a person, by which they are known again after a cut: colours and shades around the face, and its proportions.
+"""Looks of a person, by which they are known again after a cut: colours around the face, and its proportions.
 
 This is no face recognition: it tells the few people of one video apart, who wear the same clothes all through it, and
 not people in general.

@@ -139,9 +139,7 @@ class Dubber:
             footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
         with clock.stage("move"):
             dubbing = prepare_dubbing(models, info, footage, speech, options, self._tracks)
-        found = sources_of(video, audio, options.motion_options, hashes)
-        inputs = {"video" if role == "ref" else role: source for role, source in found.inputs.items()}
-        made_from = Sources(inputs, found.weights)
+        made_from = dub_sources(sources_of(video, audio, options.motion_options, hashes))
         return DubJob(options, models, dubbing, recording, levels, speech, others, made_from, clock, files.pop_all())
 
     def finish(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
@@ -173,7 +171,9 @@ class Dubber:
         from thcli.generation.dub_report import report_on_dub
 
         with clock.stage("report", job.frames):
-            said = report_on_dub(file, options.report, job.dubbing, job.speech, job.levels.clipped, changed, record)
+            said = report_on_dub(
+                file, options.report, job.dubbing, job.speech, job.levels.clipped, changed, record, progress
+            )
         return replace(result, warnings=said)
 
 
@@ -185,6 +185,12 @@ def read_recording(audio: Path) -> tuple[MediaInfo, Levels, Speech]:
     if levels.peak < SILENT:
         raise MediaError(f"{label(audio)}: silence, expected speech; check the recording")
     return recording, levels, speech
+
+
+def dub_sources(sources: Sources) -> Sources:
+    """Return the files that a dubbed video is made from, of which the video has a role of its own."""
+    named = {"video" if role == "ref" else role: source for role, source in sources.inputs.items()}
+    return Sources(named, sources.weights)
 
 
 def notes_of(job: DubJob, file: Path | None) -> tuple[str, ...]:

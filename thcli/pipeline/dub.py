@@ -13,7 +13,6 @@ import numpy as np
 from thcli.clips.probe import MediaInfo
 from thcli.clips.timed import stream_stored
 from thcli.errors import NoFaceError
-from thcli.face_model import eye_opening
 from thcli.motion.assembly import fit_expression
 from thcli.motion.curves import read_curves
 from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
@@ -128,7 +127,7 @@ def dubbed_curves(dubbing: Dubbing) -> MotionCurves:
     times = targets.begin + np.arange(len(targets.lips)) / FPS
     place = np.searchsorted(dubbing.line.time * float(targets.footage.unit), times, side="right") - 1
     source = dubbing.line.source[place.clip(0, len(dubbing.line) - 1)]
-    near = seen[np.abs(seen[None] - source[:, None]).argmin(axis=1)] if len(seen) < 2 else _nearest(seen, source)
+    near = _nearest(seen, source) if len(seen) > 1 else np.repeat(seen, len(source))
     return MotionCurves(targets.face.pose[near], targets.lips, np.zeros(len(targets.lips), np.float32))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -68,7 +69,10 @@ class FilmedFace:
     unposed: Float
 
     def window(self, t: int) -> CropBox:
-        """Return the window of a frame: head and shoulders, whose corner is even and whose side is a multiple of ``WINDOW_STEP``."""
+        """Return the window of a frame, head and shoulders.
+
+        Its corner is even, and its side a multiple of ``WINDOW_STEP``.
+        """
         side = max(int(self.side[t]) // WINDOW_STEP * WINDOW_STEP, 2 * WINDOW_STEP)
         corner = self.centre[t] - np.array(FACE_CENTRE) * side
         return CropBox(int(corner[0]) // 2 * 2, int(corner[1]) // 2 * 2, side)
@@ -133,7 +137,7 @@ def opacities(seconds: np.ndarray, shot: np.ndarray, dubbed: np.ndarray, end: fl
     number = np.concatenate([[0], np.where(dubbed, shot + 1, 0), [0]])
     edges = np.flatnonzero(np.diff(number) != 0)
     times = np.append(seconds, end)
-    for begin, stop in zip(edges[:-1], edges[1:], strict=True):
+    for begin, stop in pairwise(edges):
         if not number[begin + 1] or times[stop] - times[begin] < min(LEAST_SECONDS, end):
             continue
         time, share = seconds[begin:stop], np.ones(stop - begin)

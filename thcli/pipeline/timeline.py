@@ -1,4 +1,4 @@
-"""Order of frames in a dubbed video: the video's own and, where the speech is longer, its end backwards and forwards."""
+"""Order of frames in a dubbed video: its own and, where the speech is longer, its end backwards and forwards."""
 
 from __future__ import annotations
 
