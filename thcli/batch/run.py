@@ -48,7 +48,7 @@ class RunPolicy:
 class _Begun:
     """A job that was begun.
 
-    state: video that is ready to be rendered or dubbed, the error that prevented it, or None where the job is done already
+    state: video that is ready to be drawn, the error that prevented it, or None where the job is done already
     seconds: time that the beginning took
     """
 

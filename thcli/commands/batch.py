@@ -60,10 +60,11 @@ def command(
     """Make one video per line of a list; networks are loaded once, and each clip is tracked once.
 
     A line of JOBS.jsonl is a JSON object: id, ref and audio, and any long option of 'thgen generate' without its
-    leading dashes; or id, dub (a video) and audio, and any long option of 'thgen dub'. The options below are the defaults of all jobs. Inputs are relative to the list's folder, outputs
-    to DIR, where a video is named ID.mp4 unless the job gives an "output". The outcome of each job becomes a line of
-    DIR/outcomes.jsonl, or for a shard of DIR/outcomes.I-of-N.jsonl. One bad job never stops the others, unless
-    --fail-fast is given; exit code 7 says that some failed.
+    leading dashes; or id, dub (a video) and audio, and any long option of 'thgen dub'. The options below are the
+    defaults of all jobs. Inputs are relative to the list's folder, outputs to DIR, where a video is named ID.mp4 unless
+    the job gives an "output". The outcome of each job becomes a line of DIR/outcomes.jsonl, or for a shard of
+    DIR/outcomes.I-of-N.jsonl. One bad job never stops the others, unless --fail-fast is given; exit code 7 says that
+    some failed.
 
     \b
     thgen batch jobs.jsonl --out-dir videos
