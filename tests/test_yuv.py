@@ -59,7 +59,8 @@ def test_add_changes_nothing_where_the_change_is_zero():
 
 
 def test_add_is_undone_by_its_opposite_and_is_cut_at_the_border():
-    one = YuvFrame(np.random.default_rng(0).integers(110, 140, 32 * 24 * 3 // 2).astype(np.uint8), (32, 24), YuvColours())
+    data = np.random.default_rng(0).integers(110, 140, 32 * 24 * 3 // 2).astype(np.uint8)
+    one = YuvFrame(data, (32, 24), YuvColours())
     before = one.window(CropBox(0, 0, 24)).clone()
     change = torch.full((3, 16, 16), 0.1)
     one.add(-8, -8, change)

@@ -81,6 +81,12 @@ def test_the_person_is_found_again_after_a_cut_and_the_other_left_alone():
     assert left_of(one.next(frame((150, LIGHT)), True)) == pytest.approx(150, abs=1)
 
 
+def test_another_person_at_the_same_place_after_a_cut_is_left_alone():
+    one = follower(0)
+    one.next(frame((60, LIGHT), (200, DARK)), True)
+    assert [one.next(frame((60, DARK)), t == 0) for t in range(14)] == [None] * 14
+
+
 def test_frames_without_the_person_are_none_and_they_come_back():
     one = follower()
     one.next(frame((60, LIGHT)), True)
@@ -91,7 +97,7 @@ def test_frames_without_the_person_are_none_and_they_come_back():
 
 
 def test_an_index_that_is_not_there_is_refused():
-    with pytest.raises(NoFaceError, match="video.mp4: 1 face in view, counted from left to right from 0, and no face 2"):
+    with pytest.raises(NoFaceError, match="video.mp4: 1 face in view, counted from left to right from 0, and no face"):
         follower(2).next(frame((60, LIGHT)), True)
 
 

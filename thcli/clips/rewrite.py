@@ -120,14 +120,15 @@ class VideoRewriter(VideoWriter):
 
     def __enter__(self) -> VideoRewriter:
         super().__enter__()
-        nanoseconds = int(self._usual * self._unit * 1_000_000_000)
-        self._send(memoryview(matroska_head(self._how.size, nanoseconds)))
         return self
 
     def write_stored(self, frame: YuvFrame, time: int) -> None:
         """Append a frame that begins at ``time``, units."""
         if self._count == self._n_frames:
             raise ValueError(f"more than the {self._n_frames} frames announced")
+        if self._count == 0:
+            nanoseconds = int(self._usual * self._unit * 1_000_000_000)
+            self._send(memoryview(matroska_head(self._how.size, nanoseconds)))
         stamp = round((time - self._first) * self._unit * MICROSECOND)
         self._send(memoryview(matroska_frame_head(stamp, frame.data.nbytes)))
         self._send(frame.data.data.cast("B"))

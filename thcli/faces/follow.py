@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from thcli.face_model import OUTER_LIPS, FaceModel
-from thcli.faces.looks import KEPT, SAME, distance, look_at
+from thcli.faces.looks import KEPT, SAME, STRANGE, distance, look_at
 from thcli.faces.protocol import Detection, Tracker
 from thcli.faces.track import MIN_CONFIDENCE, choose_face, face_boxes, same_face
 from thcli.records import CropBox, FaceChoice, Float, Image
@@ -86,11 +86,12 @@ class Follower:
             found = self._again(frame, self.last)
         if found is None and (sudden or self.missed < SEARCHED_AT_ONCE or self.missed % SEARCH_EVERY == 0):
             found = self._searched(frame, sudden)
-        if found is None:
+        if found is None or not self._remembered(frame, found[0]):
             self.missed += 1
+            if sudden or found is not None:
+                self.last = None  # whoever is there now is known by their looks alone
             return None
         mesh, confidence = found
-        self._remember(frame, mesh)
         self.last, self.missed = mesh, 0
         return self._measured(mesh, confidence)
 
@@ -120,16 +121,16 @@ class Follower:
 
     def _known(self, frame: YuvFrame, faces: list[Detection]) -> tuple[Float, float] | None:
         """Return mesh and confidence of the face that looks like the person; None where none does."""
-        best: tuple[float, tuple[Float, float]] | None = None
-        for face in faces:
-            settled = self._settled(frame, face.box)
-            if settled is None:
-                continue
-            looks = self._looks(frame, settled[0])
-            far = distance(looks, self.known)
-            if far < min(SAME, distance(looks, self.others)) and (best is None or far < best[0]):
-                best = far, settled
-        return None if best is None else best[1]
+        settled = [one for one in (self._settled(frame, face.box) for face in faces) if one is not None]
+        looks = [self._looks(frame, mesh) for mesh, _ in settled]
+        far = [distance(one, self.known) for one in looks]
+        able = [i for i, one in enumerate(looks) if far[i] < min(SAME, distance(one, self.others))]
+        if not able:
+            return None
+        best = min(able, key=lambda i: far[i])
+        strangers = [one for i, one in enumerate(looks) if i != best and far[i] > far[best]]
+        self.others = [*self.others, *strangers][-KEPT:]
+        return settled[best]
 
     def _settled(self, frame: YuvFrame, box: Float) -> tuple[Float, float] | None:
         mesh, confidence = self._mesh(frame, box)
@@ -155,16 +156,23 @@ class Follower:
         corner = np.array([box.x0, box.y0], np.float32)
         return look_at(frame.image(box, step), _placed(mesh, -corner, 1 / step), self.model)
 
-    def _remember(self, frame: YuvFrame, mesh: Float) -> None:
-        """Remember the looks of the person, now and then; of many, those are kept that differ most."""
+    def _remembered(self, frame: YuvFrame, mesh: Float) -> bool:
+        """Remember the looks of the person, now and then, and return whether it is still the person.
+
+        Of many looks those are kept that differ most.
+        """
         self.since_look -= 1
         if self.since_look > 0 and self.missed == 0:
-            return
+            return True
+        looks = self._looks(frame, mesh)
+        if self.known and distance(looks, self.known) > STRANGE:
+            return False
         self.since_look = LOOK_EVERY
-        self.known.append(self._looks(frame, mesh))
+        self.known.append(looks)
         if len(self.known) > KEPT:
             far = [distance(one, self.known[:i] + self.known[i + 1 :]) for i, one in enumerate(self.known)]
             self.known.pop(int(np.argmin(far)))
+        return True
 
     def _meet(self, frame: YuvFrame, box: Float) -> None:
         """Remember the looks of another person."""

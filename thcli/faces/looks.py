@@ -21,6 +21,8 @@ LEFT, TOP, WIDTH, HEIGHT = -1.25, -1.5, 2.5, 3.6
 """The square that is looked at, in canonical face units around the face's origin: with hair and collar."""
 SAME = 0.32
 """Largest distance between the looks of one person."""
+STRANGE = 0.5
+"""Distance from all known looks above which a face that was followed is taken for another one."""
 KEPT = 12
 """Most looks kept of a person, from different moments."""
 _PROPORTIONS = 6.0

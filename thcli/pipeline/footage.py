@@ -34,7 +34,7 @@ CONTEXT = 120
 """Frames before and after those of a block with which its cuts are found, and its meshes smoothed."""
 BRIDGED = 5
 """Most frames without the face within a shot that are bridged."""
-SUDDEN = 0.85
+SUDDEN = 0.93
 """Correlation of two frames in a row below which the second may be of another shot."""
 MARGIN = 8
 """Frames on either side of a part with which its meshes are smoothed."""
