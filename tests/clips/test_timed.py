@@ -44,10 +44,10 @@ def test_only_some_frames_are_read_in_order(media):
 
 
 def test_an_odd_side_grows_by_its_last_column(media):
-    path = media("a.mkv", "-f", "lavfi", "-i", "testsrc2=size=65x49:rate=25:duration=0.1", "-c:v", "ffv1")
+    path = media("a.mkv", "-f", "lavfi", "-i", "testsrc=size=65x49:rate=25:duration=0.1", "-pix_fmt", "yuv420p", "-c:v", "ffv1")
     how = stored(probe(path))
     frame = next(stream_stored(probe(path))).frame
-    assert how.size == (66, 50) and "is stored as yuv420p" not in "".join(how.notes[:0])
+    assert how.size == (66, 50) and how.notes == ()
     assert np.array_equal(frame.y[:, 65], frame.y[:, 64]) and np.array_equal(frame.y[49], frame.y[48])
 
 

@@ -45,9 +45,7 @@ def test_a_photo_is_sent_to_generate(thgen, folder, portrait_png, word):
 
 def test_sound_alone_is_refused(thgen, folder, say, word):
     say(folder / "other.wav", 0.5)
-    thgen("dub", "other.wav", "--audio", word).refused(
-        3, "other.wav: no video stream, only sound; expected a video"
-    )
+    thgen("dub", "other.wav", "--audio", word).refused(3, "other.wav: no video stream, only sound; expected a video")
 
 
 def test_a_silent_speech_is_refused(thgen, folder, say, faceless_clip):

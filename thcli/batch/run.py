@@ -15,7 +15,7 @@ from thcli.batch.outcomes import Outcome, failed
 from thcli.batch.prefetch import prefetch
 from thcli.batch.resume import is_done
 from thcli.generation.checks import check_all
-from thcli.generation.dub import DubJob, Dubber, check_dub
+from thcli.generation.dub import Dubber, DubJob, check_dub
 from thcli.generation.session import Session, VideoJob
 from thcli.pipeline.options import DubOptions, Quiet
 from thcli.pipeline.track_cache import TrackCache

@@ -170,10 +170,12 @@ class VideoRewriter(VideoWriter):
             speech = speech.filter("adelay", f"{round(sound.begin * AUDIO_RATE)}S", all=1)
         if self._source.audio and (not sound.whole or sound.keep > 0):
             own = _own(timed_sound(self._source, AUDIO_RATE), sound)
-            speech = ffmpeg.filter([speech, own], "amix", inputs=2, duration="longest", normalize=0)
+            # Endless silence on one side of a mixture would never end.
+            both = [one.filter("apad", whole_dur=f"{end:.6f}") for one in (speech, own)]
+            speech = ffmpeg.filter(both, "amix", inputs=2, duration="longest", normalize=0)
         if sound.peak > 1:
             speech = speech.filter("volume", f"{1 / sound.peak:.9f}", precision="float")
-        return speech.filter("apad").filter("atrim", end=f"{end:.6f}")
+        return speech.filter("apad", whole_dur=f"{end:.6f}").filter("atrim", end=f"{end:.6f}")
 
     def _add_others(self, streams: list[Any], options: dict[str, Any]) -> None:
         """Add the further tracks of sound and the subtitles, copied where the container takes them."""
@@ -210,7 +212,8 @@ def _own(stream: Any, sound: NewSound) -> Any:
     if sound.whole:
         parts = ((0.0, None, sound.keep),)
     pieces = [(begin, end, factor) for begin, end, factor in parts if end is None or end - begin > 1e-3]
-    copies = _even(stream, stereo=True).filter_multi_output("asplit", len(pieces))
+    whole = _even(stream, stereo=True)
+    copies = whole.filter_multi_output("asplit", len(pieces)) if len(pieces) > 1 else [whole]
     made = []
     for number, (begin, end, factor) in enumerate(pieces):
         cut = {"start": f"{begin:.6f}", **({} if end is None else {"end": f"{end:.6f}"})}

@@ -93,7 +93,7 @@ class Follower:
             return None
         mesh, confidence = found
         self.last, self.missed = mesh, 0
-        return self._measured(mesh, confidence)
+        return self._measured(frame, mesh, confidence)
 
     def _again(self, frame: YuvFrame, last: Float) -> tuple[Float, float] | None:
         """Return mesh and confidence of the face that was at ``last`` in the frame before."""
@@ -180,10 +180,16 @@ class Follower:
         if settled is not None:
             self.others = [*self.others[1 - KEPT :], self._looks(frame, settled[0])]
 
-    def _measured(self, mesh: Float, confidence: float) -> Sight:
-        """Measure colours and sharpness in the part of the frame that the tracker was last given."""
-        assert self.shown is not None
-        box, step, image = self.shown
+    def _measured(self, frame: YuvFrame, mesh: Float, confidence: float) -> Sight:
+        """Measure colours and sharpness, in the part of the frame that the tracker was last given if it is of them."""
+        around, step = surroundings(face_boxes(mesh), AROUND)
+        box, image = around, None
+        if self.shown is not None:
+            box, step_, image = self.shown
+            apart = max(abs(box.x0 - around.x0), abs(box.y0 - around.y0), abs(box.side - around.side))
+            box, step, image = (box, step_, image) if apart < around.side / 8 else (around, step, None)
+        if image is None:
+            image = frame.image(box, step)
         there = _placed(mesh, -np.array([box.x0, box.y0], np.float32), 1 / step)
         x, y = (there[list(PLACES), axis].astype(int).clip(0, image.shape[0] - 1) for axis in (0, 1))
         return Sight(mesh, confidence, image[y, x], _sharpness(image, there))
