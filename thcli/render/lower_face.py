@@ -23,10 +23,10 @@ from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
-from thcli.render.head_weights import prior_head_weights
+from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_landmarks
 from thcli.render.rasterize import Fragments, interpolate
-from thcli.render.warp import side_by_side
+from thcli.render.warp import pixel_grid, side_by_side
 from thcli.render.warped import ReferenceWarper
 from thgen_models.generator import Frames
 
@@ -37,6 +37,8 @@ LIP_REACH = (0.08, 0.3)
 """Distances from the lips up to which their filmed shape is dropped, and from which on the filmed shape is kept."""
 FADE = 0.45
 """Distance from the face at which nothing moves any more, over the distance of the outer eye corners."""
+NOSE = 2
+"""Vertex at the base of the nose, above which nothing moves beside the face."""
 COARSE = 4
 """Pixels of the crop of which one is made where distances from the face are measured."""
 LEAST, SURE = 0.04, 0.16
@@ -115,6 +117,7 @@ class LowerFaceRenderer:
         self.warper = ReferenceWarper(images, there, model, prior_head_weights(), models.device, models.mouth_interior)
         self.faces, self.device = self.warper.faces, self.warper.images.device
         self.lower = torch.from_numpy(lower_weight(model)).to(self.device)
+        self.grid = pixel_grid(CROP_SIZE, self.device)
         self.theta = theta
         if theta is not None:
             self.images = resized(self.warper.images, CROP_SIZE) * 2 - 1
@@ -156,11 +159,17 @@ class LowerFaceRenderer:
         unit = (filmed[0, 33, :2] - filmed[0, 263, :2]).norm().clamp(min=20.0)
         reach = int(FADE * float(unit) / COARSE)
         near = F.max_pool2d(F.max_pool2d(mask, COARSE), 2 * reach + 1, 1, reach)
-        far = 1 - F.interpolate(near, scale_factor=COARSE)
-        known = torch.maximum(mask, far)
+        beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(target))
+        known = torch.maximum(mask, beside)
         flow = fill(moved * mask, known)
         length = flow.norm(dim=1, keepdim=True)
         return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
+
+    def _above(self, target: Tensor) -> Tensor:
+        """Return 1 where a pixel lies higher than the base of the nose of a mesh [1, V, 3]: [1, 1, 256, 256]."""
+        top, chin, nose = (target[0, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
+        height = torch.einsum("i,ihw->hw", chin - top, self.grid - nose.view(2, 1, 1))
+        return (height < 0).float()[None, None]
 
     def _paintable(self, fragments: Fragments) -> Tensor:
         """Return where Θ may change the image: [1, 1, 256, 256] in 0..1, the lower face with a soft border."""
