@@ -8,7 +8,8 @@ head, tracked alike, and compared:
 - new: correlation of the mouth's opening with that of the second half, at the best lag within two frames;
 - old: its correlation with the opening that was filmed in the first half;
 - LMD: mean distance of the mouth's landmarks from those of the second half, without the head pose, px at 256²;
-- head: mean correlation of the head's three rotations with those of the first half;
+- head: mean correlation of the head's three rotations with those of the first half, both smoothed against the
+  tracker's noise, which the mouth has a part in;
 - outside: mean difference of the picture from the source's, of 255, outside what was drawn (``--report``);
 - sharp: variance of the mouth's Laplacian over that of the source;
 - warp: temporal warping error (``thcli/evaluation/metrics/warping_error.py``).
@@ -39,6 +40,7 @@ from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.regions import mouth_squares
 from thcli.face_model import mouth_opening
 from thcli.faces.crop import head_crop
+from thcli.faces.pose import smooth_poses
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.images import crop_frames
 from thcli.inspection.contact_sheet import write_sheet
@@ -46,6 +48,8 @@ from thcli.pipeline.models import load_models
 from thcli.records import FPS, SAMPLE_RATE, Clip, FaceTrack, Image
 
 NAMES = ("new", "old", "LMD", "head", "outside", "sharp", "warp")
+STEADY = 2.0
+"""Standard deviation, frames, with which head poses are smoothed."""
 WORST = 4
 """Frames of each clip on a sheet."""
 
@@ -138,7 +142,8 @@ def figures(one: Seen, source: Seen, true: Seen) -> list[float]:
     made, filmed, wanted = (x.track.select(slice(0, count)) for x in (one, source, true))
     lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: opening_fit(made, wanted, step))
     old = correlation(mouth_opening(made.mesh), mouth_opening(filmed.mesh))
-    head = np.mean([correlation(made.pose[:, i], filmed.pose[:, i]) for i in range(3)])
+    turns = [smooth_poses(x.pose, STEADY)[:, :3] for x in (made, filmed)]
+    head = np.mean([correlation(turns[0][:, i], turns[1][:, i]) for i in range(3)])
     pair = Pair(
         Recording("made", one.frames[:count], made, None), Recording("source", source.frames[:count], filmed, None)
     )

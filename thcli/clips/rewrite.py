@@ -140,7 +140,8 @@ class VideoRewriter(VideoWriter):
         late = float(self._first * unit)
         frames = ffmpeg.input("pipe:0", format="matroska", itsoffset=f"{late:.6f}")
         video = frames["v:0"].filter("format", "yuv420p").filter("setsar", 1).filter("setparams", **tags)
-        streams, options = [video], {"c:v": encoder.name, **dict(encoder.options)}
+        streams: list[Any] = [video]
+        options: dict[str, Any] = {"c:v": encoder.name, **dict(encoder.options)}
         every = max(1, round(KEYFRAME_SECONDS / float(self._usual * unit)))
         options |= {"g": every, "fps_mode:v": "passthrough", "enc_time_base:v": f"{unit.numerator}:{unit.denominator}"}
         options |= {key: value for key, value in tags.items() if key != "range"}

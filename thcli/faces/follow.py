@@ -149,7 +149,7 @@ class Follower:
         image = frame.image(box, step)
         self.shown = (box, step, image)
         mesh, confidence = self.tracker.mesh(image, there)
-        return _placed(mesh, corner / step, step), confidence
+        return _placed(mesh, corner / np.float32(step), step), confidence
 
     def _looks(self, frame: YuvFrame, mesh: Float) -> Float:
         box, step = surroundings(face_boxes(mesh), WIDE)

@@ -210,7 +210,7 @@ def _no_face(
     if face is None:
         return NoFaceError(f"{path}: no face found in {footage.end:.1f} s; give a video that shows one")
     times = footage.seconds
-    part = slice(None)
+    part = np.ones(len(times), bool)
     if options is not None:
         until = footage.end if options.end is None else options.end
         part = (times >= options.begin) & (times < until)

@@ -96,7 +96,7 @@ def in_order(frames: Iterable[TimedFrame], line: Timeline, footage: Footage) -> 
         shape: YuvFrame | None = None
         for t, timed in zip(range(count), frames, strict=False):
             if t >= first:
-                spool.write(timed.frame.data)
+                spool.write(timed.frame.data.data)
             shape = timed.frame
             yield timed.frame
         if shape is None or not again:

@@ -27,7 +27,7 @@ from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_landmarks
 from thcli.render.rasterize import Fragments, interpolate
 from thcli.render.warp import pixel_grid, side_by_side
-from thcli.render.warped import ReferenceWarper
+from thcli.render.warped import MOUTH_REACH, ReferenceWarper
 from thgen_models.generator import Frames
 
 REST, FREE = 0.12, 0.33
@@ -35,6 +35,10 @@ REST, FREE = 0.12, 0.33
 upper lip."""
 LIP_REACH = (0.08, 0.3)
 """Distances from the lips up to which their filmed shape is dropped, and from which on the filmed shape is kept."""
+BELOW = (0.4, 0.62)
+"""Heights on the canonical face between which the patch of the mouth grows: the middle and the lower edge of the lips."""
+CHIN_REACH = (0.15, 0.36)
+"""``MOUTH_REACH`` below the lips."""
 FADE = 0.45
 """Distance from the face at which nothing moves any more, over the distance of the outer eye corners."""
 NOSE = 2
@@ -88,6 +92,17 @@ class Window(Protocol):
         """Return the square as RGB [3, size, size] float32 in 0..1."""
 
 
+def patch_weight(model: FaceModel) -> Float:
+    """Return how far the patch of the mouth covers each vertex [V, 1]: 1 around the lips, and further down the chin.
+
+    Below a mouth that was filmed wide open lies its lower lip, which must not shine through.
+    """
+    far = np.linalg.norm(model.canonical[:, None] - model.canonical[None, list(LIPS)], axis=-1).min(axis=1)
+    down = smoothstep(np.clip((model.canonical[:, 1] - BELOW[0]) / (BELOW[1] - BELOW[0]), 0, 1))
+    near, end = (above + down * (below - above) for above, below in zip(MOUTH_REACH, CHIN_REACH, strict=True))
+    return smoothstep(np.clip((end - far) / (end - near), 0, 1))[:, None].astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A change of a window.
@@ -115,6 +130,7 @@ class LowerFaceRenderer:
         model = models.face_model
         there = torch.from_numpy(meshes)
         self.warper = ReferenceWarper(images, there, model, prior_head_weights(), models.device, models.mouth_interior)
+        self.warper.parts = torch.from_numpy(patch_weight(model)).to(self.warper.images.device)
         self.faces, self.device = self.warper.faces, self.warper.images.device
         self.lower = torch.from_numpy(lower_weight(model)).to(self.device)
         self.grid = pixel_grid(CROP_SIZE, self.device)
