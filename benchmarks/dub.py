@@ -8,8 +8,8 @@ head, tracked alike, and compared:
 - new: correlation of the mouth's opening with that of the second half, at the best lag within two frames;
 - old: its correlation with the opening that was filmed in the first half;
 - LMD: mean distance of the mouth's landmarks from those of the second half, without the head pose, px at 256²;
-- head: mean correlation of the head's three rotations with those of the first half, both smoothed against the
-  tracker's noise, which the mouth has a part in;
+- head: mean correlation of the head's three rotations with those of the first half, by eyes and bridge of the nose
+  alone, as the line of the jaw moves with the mouth, and smoothed against the tracker's noise;
 - outside: mean difference of the picture from the source's, of 255, outside what was drawn (``--report``);
 - sharp: variance of the mouth's Laplacian over that of the source;
 - warp: temporal warping error (``thcli/evaluation/metrics/warping_error.py``).
@@ -40,14 +40,16 @@ from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.regions import mouth_squares
 from thcli.face_model import mouth_opening
 from thcli.faces.crop import head_crop
-from thcli.faces.pose import smooth_poses
+from thcli.faces.pose import fit_rigid, smooth_poses
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.images import crop_frames
 from thcli.inspection.contact_sheet import write_sheet
 from thcli.pipeline.models import load_models
-from thcli.records import FPS, SAMPLE_RATE, Clip, FaceTrack, Image
+from thcli.records import FPS, SAMPLE_RATE, Clip, FaceTrack, Float, Image
 
 NAMES = ("new", "old", "LMD", "head", "outside", "sharp", "warp")
+UPPER = (27, 28, 29, 30, 36, 39, 42, 45)
+"""Landmarks at the bridge of the nose and the corners of the eyes."""
 STEADY = 2.0
 """Standard deviation, frames, with which head poses are smoothed."""
 WORST = 4
@@ -142,7 +144,7 @@ def figures(one: Seen, source: Seen, true: Seen) -> list[float]:
     made, filmed, wanted = (x.track.select(slice(0, count)) for x in (one, source, true))
     lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: opening_fit(made, wanted, step))
     old = correlation(mouth_opening(made.mesh), mouth_opening(filmed.mesh))
-    turns = [smooth_poses(x.pose, STEADY)[:, :3] for x in (made, filmed)]
+    turns = [smooth_poses(head_pose(x), STEADY)[:, :3] for x in (made, filmed)]
     head = np.mean([correlation(turns[0][:, i], turns[1][:, i]) for i in range(3)])
     pair = Pair(
         Recording("made", one.frames[:count], made, None), Recording("source", source.frames[:count], filmed, None)
@@ -152,6 +154,14 @@ def figures(one: Seen, source: Seen, true: Seen) -> list[float]:
     fit, distance = opening_fit(made, wanted, lag), mouth_distance(made, wanted)
     known = [nothing if value is None else value for value in (sharp, warp)]
     return [fit, old, distance, float(head), nothing, *known]
+
+
+def head_pose(track: FaceTrack) -> Float:
+    """Return poses [T, 6] fitted to the corners of the eyes and the bridge of the nose."""
+    points = track.landmarks[:, list(UPPER)].astype(np.float64)
+    mean = points.mean(axis=0)
+    pose, _ = fit_rigid(points, track.size, (mean - mean.mean(axis=0)) * track.scale, np.ones(len(UPPER)))
+    return pose.astype(np.float32)
 
 
 def worst(name: str, source: Seen, made: Seen, true: Seen) -> list[tuple[str, Image]]:

@@ -43,7 +43,7 @@ def mesh(opening: float = 0.0) -> np.ndarray:
     """Return the mean face in the middle of the crop, with the mouth opened by some deviations."""
     expression = np.zeros(20, np.float32)
     expression[0] = opening
-    face = MODEL.canonical + MODEL.displacement(expression)
+    face = MODEL.canonical + MODEL.displacement(expression) * lower_weight(MODEL)
     return (face * np.float32(75) + np.float32([128, 130, 0])).astype(np.float32)
 
 

@@ -55,7 +55,7 @@ DEFAULT = DubOptions()
 @options.progress
 @options.debug
 def command(video: Path, audio: Path, output: Path | None, dry_run: bool, progress: str, **given: Any) -> None:
-    """Give a video new words: head, hands and picture stay as filmed, and only the lips follow the new recording.
+    """Give a video new words: all stays as filmed, but the lips follow a new recording.
 
     \b
     thgen dub video.mp4 --audio translation.wav -o dubbed.mp4

@@ -29,7 +29,7 @@ from thcli.yuv import YuvFrame
 
 SHORT = 0.05
 """Most seconds that are not dubbed without being told of."""
-SURVEY = "dub 1"
+SURVEY = "dub 2"
 """Version of the first pass, part of the key of what is kept of it."""
 
 

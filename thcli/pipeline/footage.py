@@ -40,7 +40,8 @@ MARGIN = 8
 """Frames on either side of a part with which its meshes are smoothed."""
 IN_BOX = 24_000.0
 """Steps in which the side of a face's box is divided where meshes are stored."""
-SHAPES = {"time": np.int64, "shot": np.int32, "confidence": np.float32, "sharpness": np.float32}
+ARRAYS = ("time", "shot", "confidence", "sharpness", "colours")
+"""Names of the arrays of ``Footage`` that have a value for each frame."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,16 @@ def survey_video(
                 before = luma
                 advance(1)
         assert frame is not None
+        usual = _usual(block.times)
         block.flush(last=True)
-        found = block.arrays()
-        found["unit"] = np.array([frame.unit.numerator, frame.unit.denominator])
-        found["last"] = np.array(frame.duration or _usual(found["time"]))
-        found["size"] = np.array(how.size)
-        found["tracker"] = np.array(tracker.name)
-        for name, values in found.items():
+        about = {
+            "unit": np.array([frame.unit.numerator, frame.unit.denominator]),
+            "last": np.array(frame.duration or usual),
+            "size": np.array(how.size),
+            "tracker": np.array(tracker.name),
+            "blocks": np.array(block.written),
+        }
+        for name, values in about.items():
             _write(archive, name, values)
 
 
@@ -136,7 +140,8 @@ def read_footage(path: Path) -> Footage:
     with np.load(path, allow_pickle=False) as file:
         width, height = file["size"].tolist()
         numerator, denominator = file["unit"].tolist()
-        arrays = {name: file[name] for name in ("time", "shot", "confidence", "sharpness", "colours")}
+        blocks = range(int(file["blocks"]))
+        arrays = {name: np.concatenate([file[f"{name}{n}"] for n in blocks]) for name in ARRAYS}
         last, tracker = int(file["last"]), str(file["tracker"])
     return Footage(path, (width, height), unit=Fraction(numerator, denominator), last=last, tracker=tracker, **arrays)
 
@@ -170,6 +175,7 @@ class _Block:
     """Frames whose shots and meshes are not settled yet, after ``CONTEXT`` that are.
 
     settled: number of the first frames in the lists that are written already
+    written: number of the blocks that are written
     """
 
     meshes: _Meshes
@@ -179,7 +185,7 @@ class _Block:
     settled: int = 0
     shots: int = 0
     shot_of_kept: list[int] = field(default_factory=list)
-    done: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    written: int = 0
 
     def add(self, frame: TimedFrame, luma: Float, sight: Sight | None) -> None:
         self.times.append(frame.time)
@@ -204,15 +210,12 @@ class _Block:
             "colours": np.array([nothing if s is None else s.colours for s in self.sights[new]], np.uint8),
         }
         for name, values in found.items():
-            self.done.setdefault(name, []).append(values)
+            _write(self.meshes.archive, f"{name}{self.written}", values)
+        self.written += 1
         drop = max(end - CONTEXT, 0)
         self.shot_of_kept = shot[drop:end].tolist()
         del self.luma[:drop], self.sights[:drop], self.times[:drop]
         self.settled = end - drop
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of all frames."""
-        return {name: np.concatenate(parts) for name, parts in self.done.items()}
 
     def _shots(self, cuts: list[Cut], end: int) -> np.ndarray:
         """Return the shot of each frame: those settled keep theirs, and cuts after them begin new ones."""
@@ -256,7 +259,7 @@ def _runs(seen: np.ndarray, shot: np.ndarray, first: int) -> list[tuple[int, int
     return runs
 
 
-def _usual(times: np.ndarray) -> int:
+def _usual(times: list[int]) -> int:
     """Return the usual time between two frames."""
     return int(np.median(np.diff(times))) if len(times) > 1 else 1
 
