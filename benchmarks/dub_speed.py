@@ -3,8 +3,8 @@
     python benchmarks/dub_speed.py [--ref CLIP] [--seconds 20] [--out docs/benchmarks_dub.md]
 
 The videos are the demo's clip, made first where there is none, enlarged to three quarters of the picture's height on a
-grey ground, and repeated. Each is dubbed in a process of its own, without a kept first pass, by both renderers. The machine must be
-idle, because seconds are those of the clock.
+grey ground, and repeated. Each is dubbed in a process of its own, without a kept first pass, by both renderers. The
+machine must be idle, because seconds are those of the clock.
 """
 
 from __future__ import annotations

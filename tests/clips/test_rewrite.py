@@ -40,7 +40,9 @@ def stamps(path: Path) -> list[float]:
 
 
 def header(path: Path) -> str:
-    return run(arguments(open_input(path).output("-", format="null", c="copy", t=0), loglevel="info"), "x")[1].split("Output #0")[0]
+    return run(arguments(open_input(path).output("-", format="null", c="copy", t=0), loglevel="info"), "x")[1].split(
+        "Output #0"
+    )[0]
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])

@@ -44,7 +44,9 @@ def test_only_some_frames_are_read_in_order(media):
 
 
 def test_an_odd_side_grows_by_its_last_column(media):
-    path = media("a.mkv", "-f", "lavfi", "-i", "testsrc=size=65x49:rate=25:duration=0.1", "-pix_fmt", "yuv420p", "-c:v", "ffv1")
+    path = media(
+        "a.mkv", "-f", "lavfi", "-i", "testsrc=size=65x49:rate=25:duration=0.1", "-pix_fmt", "yuv420p", "-c:v", "ffv1"
+    )
     how = stored(probe(path))
     frame = next(stream_stored(probe(path))).frame
     assert how.size == (66, 50) and how.notes == ()

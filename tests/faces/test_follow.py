@@ -97,7 +97,9 @@ def test_frames_without_the_person_are_none_and_they_come_back():
 
 
 def test_an_index_that_is_not_there_is_refused():
-    with pytest.raises(NoFaceError, match=r"video\.mp4: 1 face in view, counted from left to right from 0, and no face"):
+    with pytest.raises(
+        NoFaceError, match=r"video\.mp4: 1 face in view, counted from left to right from 0, and no face"
+    ):
         follower(2).next(frame((60, LIGHT)), True)
 
 

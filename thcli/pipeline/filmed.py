@@ -38,7 +38,14 @@ STEADY = (0.4, 1.0)
 """Standard deviations, seconds, with which place and size of the window are smoothed."""
 WINDOW_STEP = 16
 """Number of pixels of which the sides of windows are multiples, so that they can be reduced."""
-REASONS = ("no face in view", "face too small", "head turned away", "face cut by the border", "mouth covered", "cut")
+REASONS = (
+    "the person is not in view",
+    "face too small",
+    "head turned away",
+    "face cut by the border",
+    "mouth covered",
+    "cut",
+)
 """Why frames are not dubbed, by the number in ``FilmedFace.reason`` less 1."""
 
 
