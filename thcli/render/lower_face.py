@@ -36,7 +36,7 @@ upper lip."""
 LIP_REACH = (0.08, 0.3)
 """Distances from the lips up to which their filmed shape is dropped, and from which on the filmed shape is kept."""
 BELOW = (0.4, 0.62)
-"""Heights on the canonical face, of the middle and the lower edge of the lips, between which the mouth's patch grows."""
+"""Heights on the canonical face of the lips' middle and lower edge, between which the patch of the mouth grows."""
 CHIN_REACH = (0.15, 0.36)
 """``MOUTH_REACH`` below the lips."""
 FADE = 0.45
