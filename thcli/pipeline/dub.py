@@ -20,7 +20,7 @@ from thcli.pipeline.footage import Footage, read_footage, survey_video
 from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import DubOptions
-from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, choose_mouths, gather_mouths
+from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, choose_mouths, draw_ahead, gather_mouths
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.pipeline.tracking import track_driver
@@ -115,8 +115,8 @@ def draw_dubbing(
     mouths = gather_mouths(dubbing.info, targets.footage, targets.face, chosen)
     redrawer = Redrawer(models, targets, mouths, models.theta if options.renderer == "network" else None)
     with closing(stream_stored(dubbing.info)) as stream:
-        for t, frame in enumerate(in_order(stream, targets.line, targets.footage)):
-            changed = redrawer.draw(t, frame)
+        frames = in_order(stream, targets.line, targets.footage)
+        for t, (frame, changed) in enumerate(draw_ahead(redrawer, frames, models.device)):
             yield frame, int(targets.line.time[t]), changed
 
 

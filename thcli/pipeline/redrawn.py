@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from thcli.render.lower_face import LowerFaceRenderer, light_gain, lip_weight, l
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
 from thcli.render.references import medoids
 from thcli.rotations import apply_pose, to_pixels
+from thcli.threads import usable_cores
 from thcli.yuv import YuvFrame
 
 LARGEST_REFERENCE = 768
@@ -228,7 +232,8 @@ class Redrawer:
         self.targets, self.mouths = targets, mouths
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
-        self.first, self.ready = -1, dict[int, tuple[Float, Float]]()
+        self.ready: dict[int, tuple[Float, Float]] = {}
+        self._lock = Lock()
 
     def draw(self, t: int, frame: YuvFrame) -> Changed | None:
         """Draw the target into frame ``t`` that is made, in place; return what it changed, None for nothing."""
@@ -246,12 +251,14 @@ class Redrawer:
 
     def _meshes(self, t: int) -> tuple[Float, Float]:
         """Return the filmed and the target mesh of a frame, px of the frame."""
-        part = t // PART
-        if part != self.first:
-            frames, filmed = self.targets.part(part)
-            wanted, _ = self.targets.meshes(frames, filmed)
-            self.first, self.ready = part, dict(zip(frames.tolist(), zip(filmed, wanted, strict=True), strict=True))
-        return self.ready[t]
+        with self._lock:
+            if t not in self.ready:
+                frames, filmed = self.targets.part(t // PART)
+                wanted, _ = self.targets.meshes(frames, filmed)
+                new = dict(zip(frames.tolist(), zip(filmed, wanted, strict=True), strict=True))
+                kept = {n: pair for n, pair in self.ready.items() if n // PART == t // PART - 1}
+                self.ready = kept | new
+            return self.ready[t]
 
     def _gain(self, t: int) -> Float:
         """Return the factors [3] that bring the references in use to the light of a frame."""
@@ -264,3 +271,33 @@ class Redrawer:
         used = np.flatnonzero(self.weights[t] > 0)
         gains = [light_gain(footage.colours[self.mouths.frames[k]][SKIN].astype(np.float32), now) for k in used]
         return np.asarray(sum(w * g for w, g in zip(self.weights[t, used], gains, strict=True)), np.float32)
+
+
+def _alone() -> None:
+    """Let this thread compute without others."""
+    torch.set_num_threads(1)
+
+
+def draw_ahead(
+    redrawer: Redrawer, frames: Iterable[YuvFrame], device: str
+) -> Iterator[tuple[YuvFrame, Changed | None]]:
+    """Yield the frames that are made, drawn, in order; on a CPU each core draws another one.
+
+    A frame consists of many small steps, which one thread each does in less time than all threads together.
+    """
+    workers = usable_cores() if device == "cpu" else 1
+    waiting: deque[tuple[YuvFrame, Future[Changed | None]]] = deque()
+    pool = ThreadPoolExecutor(workers, initializer=_alone if workers > 1 else None)
+    threads = torch.get_num_threads()
+    try:
+        for t, frame in enumerate(frames):
+            waiting.append((frame, pool.submit(redrawer.draw, t, frame)))
+            if len(waiting) > 2 * workers:
+                first, drawn = waiting.popleft()
+                yield first, drawn.result()
+        while waiting:
+            first, drawn = waiting.popleft()
+            yield first, drawn.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
