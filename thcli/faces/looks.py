@@ -65,7 +65,7 @@ def _sampled(image: Image, mesh: Float, model: FaceModel) -> Float:
     grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     at = np.concatenate([grid, np.ones((len(grid), 1))], 1) @ affine
     where = at / [image.shape[1] / 2, image.shape[0] / 2] - 1
-    reduced = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    reduced = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
     factor = max(1, round(float(np.abs(affine[:2]).max()) * WIDTH / SIDE / 2))
     reduced = torch.nn.functional.avg_pool2d(reduced, factor, ceil_mode=True)
     grid_at = torch.from_numpy(where.astype(np.float32)).view(1, SIDE, SIDE, 2)
