@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from thcli.yuv import YuvFrame
 
 SHORT = 0.05
 """Most seconds that are not dubbed without being told of."""
-SURVEY = "dub 2"
+SURVEY = "dub 3"
 """Version of the first pass, part of the key of what is kept of it."""
 
 
@@ -72,7 +71,7 @@ def footage_of(
     with tracks.file(key, make) as path:
         try:
             footage = read_footage(path)
-        except (OSError, ValueError, KeyError, BadZipFile):  # a file that another program has spoilt
+        except (OSError, ValueError, KeyError, EOFError):  # a file that another program has spoilt
             make(path)
             footage = read_footage(path)
         yield footage

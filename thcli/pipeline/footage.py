@@ -5,20 +5,18 @@ What is found is kept in one file, meshes in parts, so that memory does not grow
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from thcli.clips.probe import MediaInfo
 from thcli.clips.shots import Cut, find_cuts, reduced_luma
 from thcli.clips.timed import TimedFrame, stored, stream_stored
+from thcli.data.array_file import ArrayReader, ArrayWriter
 from thcli.face_model import FaceModel
 from thcli.faces.follow import PLACES, Follower, Sight
 from thcli.faces.protocol import Tracker
@@ -87,7 +85,7 @@ class Footage:
     def meshes(self, first: int, end: int) -> Float:
         """Return the meshes of some frames, [n, V, 3] float32, px of the frame; NaN where there is no face."""
         parts = []
-        with np.load(self.path, allow_pickle=False) as file:
+        with ArrayReader(self.path) as file:
             for part in range(first // PART, -(-end // PART)):
                 stored_, box = file[f"mesh{part}"], file[f"box{part}"]
                 meshes = stored_.astype(np.float32) * box[:, None, 2:3] / np.float32(IN_BOX)
@@ -111,7 +109,7 @@ def survey_video(
     """
     follower = Follower(tracker, model, info.path, face)
     how = stored(info)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with ArrayWriter(path) as archive:
         block, before = _Block(_Meshes(archive)), None
         frame: TimedFrame | None = None
         with closing(stream_stored(info, timed=True)) as frames:
@@ -132,12 +130,12 @@ def survey_video(
             "blocks": np.array(block.written),
         }
         for name, values in about.items():
-            _write(archive, name, values)
+            archive.add(name, values)
 
 
 def read_footage(path: Path) -> Footage:
-    """Read a file that ``survey_video`` wrote. Raises OSError, ValueError, KeyError or BadZipFile for any other."""
-    with np.load(path, allow_pickle=False) as file:
+    """Read a file that ``survey_video`` wrote. Raises OSError, ValueError, EOFError or KeyError for any other."""
+    with ArrayReader(path) as file:
         width, height = file["size"].tolist()
         numerator, denominator = file["unit"].tolist()
         blocks = range(int(file["blocks"]))
@@ -150,7 +148,7 @@ def read_footage(path: Path) -> Footage:
 class _Meshes:
     """Writer of meshes, in parts of ``PART`` frames."""
 
-    archive: zipfile.ZipFile
+    archive: ArrayWriter
     waiting: list[Float] = field(default_factory=list)
     written: int = 0
 
@@ -165,8 +163,8 @@ class _Meshes:
             moved = some[seen].copy()
             moved[..., :2] -= middle[seen, None, :2]
             whole[seen] = np.round(moved / middle[seen, None, 2:] * IN_BOX).clip(-32_767, 32_767)
-            _write(self.archive, f"mesh{self.written}", whole)
-            _write(self.archive, f"box{self.written}", middle.astype(np.float32))
+            self.archive.add(f"mesh{self.written}", whole)
+            self.archive.add(f"box{self.written}", middle.astype(np.float32))
             self.written += 1
 
 
@@ -210,7 +208,7 @@ class _Block:
             "colours": np.array([nothing if s is None else s.colours for s in self.sights[new]], np.uint8),
         }
         for name, values in found.items():
-            _write(self.meshes.archive, f"{name}{self.written}", values)
+            self.meshes.archive.add(f"{name}{self.written}", values)
         self.written += 1
         drop = max(end - CONTEXT, 0)
         self.shot_of_kept = shot[drop:end].tolist()
@@ -273,15 +271,3 @@ def _grey(frame: YuvFrame) -> Image:
 def _correlation(before: Float, luma: Float) -> float:
     one, other = before - before.mean(), luma - luma.mean()
     return float((one * other).sum() / (np.sqrt((one**2).sum() * (other**2).sum()) + 1e-3 * one.size))
-
-
-def _write(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
-    """Add an array to an archive, as ``numpy.savez`` does."""
-    content = io.BytesIO()
-    np.lib.format.write_array(content, np.asanyarray(values), allow_pickle=False)
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        _send(member, content)
-
-
-def _send(member: IO[bytes], content: io.BytesIO) -> None:
-    member.write(content.getbuffer())

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,8 @@ from thcli.version import __version__
 
 SUFFIX = ".track.npz"
 """End of the name of a track's file."""
+FOOTAGE = ".footage"
+"""End of the name of a file with what is known of a whole video."""
 MAX_BYTES = 256 << 20
 """Most bytes of all tracks kept, by default; the track of a clip of four seconds takes half a megabyte."""
 WEIGHTS = (FACE_MODEL, DETECTION, UNPROJECTION)
@@ -61,10 +62,10 @@ class TrackCache:
 
         Where nothing can be kept, the file is a temporary one.
         """
-        path = self.folder / f"{key}{SUFFIX}"
+        path = self.folder / f"{key}{FOOTAGE}"
         try:
             os.utime(path)
-            found = zipfile.is_zipfile(path)
+            found = True
         except OSError:
             found = False
         with tempfile.TemporaryDirectory(prefix="thgen-") as scratch:
@@ -76,7 +77,7 @@ class TrackCache:
 
     def _kept(self, made: Path, path: Path) -> Path:
         """Copy a file into the cache, and return where it lies now."""
-        part = path.with_name(f".{secrets.token_hex(6)}{SUFFIX}")
+        part = path.with_name(f".{secrets.token_hex(6)}{FOOTAGE}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -92,7 +93,7 @@ class TrackCache:
     def _make_room(self, newest: Path) -> None:
         """Delete the tracks unused for longest until the rest fit; other processes may do the same at this moment."""
         found = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
+        for path in (*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{FOOTAGE}")):
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime, path.stat().st_size, path))
         total = sum(size for _, size, _ in found)
