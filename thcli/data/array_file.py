@@ -1,7 +1,7 @@
 """Files of many NumPy arrays, which are written one after the other and read one at a time, without a pickle.
 
-Arrays can be added while the file grows: they follow each other, each as ``numpy.save`` writes it. Then come their names
-and places, and at the very end the place of these two and ``MARK``.
+Arrays can be added while the file grows: they follow each other, each as ``numpy.save`` writes it. Then come their
+names and places, and at the very end the place of these two and ``MARK``.
 """
 
 from __future__ import annotations
