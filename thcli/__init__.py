@@ -21,17 +21,20 @@ from thcli.version import __version__
 if TYPE_CHECKING:
     from thcli.clips.audio import read_speech
     from thcli.generation import generate
+    from thcli.generation.dub import dub
     from thcli.pipeline.curves import predict_curves
     from thcli.pipeline.models import load_models
-    from thcli.pipeline.options import GenerateOptions, MotionOptions, ReferenceOptions
+    from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, ReferenceOptions
     from thcli.pipeline.person import read_person
     from thcli.pipeline.video import render_frames
 
 __all__ = [
+    "DubOptions",
     "GenerateOptions",
     "MotionOptions",
     "ReferenceOptions",
     "__version__",
+    "dub",
     "generate",
     "load_models",
     "predict_curves",
@@ -41,9 +44,11 @@ __all__ = [
 ]
 
 _PLACES = {
+    "DubOptions": "thcli.pipeline.options",
     "GenerateOptions": "thcli.pipeline.options",
     "MotionOptions": "thcli.pipeline.options",
     "ReferenceOptions": "thcli.pipeline.options",
+    "dub": "thcli.generation.dub",
     "generate": "thcli.generation",
     "load_models": "thcli.pipeline.models",
     "predict_curves": "thcli.pipeline.curves",

@@ -37,8 +37,9 @@ def has_fast_bfloat16() -> bool:
     """
     import torch
 
-    known = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("amx_bf16")) and "ONEDNN_MAX_CPU_ISA" not in os.environ
+    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of PyTorch
+        return False
+    return bool(torch.cpu.get_capabilities().get("amx_bf16")) and "ONEDNN_MAX_CPU_ISA" not in os.environ
 
 
 def free_memory() -> int | None:

@@ -1,4 +1,4 @@
-"""The list of jobs: JSON Lines whose keys are ``id`` and the long options of ``generate``; see ``docs/files.md``."""
+"""The list of jobs: JSON Lines of ``id`` and the long options of ``generate`` or ``dub``; see ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from thcli.errors import MediaError, ThgenError, UsageError
 from thcli.generation.sidecar import sidecar_path
 from thcli.json_lines import numbered_lines
-from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.options import DubOptions, GenerateOptions
 
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """Pattern of a job's id: a file name that every system accepts and that begins with a letter or a digit."""
@@ -27,17 +27,31 @@ _TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for 
 """Type of each long option of ``generate``."""
 KEYS = ("id", "ref", "audio", "output", *_TYPES)
 """Keys that a job may have."""
+RENAMED = {"from": "begin", "to": "end"}
+"""Fields of ``DubOptions`` by the long options of ``dub`` that are called otherwise."""
+_CALLED = {field: option for option, field in RENAMED.items()}
+_DUB_TYPES = {
+    _CALLED.get(f.name, f.name).replace("_", "-"): get_type_hints(DubOptions)[f.name] for f in fields(DubOptions)
+}
+"""Type of each long option of ``dub``."""
+DUB_KEYS = ("id", "dub", "audio", "output", *_DUB_TYPES)
+"""Keys that a job may have that dubs a video."""
+SHARED = tuple(f.name for f in fields(DubOptions) if f.name in GenerateOptions.__dataclass_fields__)
+"""Options of ``dub`` whose defaults a batch takes from those of ``generate``."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to make; its paths are absolute, so that it can run in any process and folder."""
+    """One video to make; its paths are absolute, so that it can run in any process and folder.
+
+    reference: clip or photo of the person or, where the options are those of ``dub``, the video to dub
+    """
 
     id: str
     reference: Path
     audio: Path
     output: Path
-    options: GenerateOptions
+    options: GenerateOptions | DubOptions
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -147,15 +161,24 @@ def _check_unique(job: Job, taken: dict[str | Path, int], number: int) -> None:
 def _job(line: str, place: _Place) -> Job:
     record = _record(line)
     name = _id(record)
-    values = {key: _typed(key, value) for key, value in record.items() if key in _TYPES}
+    dubs = "dub" in record
+    types = _DUB_TYPES if dubs else _TYPES
+    values = {key: _typed(types[key], key, value) for key, value in record.items() if key in types}
     values |= _placed(values, place.inputs)
     for key in WRITTEN:
         if key in values:
             values[key] = _below(place.outputs, key, str(values[key]))
-    reference, audio = (place.inputs / _text(record, key) for key in ("ref", "audio"))
+    reference, audio = (place.inputs / _text(record, key) for key in ("dub" if dubs else "ref", "audio"))
     output = _below(place.outputs, "output", _text(record, "output")) if "output" in record else None
-    options = replace(place.defaults, **{key.replace("-", "_"): value for key, value in values.items()})
+    given = {RENAMED.get(key, key.replace("-", "_")) if dubs else key.replace("-", "_"): values[key] for key in values}
+    options = replace(_dub_defaults(place.defaults) if dubs else place.defaults, **given)
     return Job(name, reference, audio, output or place.outputs / f"{name}.mp4", options)
+
+
+def _dub_defaults(defaults: GenerateOptions) -> DubOptions:
+    """Return the default options of a job that dubs: those that it shares with ``generate`` are taken over."""
+    taken = {name: getattr(defaults, name) for name in SHARED if name != "references"}
+    return DubOptions(**taken)
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -168,10 +191,11 @@ def _record(line: str) -> dict[str, Any]:
         raise UsageError("not a job: nested too deeply; expected one flat object a line") from error
     if not isinstance(record, dict):
         raise UsageError('not a job; expected an object such as {"id": "a", "ref": "clip.mp4", "audio": "speech.wav"}')
+    keys = DUB_KEYS if "dub" in record else KEYS
     for key in record:
-        if key not in KEYS:
-            near = get_close_matches(key, KEYS, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(KEYS)}"
+        if key not in keys:
+            near = get_close_matches(key, keys, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(keys)}"
             raise UsageError(f"unknown key {key!r}; {meant}")
     return record
 
@@ -211,9 +235,8 @@ def _text(record: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _typed(key: str, value: Any) -> Any:
+def _typed(kind: Any, key: str, value: Any) -> Any:
     """Return a JSON value as its option takes it; where the command line takes text, a number is accepted too."""
-    kind = _TYPES[key]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is None:
         raise UsageError(f"{key}: null, expected {_SAID[kind]}; leave out the key for the default")
@@ -221,7 +244,7 @@ def _typed(key: str, value: Any) -> Any:
         return value
     if kind is int and number and isinstance(value, int):
         return value
-    if kind is float and number:
+    if kind in (float, float | None) and number:
         return float(value)
     if kind == Path | None and isinstance(value, str):
         return Path(_text({key: value}, key))
@@ -234,6 +257,7 @@ _SAID = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
+    float | None: "a number",
     str: "text or a number",
     str | None: "text or a number",
     Path | None: "the name of a file",

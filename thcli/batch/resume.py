@@ -9,9 +9,11 @@ from typing import Any
 from thcli.batch.jobs import SOURCES, Job
 from thcli.checkpoints import sha256
 from thcli.errors import ThgenError
+from thcli.generation.dub import dub_sources
 from thcli.generation.session import job_hashes
 from thcli.generation.sidecar import SEAL, read_sidecar, seal, sources_of
 from thcli.pipeline.models import Models
+from thcli.pipeline.options import DubOptions
 from thcli.version import __version__
 
 ELSEWHERE = ("device", "overwrite", "weights", "save_curves", "report")
@@ -32,6 +34,8 @@ def is_done(job: Job) -> bool:
         models = Models(job.options.weights, record["device"], job.options.precision, job.options.tracker)
         hashes = job_hashes(models, job.options)
         sources = sources_of(job.reference, job.audio, job.options.motion_options, hashes)
+        if isinstance(job.options, DubOptions):
+            sources = dub_sources(sources)
     except (ThgenError, OSError, KeyError, TypeError):  # running the job reports what is wrong
         return False
     return _recipe(record) == {

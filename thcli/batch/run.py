@@ -15,8 +15,9 @@ from thcli.batch.outcomes import Outcome, failed
 from thcli.batch.prefetch import prefetch
 from thcli.batch.resume import is_done
 from thcli.generation.checks import check_all
+from thcli.generation.dub import Dubber, DubJob, check_dub
 from thcli.generation.session import Session, VideoJob
-from thcli.pipeline.options import Quiet
+from thcli.pipeline.options import DubOptions, Quiet
 from thcli.pipeline.track_cache import TrackCache
 
 FINAL = (2, 4, 5)
@@ -47,12 +48,12 @@ class RunPolicy:
 class _Begun:
     """A job that was begun.
 
-    state: video that is ready to be rendered, the error that prevented it, or None where the job is done already
+    state: video that is ready to be drawn, the error that prevented it, or None where the job is done already
     seconds: time that the beginning took
     """
 
     job: Job
-    state: VideoJob | Exception | None
+    state: VideoJob | DubJob | Exception | None
     seconds: float
 
 
@@ -61,6 +62,7 @@ class Runner:
 
     def __init__(self, policy: RunPolicy) -> None:
         self.policy, self.session = policy, Session(TrackCache(), batch=True)
+        self.dubber = Dubber(TrackCache())
 
     def run(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """Yield the outcomes of jobs in their order, each as the job ends."""
@@ -78,14 +80,17 @@ class Runner:
     def _begin(self, job: Job) -> _Begun:
         """Do everything that precedes rendering."""
         began = time.perf_counter()
-        state: VideoJob | Exception | None
+        state: VideoJob | DubJob | Exception | None
         try:
             state = None if self.policy.resume and is_done(job) else self._prepare(job)
         except Exception as error:
             state = error
         return _Begun(job, state, time.perf_counter() - began)
 
-    def _prepare(self, job: Job) -> VideoJob:
+    def _prepare(self, job: Job) -> VideoJob | DubJob:
+        if isinstance(job.options, DubOptions):
+            check_dub(job.reference, job.audio, job.output, job.options)
+            return self.dubber.prepare(job.reference, job.audio, job.options, Quiet())
         check_all(job.reference, job.audio, job.output, job.options)
         return self.session.prepare(job.reference, job.audio, job.options, Quiet())
 
@@ -103,7 +108,7 @@ class Runner:
             again = self._begin(job)
             state, seconds = again.state, seconds + PAUSE + again.seconds
 
-    def _finish(self, job: Job, state: VideoJob | Exception | None, seconds: float) -> Outcome:
+    def _finish(self, job: Job, state: VideoJob | DubJob | Exception | None, seconds: float) -> Outcome:
         """Render and write a job once, and return its outcome; ``seconds`` is the time that it took before."""
         if state is None:
             return Outcome(job.id, "skipped", 0.0, None, str(job.output))
@@ -111,7 +116,10 @@ class Runner:
         try:
             if isinstance(state, Exception):
                 raise state
-            result = self.session.finish(state, job.output, Quiet())
+            if isinstance(state, DubJob):
+                result = self.dubber.finish(state, job.output, Quiet())
+            else:
+                result = self.session.finish(state, job.output, Quiet())
         except Exception as error:
             return failed(job, seconds + time.perf_counter() - began, *self.policy.describe(error))
         seconds = round(seconds + time.perf_counter() - began, 3)

@@ -206,6 +206,13 @@ class Reader:
         self._process.wait()
         return read_log(self._log)
 
+    def messages(self, offset: int) -> bytes:
+        """Return what ffmpeg has said so far, from a byte on; it goes on writing at its own place meanwhile."""
+        found = b""
+        while block := os.pread(self._log.fileno(), LOG_BYTES, offset + len(found)):
+            found += block
+        return found
+
     def _await(self) -> None:
         """Wait until there is something to read; only POSIX can wait for a pipe."""
         if os.name == "posix":

@@ -24,8 +24,10 @@ XMP_KEY = "xmp"
 """Key of the XMP packet in the metadata given to ``VideoWriter``; the other keys are ffmpeg's."""
 SOURCE_TYPE = "trainedAlgorithmicMedia"
 """IPTC's digital source type of media that a model made."""
+COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+"""IPTC's digital source type of media of which a model made a part: the lips of a dubbed video."""
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # XMP specification part 3, ISO base media files
-_SOURCE_URI = f"http://cv.iptc.org/newscodes/digitalsourcetype/{SOURCE_TYPE}"
+_SOURCE_URI = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -33,8 +35,11 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <Iptc4xmpExt:DigitalSourceType>{type}</Iptc4xmpExt:DigitalSourceType><xmp:CreatorTool>{tool}</xmp:CreatorTool>{source}
 </rdf:Description></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
-_SAYS = "Synthetic talking-head video made by "
-_COMMENT = re.compile(re.escape(_SAYS) + r"(?P<tool>.{1,200}?) \(" + SOURCE_TYPE + r"\)(?:, from (?P<sources>.*))?")
+_SAYS = {SOURCE_TYPE: "Synthetic talking-head video made by ", COMPOSITE: "Filmed video with synthetic lips made by "}
+_COMMENT = re.compile(
+    f"(?:{'|'.join(map(re.escape, _SAYS.values()))})"
+    rf"(?P<tool>.{{1,200}}?) \((?P<type>{'|'.join(_SAYS)})\)(?:, from (?P<sources>.*))?"
+)
 _HASH = re.compile(r"([a-z]{1,20}) sha256:([0-9a-f]{64})")
 _MAX_PACKET = _MAX_LISTING = 1 << 20
 """Most bytes that are read of an XMP packet, and of a file's other metadata; thgen writes a thousandth of that."""
@@ -48,12 +53,14 @@ class Declaration:
     sources: SHA-256 of the files it was made from, by role (``ref``, ``audio``…)
     comment: whether its comment declares it synthetic
     xmp: whether its XMP packet does
+    source_type: IPTC's digital source type that it declares
     """
 
     tool: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     comment: bool = False
     xmp: bool = False
+    source_type: str = SOURCE_TYPE
 
     @property
     def synthetic(self) -> bool:
@@ -61,17 +68,18 @@ class Declaration:
         return self.comment or self.xmp
 
 
-def provenance(tool: str, sources: Mapping[str, str] | None = None) -> dict[str, str]:
+def provenance(tool: str, sources: Mapping[str, str] | None = None, source_type: str = SOURCE_TYPE) -> dict[str, str]:
     """Return metadata for ``VideoWriter`` that declare the video synthetic.
 
     tool: name and version of the program, such as "thgen 0.1.0"
     sources: SHA-256, by role, of the files that the video is made from
+    source_type: ``SOURCE_TYPE``, or ``COMPOSITE`` where only the lips are synthetic
     """
     made_from = ", ".join(f"{role} sha256:{digest}" for role, digest in (sources or {}).items())
     said = f"<dc:source>{escape(made_from)}</dc:source>" if made_from else ""
     return {
-        "comment": f"{_SAYS}{tool} ({SOURCE_TYPE}){', from ' if made_from else ''}{made_from}",
-        XMP_KEY: _PACKET.format(type=_SOURCE_URI, tool=escape(tool), source=said),
+        "comment": f"{_SAYS[source_type]}{tool} ({source_type}){', from ' if made_from else ''}{made_from}",
+        XMP_KEY: _PACKET.format(type=_SOURCE_URI + source_type, tool=escape(tool), source=said),
     }
 
 
@@ -85,13 +93,15 @@ def read_declaration(path: Path) -> Declaration:
     """Read the declaration of a media file from its comment and, in an MP4, from its XMP packet."""
     said = _COMMENT.search(_comment(path))
     packet = _packet(path)
-    claims = SOURCE_TYPE in _element(packet, "DigitalSourceType")
+    kind = _element(packet, "DigitalSourceType").rpartition("/")[2]
+    claims = kind in _SAYS
     tool, sources = ("", "") if said is None else (said["tool"], said["sources"] or "")
     return Declaration(
         tool=tool or (_element(packet, "CreatorTool") if claims else ""),
         sources=dict(_HASH.findall(sources or (_element(packet, "source") if claims else ""))),
         comment=said is not None,
         xmp=claims,
+        source_type=said["type"] if said is not None else kind if claims else SOURCE_TYPE,
     )
 
 

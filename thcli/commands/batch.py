@@ -16,12 +16,14 @@ import click
 from thcli.commands import generate, options
 from thcli.commands.failures import SOME_FAILED, Failure, failure_of
 from thcli.commands.progress import show_progress
-from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.options import DubOptions, GenerateOptions
 
 if TYPE_CHECKING:
     from thcli.batch.jobs import Job, Shard
     from thcli.batch.outcomes import Outcome
     from thcli.batch.run import RunPolicy
+    from thcli.generation.checks import Plan
+    from thcli.generation.dub_plan import DubPlan
 
 OF_ONE_JOB = ("reference", "audio", "output", "start", "face", "save_curves", "report", "dry_run", "progress")
 """Parameters of ``generate`` that apply to a single video, or that ``batch`` defines itself."""
@@ -58,10 +60,11 @@ def command(
     """Make one video per line of a list; networks are loaded once, and each clip is tracked once.
 
     A line of JOBS.jsonl is a JSON object: id, ref and audio, and any long option of 'thgen generate' without its
-    leading dashes. The options below are the defaults of all jobs. Inputs are relative to the list's folder, outputs
-    to DIR, where a video is named ID.mp4 unless the job gives an "output". The outcome of each job becomes a line of
-    DIR/outcomes.jsonl, or for a shard of DIR/outcomes.I-of-N.jsonl. One bad job never stops the others, unless
-    --fail-fast is given; exit code 7 says that some failed.
+    leading dashes; or id, dub (a video) and audio, and any long option of 'thgen dub'. The options below are the
+    defaults of all jobs. Inputs are relative to the list's folder, outputs to DIR, where a video is named ID.mp4 unless
+    the job gives an "output". The outcome of each job becomes a line of DIR/outcomes.jsonl, or for a shard of
+    DIR/outcomes.I-of-N.jsonl. One bad job never stops the others, unless --fail-fast is given; exit code 7 says that
+    some failed.
 
     \b
     thgen batch jobs.jsonl --out-dir videos
@@ -141,6 +144,7 @@ def _say_plans(jobs: list[Job], resume: bool) -> None:
     """Print one line per job that says what would be done; write nothing."""
     from thcli.batch.resume import is_done
     from thcli.generation.checks import plan
+    from thcli.generation.dub_plan import plan_dub
 
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -150,7 +154,12 @@ def _say_plans(jobs: list[Job], resume: bool) -> None:
                 continue
             try:
                 shown = job.with_folders(Path(scratch))
-                made = plan(shown.reference, shown.audio, shown.output, shown.options)
+                files = (shown.reference, shown.audio, shown.output)
+                made: Plan | DubPlan
+                if isinstance(shown.options, DubOptions):
+                    made = plan_dub(*files, shown.options)
+                else:
+                    made = plan(*files, shown.options)
             except Exception as error:
                 failed += 1
                 click.echo(f"{job.id}: {described(error)[0]}")

@@ -10,7 +10,7 @@ import click
 from thcli.commands import options
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
-from thcli.generation.result import FineTuneReport
+from thcli.generation.result import FineTuneReport, Result
 from thcli.pipeline.options import (
     FRAMINGS,
     MAX_REFERENCES,
@@ -92,7 +92,7 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
     from thcli.generation.checks import plan
 
     chosen = GenerateOptions(**given)
-    source, target = _or_stream(audio), _or_stream(output or default_output(reference, audio))
+    source, target = or_stream(audio), or_stream(output or default_output(reference, audio))
     if dry_run:
         click.echo(str(plan(reference, source, target, chosen)))
         return
@@ -106,11 +106,17 @@ def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, pr
         note(text)
     if result.fine_tuned is not None:
         click.echo(_said_of(result.fine_tuned), err=True)
-    if chosen.report is not None:
-        for warning in result.warnings:
-            if warning not in result.notes:
-                click.echo(f"warning: {warning}", err=True)
-        click.echo(f"{chosen.report}: report, {_counted(len(result.warnings), 'warning')}", err=True)
+    say_warnings(result, chosen.report)
+
+
+def say_warnings(result: Result, report: Path | None) -> None:
+    """Print the warnings of a report, and where it is."""
+    if report is None:
+        return
+    for warning in result.warnings:
+        if warning not in result.notes:
+            click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{report}: report, {_counted(len(result.warnings), 'warning')}", err=True)
 
 
 def _said_of(adapted: FineTuneReport) -> str:
@@ -127,7 +133,7 @@ def _counted(number: int, word: str) -> str:
     return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
 
-def _or_stream(path: Path) -> Path | Stream:
+def or_stream(path: Path) -> Path | Stream:
     return "-" if str(path) == "-" else path
 
 

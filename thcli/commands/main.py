@@ -17,6 +17,7 @@ from thcli.version import __version__
 
 COMMANDS = {
     "generate": "Make a video of the person in a clip or photo, speaking the words of a recording.",
+    "dub": "Give a video new words: all stays as filmed, but the lips follow a new recording.",
     "batch": "Make one video per line of a list; networks are loaded once, and each clip is tracked once.",
     "demo": "Make a talking video from a public-domain portrait.",
     "inspect": "Measure face, motion and speech of a clip, and advise on its use as a reference.",

@@ -12,7 +12,7 @@ from typing import Any
 
 from thcli.checkpoints import sha256
 from thcli.clips.probe import probe
-from thcli.clips.provenance import SOURCE_TYPE, Declaration, read_declaration
+from thcli.clips.provenance import COMPOSITE, Declaration, read_declaration
 from thcli.doctor.check import Check
 from thcli.errors import MediaError
 from thcli.generation.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
@@ -49,8 +49,9 @@ def _declares(declared: Declaration) -> Check:
         (True, False): "said in the comment alone: XMP gets lost when a video is copied, cut or converted",
         (False, True): "said as XMP alone: the comment was removed or changed",
     }[declared.comment, declared.xmp]
+    what = "filmed, with synthetic lips" if declared.source_type == COMPOSITE else "synthetic"
     return Check(
-        "declares", True, f"synthetic ({SOURCE_TYPE}), made by {declared.tool or 'nobody knows what'}; {where}"
+        "declares", True, f"{what} ({declared.source_type}), made by {declared.tool or 'nobody knows what'}; {where}"
     )
 
 

@@ -43,11 +43,22 @@ def fit_poses(landmarks_px: Array, size: tuple[int, int], model: FaceModel) -> t
     mean over the clip, aligned with the canonical face. So differences between people are not taken for movement, and
     only points that move in this clip lose weight.
     """
+    return fit_to_shape(landmarks_px, size, rigid_shape(landmarks_px, size, model))
+
+
+def rigid_shape(landmarks_px: Array, size: tuple[int, int], model: FaceModel) -> Array:
+    """Return the person's own mean of the rigid points [27, 3] over landmarks [T, 68, 3] px, on the canonical face."""
     rigid = np.asarray(landmarks_px, np.float64)[:, list(RIGID_27)]
     canonical = model.canonical[np.array(LANDMARKS_68)[list(RIGID_27)]].astype(np.float64)
     pose, scale = fit_rigid(rigid, size, canonical, RIGID_WEIGHTS)
     person = remove_pose(to_canonical_units(rigid, scale, size), pose).mean(axis=0)
-    pose, scale = fit_rigid(rigid, size, _laid_on(person, canonical), RIGID_WEIGHTS)
+    return _laid_on(person, canonical)
+
+
+def fit_to_shape(landmarks_px: Array, size: tuple[int, int], shape: Array) -> tuple[Float, float]:
+    """Fit head poses [T, 6] and the scale to landmarks [T, 68, 3] px, given the person's rigid points [27, 3]."""
+    rigid = np.asarray(landmarks_px, np.float64)[:, list(RIGID_27)]
+    pose, scale = fit_rigid(rigid, size, shape, RIGID_WEIGHTS)
     return pose.astype(np.float32), scale
 
 

@@ -63,7 +63,7 @@ def track_frames(
     image border cuts off too much of it.
     """
     mesh, confidence, size = _Follower(path, start, tracker, face, until_lost).follow(frames)
-    mesh = smooth_meshes(_interpolated(mesh, confidence), confidence)
+    mesh = smooth_meshes(interpolate_missed(mesh, confidence), confidence)
     outside = float(np.median(outside_share(mesh, size)))
     if outside > MOST_OUTSIDE:
         raise NoFaceError(
@@ -178,9 +178,9 @@ class _Follower:
             return None if chosen is None else self._settled(frame, chosen)
         if not missed:
             mesh, confidence = self.tracker.mesh(frame, last)
-            if confidence >= MIN_CONFIDENCE and _same_face(face_boxes(mesh), face_boxes(last), 1):
+            if confidence >= MIN_CONFIDENCE and same_face(face_boxes(mesh), face_boxes(last), 1):
                 return mesh, confidence
-        near = [d for d in self.tracker.detect(frame) if _same_face(d.box, face_boxes(last), missed + 1)]
+        near = [d for d in self.tracker.detect(frame) if same_face(d.box, face_boxes(last), missed + 1)]
         if not near:
             return None
         nearest = min(near, key=lambda d: float(np.linalg.norm(_centre(d.box) - _centre(face_boxes(last)))))
@@ -195,26 +195,7 @@ class _Follower:
 
     def _choose(self, frame: Image) -> Float | None:
         """Box of the face that the user chose; None where the frame has no face."""
-        faces = sorted(self.tracker.detect(frame), key=lambda d: float(d.box[0] + d.box[2]))
-        if isinstance(self.face, tuple):
-            x, y, width, height = self.face
-            wanted = np.array([x, y, x + width, y + height], np.float32)
-            return max((d.box for d in faces), key=lambda box: _overlap(box, wanted), default=wanted)
-        if not faces:
-            return None
-        if isinstance(self.face, int):
-            return self._at_index(faces, self.face)
-        return max(faces, key=lambda d: _area(d.box)).box
-
-    def _at_index(self, faces: list[Detection], index: int) -> Float:
-        """Box of a face by its index from left to right. Raises NoFaceError where there is none."""
-        if not 0 <= index < len(faces):
-            found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-            raise NoFaceError(
-                f"{self.path}: {found} in view, counted from left to right from 0, and no face {index}; "
-                f"choose --face 0{'' if len(faces) == 1 else f' to {len(faces) - 1}'}, or --face largest"
-            )
-        return faces[index].box
+        return choose_face(self.tracker.detect(frame), self.face, self.path)
 
     def _lost(self, first: int, end: int | None, single: bool = False) -> NoFaceError:
         """Error for a gap of the frames first..end - 1, of all from ``first`` where ``end`` is None, or of a photo."""
@@ -231,7 +212,35 @@ class _Follower:
         )
 
 
-def _interpolated(mesh: Float, confidence: Float) -> Float:
+def choose_face(found: list[Detection], face: FaceChoice, path: Path) -> Float | None:
+    """Return the box of the face that the user chose among those of a frame; None where it has no face.
+
+    Raises NoFaceError where there is no face of the chosen index.
+    """
+    faces = sorted(found, key=lambda d: float(d.box[0] + d.box[2]))
+    if isinstance(face, tuple):
+        x, y, width, height = face
+        wanted = np.array([x, y, x + width, y + height], np.float32)
+        return max((d.box for d in faces), key=lambda box: _overlap(box, wanted), default=wanted)
+    if not faces:
+        return None
+    if isinstance(face, int):
+        return _at_index(faces, face, path)
+    return max(faces, key=lambda d: _area(d.box)).box
+
+
+def _at_index(faces: list[Detection], index: int, path: Path) -> Float:
+    """Return the box of a face by its index from left to right. Raises NoFaceError where there is none."""
+    if not 0 <= index < len(faces):
+        found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+        raise NoFaceError(
+            f"{path}: {found} in view, counted from left to right from 0, and no face {index}; "
+            f"choose --face 0{'' if len(faces) == 1 else f' to {len(faces) - 1}'}, or --face largest"
+        )
+    return faces[index].box
+
+
+def interpolate_missed(mesh: Float, confidence: Float) -> Float:
     """Interpolate missed frames (confidence 0) linearly between their neighbours; at the ends, repeat the nearest."""
     seen, missed = np.flatnonzero(confidence > 0), np.flatnonzero(confidence == 0)
     after = np.searchsorted(seen, missed).clip(0, len(seen) - 1)
@@ -242,7 +251,7 @@ def _interpolated(mesh: Float, confidence: Float) -> Float:
     return whole
 
 
-def _same_face(box: Array, last: Array, frames: int) -> bool:
+def same_face(box: Array, last: Array, frames: int) -> bool:
     """Whether a box can be of the face whose box was ``last`` a number of frames ago."""
     size, last_size = np.sqrt(_area(box)), np.sqrt(_area(last))
     near = float(np.linalg.norm(_centre(box) - _centre(last))) <= MAX_STEP * last_size * min(frames, 3)

@@ -15,7 +15,7 @@ from thcli.errors import MediaError, UsageError
 from thcli.generation.estimate import Estimate, Work, estimate
 from thcli.generation.sidecar import sidecar_path
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import GenerateOptions, MotionOptions, Stream
+from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream
 from thcli.records import FPS, CropBox
 
 LEAST_FRAMES = 50
@@ -55,20 +55,32 @@ class Plan:
         return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
 
     def _estimate(self) -> list[str]:
-        if self.estimate is None:
-            return ["time       unknown until the audio is read"]
-        unknown = "not estimated: this device was never measured"
-        seconds = (
-            unknown if self.estimate.seconds is None else f"about {_duration(self.estimate.seconds)} on this machine"
-        )
-        memory = f"about {_size(self.estimate.memory)}{_free(self.free_memory)}"
-        if self.free_memory is not None and self.free_memory < self.estimate.memory:
-            memory += "; close other programs, or use --renderer warp or a smaller --size"
-        return [
-            f"time       {seconds}",
-            f"memory     {memory}",
-            f"disk       about {_size(self.estimate.disk)}{_free(self.free_disk)}",
-        ]
+        less = "close other programs, or use --renderer warp or a smaller --size"
+        return resource_lines(self.estimate, self.free_memory, self.free_disk, less)
+
+
+def resource_lines(
+    estimate: Estimate | None,
+    free_memory: int | None,
+    free_disk: int | None,
+    less: str = "close other programs, or use --renderer warp",
+) -> list[str]:
+    """Return lines on the time, memory and disk space that a video takes.
+
+    less: what to do where memory is too small
+    """
+    if estimate is None:
+        return ["time       unknown until the audio is read"]
+    unknown = "not estimated: this device was never measured"
+    seconds = unknown if estimate.seconds is None else f"about {_duration(estimate.seconds)} on this machine"
+    memory = f"about {size_text(estimate.memory)}{_free(free_memory)}"
+    if free_memory is not None and free_memory < estimate.memory:
+        memory += f"; {less}"
+    return [
+        f"time       {seconds}",
+        f"memory     {memory}",
+        f"disk       about {size_text(estimate.disk)}{_free(free_disk)}",
+    ]
 
 
 def _duration(seconds: float) -> str:
@@ -79,14 +91,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return a number of bytes as text."""
     if size < 1e9:
         return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB"
 
 
 def _free(size: int | None) -> str:
-    return "" if size is None else f", {_size(size)} free"
+    return "" if size is None else f", {size_text(size)} free"
 
 
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
@@ -104,7 +117,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     takes = None if frames is None else estimate(_work(info, frames, options), models.device)
     free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
     if takes is not None and free_disk is not None and free_disk < takes.disk:
-        said = f"about {_size(takes.disk)} are to be written and {_size(free_disk)} are free"
+        said = f"about {size_text(takes.disk)} are to be written and {size_text(free_disk)} are free"
         raise MediaError(f"{output}: {said}; free some, or write elsewhere")
     uses = (
         f"tracker {models.tracker.name}",
@@ -120,12 +133,12 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     return Plan(*named, frames, models.device, weights, uses, takes, free_memory(), free_disk)
 
 
-def job_weights(models: Models, options: GenerateOptions) -> list[Path]:
+def job_weights(models: Models, options: GenerateOptions | DubOptions) -> list[Path]:
     """Return the files of weights that a video with these options depends on (``Models.files``)."""
     return models.files(theta=options.renderer == "network", checkpoint=options.adapt > 0)
 
 
-def weights_by_place(models: Models, options: GenerateOptions) -> dict[str, str]:
+def weights_by_place(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:
     """Return the names of the files of ``job_weights``, joined by commas, by the folder that they come from.
 
     A folder is named ``shipped``, ``yours`` or, if given as ``--weights``, by its path; that one comes first.
@@ -197,12 +210,22 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
     motion = options.motion_options
     inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
     video = None if output == "-" else Path(output)
-    outputs = [("-o", video), ("--save-curves", options.save_curves), ("--report", options.report)]
-    _check_outputs(inputs, outputs, options.overwrite)
-    _check_apart(video, options.save_curves, options.report)
-    if options.report is not None:
-        _check_report(options.report, video)
-    _check_sources(motion)
+    check_files(inputs, video, options.save_curves, options.report, options.overwrite)
+    check_sources(motion)
+
+
+def check_files(
+    inputs: Sequence[Path], video: Path | None, curves: Path | None, report: Path | None, overwrite: bool
+) -> None:
+    """Raise UsageError or MediaError where an input or an output of a job cannot be what it is given as.
+
+    video: file of the video; None for standard output
+    """
+    outputs = [("-o", video), ("--save-curves", curves), ("--report", report)]
+    _check_outputs(inputs, outputs, overwrite)
+    _check_apart(video, curves, report)
+    if report is not None:
+        _check_report(report, video)
 
 
 def check_clip_to_learn_from(info: MediaInfo, start: float) -> None:
@@ -281,7 +304,7 @@ def _check_report(report: Path, video: Path | None) -> None:
         raise UsageError("--report: is made from the finished video, and -o - keeps none; give -o a file")
 
 
-def _check_sources(motion: MotionOptions) -> None:
+def check_sources(motion: MotionOptions) -> None:
     """Raise an error where a source of motion is no known word, no valid file of curves, and no existing file."""
     from thcli.motion.curves import read_curves
 

@@ -52,6 +52,7 @@ class Result:
     warnings: lines of the report on faults of the video and their remedies; empty without a report
     fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
     learned: part of the clip that the person's motion was learned from; None for a photo
+    dubbed: seconds of a dubbed video whose lips are new; None for a video that was generated
     """
 
     output: Path | Stream
@@ -63,3 +64,4 @@ class Result:
     warnings: tuple[str, ...] = ()
     fine_tuned: FineTuneReport | None = None
     learned: LearnedPart | None = None
+    dubbed: float | None = None

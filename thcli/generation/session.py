@@ -28,7 +28,7 @@ from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import predict_curves, source_notes
 from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
-from thcli.pipeline.options import GenerateOptions, Progress, ReferenceOptions, Stream
+from thcli.pipeline.options import DubOptions, GenerateOptions, Progress, ReferenceOptions, Stream
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
@@ -94,7 +94,7 @@ class Session:
         Call ``check_all`` before. Raises the errors of ``generate``.
         """
         models = load_models(options.weights, options.device, options.precision, options.tracker)
-        clock = _Clock(progress)
+        clock = Clock(progress)
         with self._lock:
             # Θ is loaded first, so that its absence is reported before any work.
             theta, fine_tuned = models.theta if options.renderer == "network" else None, None
@@ -120,11 +120,11 @@ class Session:
 
     def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
         """Render a video, write it, its sidecar, its curves and its report, and return the result."""
-        options, clock = job.options, _Clock(progress, job.seconds)
+        options, clock = job.options, Clock(progress, job.seconds)
         file = None if output == "-" else Path(output)
         with clock.stage("draw", job.frames):
             _write_video(job, file, progress)
-        with _all_or_none([file] if file else []) as made:
+        with all_or_none([file] if file else []) as made:
             notes = input_warnings(job)
             result = Result(
                 output,
@@ -169,12 +169,12 @@ class Session:
         return self._fine_tuned.get(key, make)
 
 
-def job_hashes(models: Models, options: GenerateOptions) -> dict[str, str]:
+def job_hashes(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:
     """Return the SHA-256, by name, of the files of weights that a video with these options depends on."""
     return {path.name: digest_of(path) for path in job_weights(models, options)}
 
 
-def weights_note(models: Models, options: GenerateOptions) -> tuple[str, ...]:
+def weights_note(models: Models, options: GenerateOptions | DubOptions) -> tuple[str, ...]:
     """Return a line on which files of weights come from where, unless ``--weights`` has all of them."""
     places = weights_by_place(models, options)
     if options.weights is None or set(places) == {str(options.weights)}:
@@ -209,7 +209,7 @@ def _learned_part(person: Person) -> LearnedPart | None:
 
 
 @contextmanager
-def _all_or_none(made: list[Path]) -> Iterator[list[Path]]:
+def all_or_none(made: list[Path]) -> Iterator[list[Path]]:
     """Delete the files ``made`` in a block where the block fails; the video is the first of them."""
     try:
         yield made
@@ -232,7 +232,7 @@ def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
             progress.advance()
 
 
-class _Clock:
+class Clock:
     """A clock that measures the seconds of each stage, and passes the stages on to the progress display."""
 
     def __init__(self, progress: Progress, before: Mapping[str, float] | None = None) -> None:

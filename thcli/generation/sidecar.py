@@ -15,7 +15,7 @@ from thcli.clips.provenance import SOURCE_TYPE
 from thcli.errors import MediaError
 from thcli.generation.result import Result
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import GenerateOptions, MotionOptions
+from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions
 from thcli.version import __version__
 
 SEAL = "record_sha256"
@@ -64,7 +64,12 @@ def hash_of_all(weights: Mapping[str, str]) -> str:
 
 
 def write_sidecar(
-    sources: Sources, output: Path, options: GenerateOptions, result: Result, precision: str | None
+    sources: Sources,
+    output: Path,
+    options: GenerateOptions | DubOptions,
+    result: Result,
+    precision: str | None,
+    source_type: str = SOURCE_TYPE,
 ) -> dict[str, Any]:
     """Write the record of a finished video, and return it.
 
@@ -72,12 +77,13 @@ def write_sidecar(
     stage, the frames per second, the notes, the part of the clip learned from, and the outcome of ``--adapt``.
 
     precision: number format in which Θ computed, as named by ``--precision``; None where Θ did not render
+    source_type: IPTC's digital source type of the video
     """
     total = sum(result.seconds.values())
     record: dict[str, Any] = {
         "thgen": __version__,
         "synthetic": True,
-        "digital_source_type": SOURCE_TYPE,
+        "digital_source_type": source_type,
         "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items()},
         "inputs": {role: {"path": str(path), "sha256": digest} for role, (path, digest) in sources.inputs.items()},
         "weights": dict(sources.weights),
@@ -89,6 +95,9 @@ def write_sidecar(
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
         "frames_per_second": round(result.frames / total, 2) if total else None,
     }
+    if result.dubbed is not None:
+        record["lips"], record["rest"] = "synthetic", "filmed"
+        record["seconds_dubbed"] = round(result.dubbed, 3)
     if result.notes:
         record["notes"] = list(result.notes)
     if result.learned is not None:

@@ -22,6 +22,7 @@ FRAMINGS = ("crop", "full")
 SIZES = ("256", "512", "source")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SILENCES = ("close", "ignore")
+LENGTHS = ("longest", "audio", "video")
 DEFAULT_RENDERER = "network"
 Part = TypeVar("Part")
 
@@ -194,6 +195,74 @@ class GenerateOptions:
     def motion_options(self) -> MotionOptions:
         """Options of ``predict_curves`` among these."""
         return _part(MotionOptions, self)
+
+
+@dataclass(frozen=True)
+class DubOptions:
+    """The long options of ``thgen dub`` with their defaults; ``-`` in their names is ``_`` here.
+
+    begin, end: seconds of the video between which it is dubbed (``--from``, ``--to``); None is the video's end
+    face: as for ``ReferenceOptions``, in the first frame that shows a face
+    references: K, number of frames out of which mouths are taken, 1 to ``MAX_REFERENCES``
+    expression: source of the lips: ``audio``, a video or a CSV of curves
+    length: ``longest``, ``audio`` or ``video``, which of the two decides how long the dubbed video is
+    keep_sound: decibels by which the video's own sound is lowered below the speech; None leaves it out
+    renderer, device, precision, tracker, weights, save_curves, report, overwrite: as for ``GenerateOptions``
+    """
+
+    begin: float = 0.0
+    end: float | None = None
+    face: str = ReferenceOptions.face
+    references: int = 16
+    expression: str = MotionOptions.expression
+    length: str = "longest"
+    keep_sound: float | None = None
+    renderer: str = DEFAULT_RENDERER
+    device: str = "auto"
+    precision: str = "auto"
+    tracker: str = "builtin"
+    weights: Path | None = None
+    save_curves: Path | None = None
+    report: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_references(self.references)
+        _ = self.face_choice()
+        check_choice("--length", self.length, LENGTHS)
+        check_choice("--renderer", self.renderer, RENDERERS)
+        check_choice("--precision", self.precision, PRECISIONS)
+        if self.precision != "auto" and self.renderer != "network":
+            raise UsageError(
+                f"--precision {self.precision} applies to --renderer network only, and the renderer is "
+                f"{self.renderer}; leave out --precision"
+            )
+        self._check_part()
+        if self.keep_sound is not None and not 0 <= self.keep_sound < math.inf:
+            raise UsageError(f"--keep-sound {self.keep_sound:g}: expected decibels from 0 by which to lower the sound")
+
+    def _check_part(self) -> None:
+        """Raise UsageError for a part that cannot be."""
+        if not 0 <= self.begin < math.inf:
+            raise UsageError(f"--from {self.begin:g}: expected seconds from 0")
+        if self.end is not None and not self.begin < self.end < math.inf:
+            raise UsageError(f"--to {self.end:g}: expected seconds after --from {self.begin:g}")
+        if self.end is not None and self.length != "longest":
+            raise UsageError(f"--length {self.length}: with --to the video keeps its length; leave out one of the two")
+
+    def face_choice(self) -> FaceChoice:
+        """Return the value of ``--face`` as the tracker takes it; UsageError for an unknown value."""
+        return ReferenceOptions(face=self.face).face_choice()
+
+    @property
+    def motion_options(self) -> MotionOptions:
+        """The source of the lips as options of ``predict_curves``."""
+        return MotionOptions(expression=self.expression)
+
+    @property
+    def adapt(self) -> int:
+        """Steps of fine-tuning, of which a dubbed video has none."""
+        return 0
 
 
 def _part(record: type[Part], options: GenerateOptions) -> Part:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import shutil
+import tempfile
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -19,6 +22,8 @@ from thcli.version import __version__
 
 SUFFIX = ".track.npz"
 """End of the name of a track's file."""
+FOOTAGE = ".footage"
+"""End of the name of a file with what is known of a whole video."""
 MAX_BYTES = 256 << 20
 """Most bytes of all tracks kept, by default; the track of a clip of four seconds takes half a megabyte."""
 WEIGHTS = (FACE_MODEL, DETECTION, UNPROJECTION)
@@ -51,10 +56,44 @@ class TrackCache:
                 self._make_room(path)
         return track
 
+    @contextmanager
+    def file(self, key: str, make: Callable[[Path], None]) -> Iterator[Path]:
+        """Yield the file of ``key`` while the block runs; ``make`` writes it to a path where there is none.
+
+        Where nothing can be kept, the file is a temporary one.
+        """
+        path = self.folder / f"{key}{FOOTAGE}"
+        try:
+            os.utime(path)
+            found = True
+        except OSError:
+            found = False
+        with tempfile.TemporaryDirectory(prefix="thgen-") as scratch:
+            if not found:
+                made = Path(scratch) / path.name
+                make(made)
+                path = self._kept(made, path)
+            yield path
+
+    def _kept(self, made: Path, path: Path) -> Path:
+        """Copy a file into the cache, and return where it lies now."""
+        part = path.with_name(f".{secrets.token_hex(6)}{FOOTAGE}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(made, part)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+            self._make_room(path)
+        except OSError:
+            return made
+        return path
+
     def _make_room(self, newest: Path) -> None:
         """Delete the tracks unused for longest until the rest fit; other processes may do the same at this moment."""
         found = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
+        for path in (*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{FOOTAGE}")):
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime, path.stat().st_size, path))
         total = sum(size for _, size, _ in found)

@@ -36,7 +36,7 @@ def choose_references(pose: Float, faces: Float, confidence: Float, count: int) 
     closing = opening < CLOSED * np.median(opening)
     # A frame with closing eyes represents frames with open eyes badly.
     distance[:, closing] += EYES * (1 - closing[:, None])
-    return sure[np.unique(_medoids(distance, count))]  # where frames are alike, one may be chosen twice
+    return sure[np.unique(medoids(distance, count))]  # where frames are alike, one may be chosen twice
 
 
 def _features(pose: Float, faces: Float) -> Float:
@@ -47,7 +47,7 @@ def _features(pose: Float, faces: Float) -> Float:
     return np.concatenate([TURN * placed[:, :3], SHIFT * placed[:, 3:5], MOUTH * lips], axis=1)
 
 
-def _medoids(distance: Float, count: int) -> list[int]:
+def medoids(distance: Float, count: int) -> list[int]:
     """Choose columns of a distance matrix that together lie nearest to all rows: greedily, then by exchanges."""
     chosen: list[int] = []
     nearest = np.full(len(distance), np.inf)

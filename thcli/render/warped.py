@@ -90,6 +90,16 @@ class ReferenceWarper:
         ]
         return image, [patch for patch in patches if patch is not None]
 
+    def mouth(self, target: Tensor, weights: Float, size: int) -> tuple[Patch | None, Fragments]:
+        """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px; also return the fragments.
+
+        weights: [B, K], weights of the references, rows sum to 1
+        """
+        target = target.to(self.images.device)
+        fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
+        mask = interpolate(fragments, self.faces, self.parts[:, :1].expand(len(target), -1, -1)).contiguous()
+        return self._patch(target, fragments, mask, weights, self.painter, size), fragments
+
     def source(self, target: Tensor, reference: int) -> Tensor:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
         return self.meshes[reference : reference + 1]
@@ -117,9 +127,18 @@ class ReferenceWarper:
             yield b, one, torch.cat([self.source(one, k) for k in used])
 
     def _patch(
-        self, target: Tensor, fragments: Fragments, mask: Tensor, weights: Float, painter: InteriorPainter | None
+        self,
+        target: Tensor,
+        fragments: Fragments,
+        mask: Tensor,
+        weights: Float,
+        painter: InteriorPainter | None,
+        size: int | None = None,
     ) -> Patch | None:
-        """Warp the part under ``mask`` [B, 1, H, W] alone, as a patch that holds it in all frames; None without any."""
+        """Warp the part under ``mask`` [B, 1, H, W] alone, as a patch that holds it in all frames; None without any.
+
+        size: side of the images that the patch is for, px; None for that of the references
+        """
         seen = (mask > 0).any(0)[0]
         if not bool(seen.any()):
             return None
@@ -127,7 +146,8 @@ class ReferenceWarper:
         left, right = _ends(seen.any(0))
         cut = (slice(None), slice(top, bottom), slice(left, right))
         inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
-        size, out = self.images.shape[-1], self.images.shape[-1] / CROP_SIZE
+        size = size or self.images.shape[-1]
+        out = size / CROP_SIZE
         box = [round(edge * out) for edge in (top, bottom, left, right)]
         shape = (box[1] - box[0], box[3] - box[2])
         moved = [

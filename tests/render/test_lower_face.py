@@ -1,0 +1,118 @@
+"""The lower face is drawn anew where it is to change, and everything else stays bit by bit."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from thcli.checkpoints import MOUTH_INTERIOR, shipped_weights
+from thcli.face_model import FaceModel, mouth_opening
+from thcli.records import CROP_SIZE
+from thcli.render.compose import Patch, compose
+from thcli.render.lower_face import LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
+from thcli.render.mouth_interior import MouthInterior
+
+MODEL = FaceModel.load(shipped_weights() / "face_model.safetensors")
+MODELS = SimpleNamespace(
+    device="cpu", face_model=MODEL, mouth_interior=MouthInterior.load(shipped_weights() / MOUTH_INTERIOR)
+)
+SIDE = 320
+
+
+class Still:
+    """A window of a made-up frame."""
+
+    side = SIDE
+
+    def __init__(self, seed: int = 0) -> None:
+        random = torch.Generator().manual_seed(seed)
+        small = torch.rand(1, 3, 20, 20, generator=random)
+        self.image = torch.nn.functional.interpolate(small, size=(SIDE, SIDE), mode="bilinear")[0]
+
+    def part(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
+        return self.image[:, top : top + height, left : left + width]
+
+    def reduced(self, size: int) -> torch.Tensor:
+        return torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)[0]
+
+
+def mesh(opening: float = 0.0) -> np.ndarray:
+    """Return the mean face in the middle of the crop, with the mouth opened by some deviations."""
+    expression = np.zeros(20, np.float32)
+    expression[0] = opening
+    face = MODEL.canonical + MODEL.displacement(expression) * lower_weight(MODEL)
+    return (face * np.float32(75) + np.float32([128, 130, 0])).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def renderer() -> LowerFaceRenderer:
+    references = torch.stack([Still(1).image, Still(2).image])
+    return LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]))
+
+
+def drawn(renderer, filmed, target, share=1.0):
+    """Return the change on the whole window."""
+    one = renderer.draw(Still(), filmed, target, np.float32([0.4, 0.6]), np.ones(3, np.float32), share)
+    whole = torch.zeros(3, SIDE, SIDE)
+    whole[:, one.top : one.top + one.change.shape[1], one.left : one.left + one.change.shape[2]] = one.change
+    return whole
+
+
+def test_weights_leave_nose_and_eyes_and_hold_the_lips():
+    lower, lips = lower_weight(MODEL)[:, 0], lip_weight(MODEL)[:, 0]
+    assert lower[[4, 33, 263, 10]].tolist() == [0, 0, 0, 0] and lower[[14, 17, 152]].tolist() == [1, 1, 1]
+    assert lips[[13, 14, 61]].min() > 0.9 and lips[152] < 0.5 and (lips <= lower + 1e-6).all()
+
+
+def test_far_from_the_lower_face_nothing_changes_at_all(renderer):
+    change = drawn(renderer, mesh(0), mesh(3))
+    scale = SIDE / CROP_SIZE
+    eyes = int((130 - 0.2 * 75) * scale)
+    assert (change[:, :eyes] == 0).all()
+    assert (change[:, -4:] == 0).all() and (change[:, :, :4] == 0).all() and (change[:, :, -4:] == 0).all()
+    assert change.abs().max() > 0.05
+
+
+def test_an_expression_that_stays_moves_nothing_but_the_patch(renderer):
+    change = drawn(renderer, mesh(0), mesh(0))
+    chin = round((130 + 0.98 * 75) * SIDE / CROP_SIZE)
+    assert (change[:, chin + 2 :] == 0).all()
+
+
+def test_the_chin_moves_with_the_jaw(renderer):
+    change = drawn(renderer, mesh(3), mesh(0))
+    chin = round((130 + 0.98 * 75) * SIDE / CROP_SIZE)
+    assert change[:, chin : chin + 10].abs().mean() > 0.002
+
+
+def test_half_the_opacity_is_half_the_change(renderer):
+    whole, half = (drawn(renderer, mesh(0), mesh(2), share) for share in (1.0, 0.5))
+    assert torch.allclose(half, whole / 2, atol=1e-6)
+
+
+def test_the_same_call_gives_the_same_bytes(renderer):
+    assert torch.equal(drawn(renderer, mesh(0), mesh(2)), drawn(renderer, mesh(0), mesh(2)))
+
+
+def test_lay_over_agrees_with_compose_where_light_changes_slowly():
+    base = torch.full((1, 3, 128, 128), 0.5)
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 16:80, 16:80] = 1
+    mask = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(mask, (8, 8, 8, 8)), 17, 1)
+    patch = Patch(torch.full((1, 3, 96, 96), 0.42), mask, 10, 12)
+    image = base[0].clone()
+    lay_over(image, patch)
+    assert torch.allclose(image, compose(base, [patch])[0], atol=0.004)
+
+
+def test_light_gain_brings_one_skin_to_another():
+    skin = np.full((8, 3), 100.0, np.float32)
+    assert np.allclose(light_gain(skin, 1.2 * skin), 1.2, atol=0.02)
+    assert np.allclose(light_gain(skin, 9 * skin), 1.7)
+
+
+def test_the_made_up_mouth_opens():
+    assert mouth_opening(mesh(3)) > mouth_opening(mesh(0))

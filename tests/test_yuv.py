@@ -1,0 +1,76 @@
+"""Frames in YUV: windows in RGB, and changes that leave all other bytes alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from thcli.records import CropBox
+from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
+
+
+def frame(size: tuple[int, int] = (32, 24), colours: YuvColours = YuvColours()) -> YuvFrame:  # noqa: B008 - frozen
+    data = np.random.default_rng(0).integers(60, 180, size[0] * size[1] * 3 // 2).astype(np.uint8)
+    return YuvFrame(data, size, colours)
+
+
+@pytest.mark.parametrize("matrix", LUMA_WEIGHTS)
+@pytest.mark.parametrize("full", [False, True])
+def test_to_rgb_makes_white_of_the_highest_luma_and_black_of_the_lowest(matrix, full):
+    scale, offset = YuvColours(matrix, full).to_rgb()
+    white, black = (255, 0) if full else (235, 16)
+    assert np.allclose(scale @ [white, 128, 128] + offset, 1, atol=1e-5)
+    assert np.allclose(scale @ [black, 128, 128] + offset, 0, atol=1e-5)
+
+
+def test_to_rgb_agrees_with_the_definition_of_bt601():
+    scale, offset = YuvColours("smpte170m").to_rgb()
+    red = np.array([81, 90, 240], np.float32)  # 75 % less: the 8-bit code of pure red
+    assert np.allclose(scale @ red + offset, [1, 0, 0], atol=0.01)
+
+
+def test_window_repeats_the_border_and_is_the_frame_inside():
+    one = frame()
+    wide, inner = one.window(CropBox(-4, -4, 40)), one.window(CropBox(4, 4, 16))
+    assert wide.shape == (3, 40, 40) and inner.shape == (3, 16, 16)
+    assert torch.equal(wide[:, 10:20, 10:20], inner[:, 2:12, 2:12])
+    assert torch.equal(wide[:, 5, 0], wide[:, 5, 3])
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_reduced_window_has_the_colours_of_the_whole_one(step):
+    plain = YuvFrame(np.full(32 * 32 * 3 // 2, 120, np.uint8), (32, 32), YuvColours())
+    reduced = plain.window(CropBox(0, 0, 32), step)
+    assert reduced.shape == (3, 32 // step, 32 // step)
+    assert torch.allclose(reduced, plain.window(CropBox(0, 0, 32))[:, ::step, ::step], atol=1e-6)
+
+
+def test_add_changes_nothing_where_the_change_is_zero():
+    one = frame()
+    before = one.data.copy()
+    change = torch.zeros(3, 8, 8)
+    one.add(4, 6, change)
+    assert np.array_equal(one.data, before)
+    change[:, 2:4, 2:4] = 0.2
+    one.add(4, 6, change)
+    rows, columns = np.nonzero(one.y != before[: 32 * 24].reshape(24, 32))
+    assert set(rows) == {6, 7} and set(columns) == {8, 9}
+
+
+def test_add_is_undone_by_its_opposite_and_is_cut_at_the_border():
+    data = np.random.default_rng(0).integers(110, 140, 32 * 24 * 3 // 2).astype(np.uint8)
+    one = YuvFrame(data, (32, 24), YuvColours())
+    before = one.window(CropBox(0, 0, 24)).clone()
+    change = torch.full((3, 16, 16), 0.1)
+    one.add(-8, -8, change)
+    after = one.window(CropBox(0, 0, 24))
+    assert torch.allclose(after[:, :6, :6] - before[:, :6, :6], torch.full((3, 6, 6), 0.1), atol=0.01)
+    assert torch.equal(after[:, 12:, 12:], before[:, 12:, 12:])
+    one.add(-8, -8, -change)
+    assert (one.window(CropBox(0, 0, 24)) - before).abs().max() < 0.01
+
+
+def test_reduced_keeps_every_nth_pixel():
+    image, step = frame((64, 48)).reduced(32)
+    assert image.shape == (24, 32, 3) and step == 2

@@ -1,0 +1,95 @@
+"""Lips of a dubbed video: what Ψ hears in the new speech, as the person articulates in the video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from thcli.clips.audio import read_speech
+from thcli.clips.features import audio_features, speech_activity
+from thcli.clips.probe import MediaInfo
+from thcli.errors import MediaError
+from thcli.motion.articulation import Articulation, fit_articulation
+from thcli.motion.closure import close_lips
+from thcli.motion.expression import predict_expression
+from thcli.motion.silence import close_in_silence
+from thcli.pipeline.filmed import FilmedFace
+from thcli.pipeline.footage import Footage
+from thcli.pipeline.models import Models
+from thcli.records import FPS, SAMPLE_RATE, Float, Speech
+
+PIECE = 600 * FPS
+"""Most frames of a sound that are listened to at a time."""
+AROUND = 15 * FPS
+"""Frames of sound before and after a piece that are listened to with it."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in a sound of T frames at 25 fps.
+
+    moved: [T, N] float32, how Ψ moves a face from its usual expression
+    closure: [T] float32, probability that the lips are closed
+    activity: [T] float32, share of speech in each frame
+    """
+
+    moved: Float
+    closure: Float
+    activity: Float
+
+
+def listen(models: Models, speech: Speech) -> Heard:
+    """Listen to a recording with Ψ, piece by piece, so that memory does not grow with more than its samples."""
+    parts: list[Heard] = []
+    for begin in range(0, speech.n_frames, PIECE):
+        first, end = max(begin - AROUND, 0), min(begin + PIECE + AROUND, speech.n_frames)
+        piece = replace(speech, samples=speech.samples[first * SAMPLE_RATE // FPS : end * SAMPLE_RATE // FPS])
+        heard = _heard(models, piece)
+        inner = slice(begin - first, min(begin + PIECE, speech.n_frames) - first)
+        parts.append(Heard(heard.moved[inner], heard.closure[inner], heard.activity[inner]))
+    return Heard(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("moved", "closure", "activity")))
+
+
+def own_articulation(models: Models, info: MediaInfo, footage: Footage, face: FilmedFace) -> Articulation | None:
+    """Fit the person's articulation to all of the video's own sound; None where that is not their speech."""
+    if not info.audio:
+        return None
+    try:
+        heard = listen(models, read_speech(info))
+    except MediaError:  # broken sound does not affect the images
+        return None
+    frames = np.arange(min(len(heard.moved), int(footage.end * FPS)))
+    good = face.reason == 0
+    shown = _at_25_fps(footage, face.expression - face.median_expression, good, frames)
+    told = np.isfinite(shown).all(axis=1)
+    if told.sum() < 2:
+        return None
+    return fit_articulation(heard.moved[frames][told], shown[told], models.face_model.lip_gap)
+
+
+def spoken_lips(models: Models, face: FilmedFace, heard: Heard, own: Articulation | None, silence: str) -> Float:
+    """Return the expressions [T, N] of the person who says what was heard."""
+    moved = heard.moved if own is None else own.apply(heard.moved)
+    spoken = close_lips(
+        face.median_expression + moved, heard.closure, face.neutral_mesh, face.median_expression, models.face_model
+    )
+    return close_in_silence(spoken, heard.activity, face.rest) if silence == "close" else spoken
+
+
+def _heard(models: Models, speech: Speech) -> Heard:
+    still = np.zeros(models.expression_learner.dims.coefficients, np.float32)
+    features = audio_features(speech)
+    said = predict_expression(models.expression_learner, features, still, models.speech_encoder)
+    return Heard(said.expression, said.closure, speech_activity(speech))
+
+
+def _at_25_fps(footage: Footage, values: Float, good: np.ndarray, frames: np.ndarray) -> Float:
+    """Return values [T, N] of the video's frames at frames of 25 fps: [n, N], NaN beside frames that are not good."""
+    place = np.interp(frames / FPS, footage.seconds, np.arange(len(footage)))
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, len(footage) - 1)
+    share = (place - low)[:, None]
+    both = (1 - share) * np.nan_to_num(values[low]) + share * np.nan_to_num(values[high])
+    both[~(good[low] & good[high])] = np.nan
+    return both.astype(np.float32)

@@ -1,0 +1,154 @@
+"""Frames of a video as they are stored, in YUV 4:2:0 of 8 bits: windows of them in RGB, and changes to these windows.
+
+Only a window is converted, and only its change is written back: what does not change keeps its very bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.records import CropBox, Float, Image
+
+LUMA_WEIGHTS = {
+    "bt709": (0.2126, 0.0722),
+    "bt470bg": (0.299, 0.114),
+    "smpte170m": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "fcc": (0.30, 0.11),
+    "bt2020nc": (0.2627, 0.0593),
+}
+"""Weights of red and blue in the luma, by the name of the matrix."""
+DETECTED = 1280
+"""Most pixels of the longer side of a frame in which faces are searched for."""
+
+
+@dataclass(frozen=True)
+class YuvColours:
+    """How YUV stands for RGB.
+
+    matrix: name of the matrix, one of ``LUMA_WEIGHTS``
+    full_range: whether all code values are used
+    """
+
+    matrix: str = "bt709"
+    full_range: bool = False
+
+    def to_rgb(self) -> tuple[Float, Float]:
+        """Return the matrix [3, 3] and the offset [3] that take YUV in 0..255 to RGB in 0..1: ``m @ yuv + o``."""
+        red, blue = LUMA_WEIGHTS[self.matrix]
+        green = 1 - red - blue
+        luma, chroma = (1 / 255, 1 / 255) if self.full_range else (1 / 219, 1 / 224)
+        u, v = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
+        matrix = np.array([[luma, 0, v], [luma, -u * blue / green, -v * red / green], [luma, u, 0]])
+        black = np.array([0.0 if self.full_range else 16.0, 128.0, 128.0])
+        return matrix.astype(np.float32), (-matrix @ black).astype(np.float32)
+
+
+class YuvFrame:
+    """A frame in YUV 4:2:0.
+
+    data: [H * 3 / 2 * W] uint8: the planes Y, U and V one after the other
+    size: (width, height), px, both even
+    colours: how the values stand for RGB
+    """
+
+    def __init__(self, data: Image, size: tuple[int, int], colours: YuvColours) -> None:
+        self.data, self.size, self.colours = data, size, colours
+        width, height = size
+        self.y = data[: width * height].reshape(height, width)
+        half = (height // 2, width // 2)
+        self.u, self.v = data[width * height :].reshape(2, *half)
+
+    def window(self, box: CropBox, step: int = 1) -> Tensor:
+        """Return a square of the frame as RGB [3, side / step, side / step] float32 in 0..1; the border repeats.
+
+        box: square whose corner is even and whose side is a multiple of 2 and of ``step``
+        step: 1, or an even number of pixels whose mean becomes one
+        """
+        if step == 1:
+            return self.part(box.y0, box.x0, box.side, box.side)
+        y, u, v = (_reduced(plane, box, s, step // s) for plane, s in ((self.y, 1), (self.u, 2), (self.v, 2)))
+        return self._rgb(y, u, v)
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return a rectangle of the frame as RGB [3, height, width] float32 in 0..1; all four are even."""
+        y = _cut(self.y, top, left, height, width).float()
+        half = (top // 2, left // 2, height // 2, width // 2)
+        chroma = torch.stack([_cut(plane, *half) for plane in (self.u, self.v)]).float()[None]
+        u, v = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)[0]
+        return self._rgb(y, u, v)
+
+    def _rgb(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return planes [h, w] of one size as RGB [3, h, w] in 0..1."""
+        matrix, offset = self.colours.to_rgb()
+        luma = y * float(matrix[0, 0])
+        red = luma + (v * float(matrix[0, 2]) + float(offset[0]))
+        green = luma + (u * float(matrix[1, 1]) + v * float(matrix[1, 2]) + float(offset[1]))
+        blue = luma + (u * float(matrix[2, 1]) + float(offset[2]))
+        return torch.stack([red, green, blue]).clamp_(0, 1)
+
+    def image(self, box: CropBox, step: int = 1) -> Image:
+        """Return a window as an image [side / step, side / step, 3] uint8."""
+        return np.ascontiguousarray((self.window(box, step) * 255).round().byte().permute(1, 2, 0).numpy())
+
+    def reduced(self, longest: int = DETECTED) -> tuple[Image, float]:
+        """Return the whole frame in RGB [h, w, 3] uint8, with every n-th pixel, and n."""
+        step = max(1, -(-max(self.size) // longest))
+        y = self.y[::step, ::step].astype(np.float32)
+        rows, columns = (np.arange(0, length, step) // 2 for length in (self.size[1], self.size[0]))
+        u, v = (plane[rows[:, None], columns].astype(np.float32) for plane in (self.u, self.v))
+        matrix, offset = self.colours.to_rgb()
+        rgb = np.stack([y, u, v], -1) @ matrix.T + offset
+        return np.round(rgb * 255).clip(0, 255).astype(np.uint8), float(step)
+
+    def add(self, top: int, left: int, change: Tensor) -> None:
+        """Add a change [3, h, w] of RGB, 0..1, in place, at the even corner (left, top), as far as it lies inside.
+
+        Values that do not change keep their bytes.
+        """
+        matrix, _ = self.colours.to_rgb()
+        back = torch.from_numpy(np.linalg.inv(matrix).astype(np.float32))
+        yuv = torch.einsum("ij,jhw->ihw", back, change)
+        chroma = F.avg_pool2d(yuv[1:][None], 2)[0]
+        for plane, values, step in ((self.y, yuv[0], 1), (self.u, chroma[0], 2), (self.v, chroma[1], 2)):
+            _add(plane, top // step, left // step, values.numpy())
+
+
+def _cut(plane: Image, top: int, left: int, height: int, width: int) -> Tensor:
+    """Return a rectangle of a plane, whose border repeats."""
+    rows, columns = plane.shape
+    if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
+        return torch.from_numpy(plane[top : top + height, left : left + width])
+    down = np.clip(np.arange(top, top + height), 0, rows - 1)
+    across = np.clip(np.arange(left, left + width), 0, columns - 1)
+    return torch.from_numpy(plane[down[:, None], across])
+
+
+def _reduced(plane: Image, box: CropBox, scale: int, step: int) -> Tensor:
+    """Return a square of a plane, which has ``scale`` times fewer pixels a side than the frame, reduced by ``step``.
+
+    Of the pixels that become one, the mean of four that lie evenly among them is taken.
+    """
+    cut = _cut(plane, box.y0 // scale, box.x0 // scale, box.side // scale, box.side // scale)
+    if step == 1:
+        return cut.float()
+    low, high = step // 4, step - 1 - step // 4
+    four = [cut[row::step, column::step].to(torch.int16) for row in (low, high) for column in (low, high)]
+    return torch.stack(four).sum(dim=0, dtype=torch.int16).float() / 4
+
+
+def _add(plane: Image, top: int, left: int, change: Float) -> None:
+    """Add a change [h, w] to a plane at a place, as far as it lies inside."""
+    height, width = plane.shape
+    first, last = max(top, 0), min(top + change.shape[0], height)
+    begin, end = max(left, 0), min(left + change.shape[1], width)
+    if first >= last or begin >= end:
+        return
+    inside = change[first - top : last - top, begin - left : end - left]
+    there = plane[first:last, begin:end]
+    there[:] = np.clip(np.rint(there + inside), 0, 255).astype(np.uint8)
