@@ -33,7 +33,7 @@ def closed(expression: np.ndarray, closure: np.ndarray, model: FaceModel) -> np.
 
 
 def test_close_lips_brings_lips_together_where_that_is_probable(model, spoken):
-    closure = np.array([0, 0, UNSURE, 0.45, SURE, 1, 1, 0, 0], np.float32)
+    closure = np.array([0, 0, UNSURE, (UNSURE + SURE) / 2, SURE, 1, 1, 0, 0], np.float32)
     before, after = openings(spoken, model), openings(closed(spoken, closure, model), model)
     np.testing.assert_array_equal(after[closure <= UNSURE], before[closure <= UNSURE])
     assert (after[closure >= SURE] < 0.01).all()
