@@ -31,7 +31,7 @@ types: $(INSTALLED)  ## type hints
 	$(BIN)/mypy
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/pytest -q --durations=20
+	$(BIN)/pytest -q --numprocesses auto --dist loadfile --durations=20
 
 demo: $(INSTALLED)  ## a talking portrait, in demo/
 	$(BIN)/thgen demo demo --overwrite
