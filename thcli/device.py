@@ -37,9 +37,8 @@ def has_fast_bfloat16() -> bool:
     """
     import torch
 
-    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of PyTorch
-        return False
-    return bool(torch.cpu.get_capabilities().get("amx_bf16")) and "ONEDNN_MAX_CPU_ISA" not in os.environ
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch lack it
+    return known.get("amx_bf16", False) and "ONEDNN_MAX_CPU_ISA" not in os.environ
 
 
 def free_memory() -> int | None:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thcli.device import has_fast_bfloat16
 from thcli.errors import UsageError, WeightsError
 from thcli.onnx_files import open_network
 from thgen_models.embedding import Embedding
@@ -69,10 +70,9 @@ def quickest_precision(device: str) -> torch.dtype:
     """Return the data type in which PyTorch renders frames by default: bfloat16 on a CPU with AMX, else float32.
 
     AMX sums products of bfloat16 in float32. AVX-512 alone can multiply in bfloat16 too, but whether that is quicker
-    than ONNX Runtime was not measured. An older PyTorch that cannot report the CPU's capabilities gets float32.
+    than ONNX Runtime was not measured.
     """
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)() if device == "cpu" else {}
-    return torch.bfloat16 if known.get("amx_bf16", False) else torch.float32
+    return torch.bfloat16 if device == "cpu" and has_fast_bfloat16() else torch.float32
 
 
 class TorchGenerator:
