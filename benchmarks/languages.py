@@ -13,7 +13,7 @@ so that languages are compared in step. A row is a language of a program, Englis
 - met: share of the p, b and m in which the lips meet (opening below 0.02 of the distance of the outer eye corners)
   within two frames, with the closures of ``close_lips`` and without; beside it that of the weakest voice, and by
   chance, with the face half a recording later;
-- right: share of the closures made that are within two frames of a p, b or m, or of a pause of 0.2 s;
+- right: share of the closures made that are within two frames of a p, b or m, or of a pause of 0.2 s, and by chance;
 - AUC, AP: area under the curve, and average precision, of the probability of closed lips in the frames of p, b and m
   among all frames of speech;
 - opening in the middle of p, b, m, of f, v, of close vowels (i, u) and open ones (a), in hundredths of that distance;
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ PAUSE = 0.2
 LEADS = np.arange(-0.04, 0.161, 0.01)
 """Leads that are tried, in seconds."""
 HEADING = """
-| {program} | voices | seconds | lead | AUC, heard | met | weakest | by chance | right | met, bare | right, bare \
-| AUC | AP | p, b, m | f, v | i, u | a | open | wide |
+| {program} | voices | seconds | lead | AUC, heard | met | weakest | by chance | right | by chance | met, bare \
+| right, bare | AUC | AP | p, b, m | f, v | i, u | a | open | wide |
 |---|{columns}"""
 
 
@@ -81,6 +81,7 @@ class Spoken:
     closure: [T], probability that the lips are closed
     kinds: [T] bool each, frames of which half or more belongs to phones of a kind
     moments: [T] bool each, frames that hold the middle of a phone of a kind, or for ``touched`` any part of a p, b or m
+    phones: phones of the recording, as they are heard
     """
 
     opening: Float
@@ -108,7 +109,7 @@ def main() -> None:
         read_out(arguments.folder)
     models = load_models(arguments.weights, "cpu")
     for program in sorted(filter(Path.is_dir, arguments.folder.iterdir()), reverse=True):
-        print(HEADING.format(program=program.name, columns="---:|" * 18))
+        print(HEADING.format(program=program.name, columns="---:|" * 19))
         usual = 0.0
         for language in sorted(program.iterdir(), key=lambda path: (path.name != "English", path.name)):
             voices = [speak(models, path) for path in sorted(language.glob("*.wav"))]
@@ -165,8 +166,9 @@ def row(voices: list[Spoken], usual: float) -> str:
     one = joined(voices)
     seconds = sum(len(voice.opening) for voice in voices) / FPS
     weakest = min(met(voice, voice.opening) for voice in voices)
-    chance = np.mean([met(voice, np.roll(voice.opening, len(voice.opening) // 2)) for voice in voices])
-    shares = [met(one, one.opening), weakest, chance, right(one, one.opening), met(one, one.bare), right(one, one.bare)]
+    chance = [by_chance(voices, share) for share in (met, right)]
+    shares = [met(one, one.opening), weakest, chance[0], right(one, one.opening), chance[1]]
+    shares += [met(one, one.bare), right(one, one.bare)]
     openings = [100 * one.opening[one.moments[kind]].mean() for kind in ("lips", "lip and teeth", "close", "open")]
     contrasts = contrast(one.opening, one, "open", "close"), contrast(one.width, one, "spread", "round")
     parts = [f"{value:.2f}" for value in (as_heard, *shares, *detection(one))] + [
@@ -200,6 +202,11 @@ def met(one: Spoken, opening: Float) -> float:
 def right(one: Spoken, opening: Float) -> float:
     """Return the share of the closures that are near a p, b or m, or a sound that may close the lips, or a pause."""
     return covered(opening < MEETING, one.moments["touched"] | one.kinds["between"] | one.kinds["pause"])
+
+
+def by_chance(voices: list[Spoken], share: Callable[[Spoken, Float], float]) -> float:
+    """Return the mean share over recordings whose face is half a recording late."""
+    return float(np.mean([share(voice, np.roll(voice.opening, len(voice.opening) // 2)) for voice in voices]))
 
 
 def detection(one: Spoken) -> tuple[float, float]:
