@@ -30,12 +30,6 @@ def value(name, made, true, pair):
     return BY_NAME[name].measure(pair(made, true), MetricModels()).value
 
 
-def test_closures_are_runs_of_frames():
-    closed = np.array([1, 0, 0, 1, 1, 0, 1], bool)
-    assert closures.closures(closed) == [(0, 1), (3, 5), (6, 7)]
-    assert closures.closures(~closed & False) == []
-
-
 def test_closures_count_as_met_within_two_frames(talker, pair):
     true = talker(10, 11, 20, 30)
     assert value("closures_met", true, true, pair) == value("closures_right", true, true, pair) == 1

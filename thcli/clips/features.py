@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from thcli.mel_scale import columns, mel_corners, mel_triangles
 from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, AudioFeatures, Float, Speech
+from thcli.runs import runs_of
 
 STEPS_PER_FRAME = 4
 """Log-mel steps per video frame."""
@@ -162,7 +163,7 @@ def _noise_floor(level: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _hysteresis(level: NDArray[np.floating], floor: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return the steps above the lower threshold whose run exceeds the upper one somewhere; speech has level 0 dB."""
-    runs = _runs(level > floor * (1.0 - _CLOSE))
+    runs = runs_of(level > floor * (1.0 - _CLOSE))
     opened = level > floor * (1.0 - _OPEN)
     runs = [(begin, end) for begin, end in runs if end - begin >= _SHORTEST_BURST and opened[begin:end].any()]
     active = np.zeros(len(level), bool)
@@ -170,12 +171,6 @@ def _hysteresis(level: NDArray[np.floating], floor: NDArray[np.floating]) -> NDA
         follows = i > 0 and begin - runs[i - 1][1] <= _LONGEST_GAP
         active[runs[i - 1][1] if follows else begin : end] = True
     return active
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the half-open intervals in which a mask is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @lru_cache(maxsize=1)

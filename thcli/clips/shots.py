@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.records import FPS, Float, Image
+from thcli.runs import runs_of
 
 SIDE = 80
 """Longer side of a reduced frame, px."""
@@ -105,7 +106,7 @@ def _hard_cuts(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
     seen = np.flatnonzero(~(blank[:-1] | blank[1:]) & (moved >= ZOOMED))
     near[seen] = _changed(even, seen, 1, STEP)
     found: list[Cut] = []
-    for first, last in _runs(near >= CUT):
+    for first, last in runs_of(near >= CUT):
         frames = np.arange(first, last)
         # what moves fast moves before and after, too
         sudden = len(frames) <= MOST_IN_A_ROW and _around(moved, first, last) < moved[frames].min() / 2
@@ -123,12 +124,6 @@ def _hard_cuts(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
 def _around(moved: Float, first: int, end: int) -> float:
     """Return the larger of the two changes next to ``moved[first:end]``."""
     return max(float(moved[first - 1]) if first else 0.0, float(moved[end]) if end < len(moved) else 0.0)
-
-
-def _runs(which: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the first index and the end of each run of frames for which ``which`` [T] holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], which, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _dissolves(frames: Tensor, even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
@@ -182,7 +177,7 @@ def _extent(t: int, span: int, shares: list[float], frames: int) -> Cut:
 def _through_blank(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
     """Find blank frames between two shots, or too many of them in one."""
     found = []
-    for first, end in _runs(blank):
+    for first, end in runs_of(blank):
         if first == 0 or end == len(even):
             continue
         before, after = even[first - 1 : first], even[end : end + 1]

@@ -9,6 +9,7 @@ from thcli.face_model import eye_opening, mouth_opening
 from thcli.faces.track import outside_share
 from thcli.inspection.advice import ClipStats, SpeechStats
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, CropBox, FaceTrack, Float, Speech
+from thcli.runs import runs_of
 
 SILENT = -90.0
 """Lowest loudness, dBFS; lower ones are raised to it."""
@@ -61,9 +62,5 @@ def _decibels(power: Float) -> Float:
 
 def _longest(quiet: np.ndarray) -> tuple[float, float]:
     """Return begin and end in seconds of the longest run of frames for which ``quiet`` [T] holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
-    if not len(edges):
-        return 0.0, 0.0
-    begins, ends = edges[::2], edges[1::2]
-    longest = int((ends - begins).argmax())
-    return float(begins[longest] / FPS), float(ends[longest] / FPS)
+    begin, end = max(runs_of(quiet), key=lambda run: run[1] - run[0], default=(0, 0))
+    return begin / FPS, end / FPS

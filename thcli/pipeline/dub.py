@@ -24,6 +24,7 @@ from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.pipeline.tracking import track_driver
 from thcli.records import FPS, Float, MotionCurves, Speech
+from thcli.runs import runs_of
 from thcli.yuv import YuvFrame
 
 SHORT = 0.05
@@ -195,10 +196,9 @@ def _nearest(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _stretches(times: np.ndarray, left: np.ndarray, most: int = 4) -> str:
     """Say from when to when frames are left alone."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], left.astype(int), [0]])))
-    pairs = list(zip(times[edges[::2]], times[edges[1::2]], strict=True))
-    said = ", ".join(f"{first:.1f} to {end:.1f} s" for first, end in pairs[:most])
-    return said if len(pairs) <= most else f"{said} and {len(pairs) - most} more"
+    runs = runs_of(left)
+    said = ", ".join(f"{times[first]:.1f} to {times[end]:.1f} s" for first, end in runs[:most])
+    return said if len(runs) <= most else f"{said} and {len(runs) - most} more"
 
 
 def _no_face(

@@ -9,14 +9,14 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from thcli.face_model import LANDMARKS_68, LIPS, FaceModel, eye_opening
+from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT
 from thcli.faces.follow import LOWER
 from thcli.faces.pose import fit_to_shape, rigid_shape
 from thcli.faces.track import MOST_OUTSIDE, face_boxes, outside_share
-from thcli.motion.blink import eye_closure
 from thcli.motion.silence import rest_expression
 from thcli.pipeline.footage import PART, Footage
+from thcli.pipeline.person import neutral_mesh
 from thcli.records import CropBox, Float
 from thcli.rotations import remove_pose, to_canonical_units
 
@@ -28,8 +28,6 @@ MOST_TURN, MOST_NOD = 0.85, 0.7
 """Largest turn and nod of a head that is dubbed, rad."""
 HIDDEN = 0.33
 """Largest change of the lower face's colours, in logarithms beside those of the upper face, that is no cover."""
-OPEN = 0.3
-"""Eye closure above which a frame does not count for the neutral mesh."""
 FADE_SECONDS = 0.16
 """Seconds over which what is drawn fades in and out."""
 LEAST_SECONDS = 0.4
@@ -104,7 +102,7 @@ def examine(footage: Footage, model: FaceModel) -> FilmedFace | None:
     sampled = good[np.linspace(0, len(good) - 1, min(len(good), SAMPLES)).round().astype(int)]
     unposed = np.concatenate([unpose(footage, shape, which, mesh)[0] for which, mesh in _picked(footage, sampled)])
     median = np.median(expression[good], axis=0).astype(np.float32)
-    neutral = _neutral(unposed, expression[sampled] - median, model)
+    neutral = neutral_mesh(unposed, expression[sampled] - median, model)
     rest = rest_expression(unposed, model, neutral)
     return FilmedFace(
         shape, pose, expression, reason, *_windows(footage, boxes), median, rest, neutral, sampled, unposed
@@ -228,14 +226,6 @@ def _windows(footage: Footage, boxes: Float) -> tuple[Float, Float]:
         held = np.interp(which, there, height)
         side[which] = np.exp(gaussian_filter1d(held, STEADY[1] / rate, mode="nearest")) / FACE_HEIGHT
     return centre, side
-
-
-def _neutral(unposed: Float, change: Float, model: FaceModel) -> Float:
-    """Return the mean of unposed meshes [S, V, 3] less each frame's change of expression, with open eyes."""
-    awake = eye_closure(eye_opening(unposed)) < OPEN
-    if not awake.any():
-        awake[:] = True
-    return np.asarray((unposed[awake] - model.displacement(change[awake])).mean(axis=0), np.float32)
 
 
 def lips_of(unposed: Float) -> Float:

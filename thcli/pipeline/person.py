@@ -102,7 +102,7 @@ def person_from_track(
     meshes = track.unposed()
     expression = model.expression(meshes)
     median = np.median(expression, axis=0).astype(np.float32)
-    neutral = _neutral_mesh(meshes, expression - median, model)
+    neutral = neutral_mesh(meshes, expression - median, model)
     sure = track.confidence if light is None else track.confidence * light.usual
     chosen = choose_references(track.pose, meshes, sure, options.references)
     frames = clip.frames[chosen] if light is None else light.evened(clip.frames, chosen)
@@ -232,8 +232,11 @@ def sides(info: MediaInfo, options: ReferenceOptions, face: FaceChoice) -> tuple
     return (REDUCED, None) if small and not info.image and max(info.width, info.height) > REDUCED else (None,)
 
 
-def _neutral_mesh(meshes: Float, change: Float, model: FaceModel) -> Float:
-    """Return the mean of unposed meshes [T, V, 3] less each frame's change of expression [T, N], with open eyes."""
+def neutral_mesh(meshes: Float, change: Float, model: FaceModel) -> Float:
+    """Return the mean of unposed meshes [T, V, 3] less each frame's change of expression [T, N], with open eyes.
+
+    Frames whose eyes are more closed than ``OPEN`` do not count, unless all are.
+    """
     awake = eye_closure(eye_opening(meshes)) < OPEN
     if not awake.any():
         awake[:] = True

@@ -63,10 +63,15 @@ def lower_weight(model: FaceModel) -> Float:
     return smoothstep(share).astype(np.float32)
 
 
+def _far_from_lips(model: FaceModel) -> Float:
+    """Return the distance [V] of each vertex of the canonical face from the nearest of the lips."""
+    gaps = model.canonical[:, None] - model.canonical[None, list(LIPS)]
+    return np.asarray(np.linalg.norm(gaps, axis=-1).min(axis=1))
+
+
 def lip_weight(model: FaceModel) -> Float:
     """Return how far the filmed shape of each vertex [V, 1] is dropped: 1 at the lips, falling to 0 around them."""
-    far = np.linalg.norm(model.canonical[:, None] - model.canonical[None, list(LIPS)], axis=-1).min(axis=1)
-    share = np.clip((LIP_REACH[1] - far) / (LIP_REACH[1] - LIP_REACH[0]), 0, 1)
+    share = np.clip((LIP_REACH[1] - _far_from_lips(model)) / (LIP_REACH[1] - LIP_REACH[0]), 0, 1)
     return (smoothstep(share)[:, None] * lower_weight(model)).astype(np.float32)
 
 
@@ -97,7 +102,7 @@ def patch_weight(model: FaceModel) -> Float:
 
     Below a mouth that was filmed wide open lies its lower lip, which must not shine through.
     """
-    far = np.linalg.norm(model.canonical[:, None] - model.canonical[None, list(LIPS)], axis=-1).min(axis=1)
+    far = _far_from_lips(model)
     down = smoothstep(np.clip((model.canonical[:, 1] - BELOW[0]) / (BELOW[1] - BELOW[0]), 0, 1))
     near, end = (above + down * (below - above) for above, below in zip(MOUTH_REACH, CHIN_REACH, strict=True))
     return smoothstep(np.clip((end - far) / (end - near), 0, 1))[:, None].astype(np.float32)

@@ -14,6 +14,7 @@ from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.recording import Pair
 from thcli.face_model import mouth_opening
+from thcli.runs import runs_of
 
 MEETING = 0.02
 """Opening below which lips meet, over the distance of the outer eye corners."""
@@ -31,15 +32,9 @@ def measure_right(pair: Pair, models: MetricModels) -> Figure:
     return _measure(pair, of_predicted=True)
 
 
-def closures(closed: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return first frame and end of every run of frames [T] with closed lips."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(closed, int), [0]])))
-    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
 def near_others(closed: NDArray[np.bool_], others: NDArray[np.bool_]) -> list[bool]:
     """Return for every closure in ``closed`` [T] whether one in ``others`` [T] lies within ``NEAR`` frames of it."""
-    return [bool(others[max(first - NEAR, 0) : end + NEAR].any()) for first, end in closures(closed)]
+    return [bool(others[max(first - NEAR, 0) : end + NEAR].any()) for first, end in runs_of(closed)]
 
 
 def _measure(pair: Pair, of_predicted: bool) -> Figure:
