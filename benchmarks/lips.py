@@ -20,19 +20,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from talking import MAX_LAG, PAST
+from talking import MAX_LAG, PAST, met_and_right, moved_by
 
 from thcli.clips.audio import read_speech
 from thcli.clips.features import audio_features
 from thcli.data.audio_motion import correlation, in_step
 from thcli.data.store import ClipMeta, Store
-from thcli.evaluation.metrics.closures import MEETING, near_others
+from thcli.evaluation.metrics.closures import MEETING
 from thcli.evaluation.metrics.lmd import MOUTH, mouth_distances
 from thcli.face_model import LANDMARKS_68, mouth_opening
 from thcli.motion.articulation import fit_articulation
 from thcli.motion.closure import close_lips
 from thcli.motion.expression import predict_expression
 from thcli.pipeline.models import Models, load_models
+from thcli.pipeline.person import neutral_mesh
 from thcli.records import Float
 
 FRAMES = 1500
@@ -71,7 +72,7 @@ def stages(models: Models, store: Store, meta: ClipMeta) -> Iterator[tuple[str, 
     real = track.unposed()[motion]
     shown = model.expression(real)
     median = np.median(shown[:PAST], axis=0).astype(np.float32)
-    neutral = (real[:PAST] - model.displacement(shown[:PAST] - median)).mean(axis=0)
+    neutral = neutral_mesh(real[:PAST], shown[:PAST] - median, model)
 
     def stage(name: str, expression: Float) -> tuple[str, Float, Float, float]:
         return name, neutral + model.displacement(expression - median), real, track.scale
@@ -87,15 +88,9 @@ def figures(made: Float, real: Float, scale: float) -> Float:
     """Return the figures [5] of predicted meshes [T, V, 3]: correlation, spread, closures met and right, LMD."""
     x, y = mouth_opening(made), mouth_opening(real)
     lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: correlation(*moved_by(x, y, step)))
-    lips = [one < MEETING for one in moved_by(x, y, lag)]
-    met, right = (np.mean(near) if (near := near_others(*both)) else np.nan for both in (lips[::-1], lips))
+    met, right = met_and_right(*(one < MEETING for one in moved_by(x, y, lag)))
     mouths = (mesh[:, list(LANDMARKS_68)[MOUTH], :2] / scale for mesh in (made, real))
     return np.array([correlation(*moved_by(x, y, lag)), x.std() / y.std(), met, right, mouth_distances(*mouths).mean()])
-
-
-def moved_by(made: Float, real: Float, lag: int) -> tuple[Float, Float]:
-    """Return the common parts of curves [T] when the first is moved by ``lag`` frames."""
-    return made[max(0, -lag) : len(made) - max(0, lag)], real[max(0, lag) : len(real) - max(0, -lag)]
 
 
 if __name__ == "__main__":

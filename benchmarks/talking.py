@@ -112,14 +112,24 @@ def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
     """Return the correlation of the mouths' openings when the made video is moved by ``lag`` frames."""
     length = min(len(made), len(real))
     x, y = (mouth_opening(one.mesh)[:length] for one in (made, real))
-    return correlation(x[max(0, -lag) :], y[max(0, lag) :])
+    return correlation(*moved_by(x, y, lag))
 
 
 def meetings(made: FaceTrack, real: FaceTrack, lag: int) -> tuple[float, ...]:
     """Return the share of the real moments in which the lips meet that are met, and of those made that are right."""
     x, y = (mouth_opening(one.mesh)[: min(len(made), len(real))] < MEETING for one in (made, real))
-    x, y = x[max(0, -lag) : len(x) - max(0, lag)], y[max(0, lag) : len(y) - max(0, -lag)]
-    return tuple(float(np.mean(near)) if (near := near_others(*both)) else np.nan for both in ((y, x), (x, y)))
+    return met_and_right(*moved_by(x, y, lag))
+
+
+def moved_by(made: Float, real: Float, lag: int) -> tuple[Float, Float]:
+    """Return the common parts of curves [T] when the first is moved by ``lag`` frames."""
+    return made[max(0, -lag) : len(made) - max(0, lag)], real[max(0, lag) : len(real) - max(0, -lag)]
+
+
+def met_and_right(made: np.ndarray, real: np.ndarray) -> tuple[float, ...]:
+    """Return the share of the real closures [T] that are met, and of those made that are right; NaN for none."""
+    both = near_others(real, made), near_others(made, real)
+    return tuple(float(np.mean(near)) if near else np.nan for near in both)
 
 
 def spread(made: FaceTrack, real: FaceTrack) -> float:

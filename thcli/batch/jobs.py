@@ -36,7 +36,7 @@ _DUB_TYPES = {
 """Type of each long option of ``dub``."""
 DUB_KEYS = ("id", "dub", "audio", "output", *_DUB_TYPES)
 """Keys that a job may have that dubs a video."""
-SHARED = tuple(f.name for f in fields(DubOptions) if f.name in GenerateOptions.__dataclass_fields__)
+SHARED = ({f.name for f in fields(DubOptions)} & {f.name for f in fields(GenerateOptions)}) - {"references"}
 """Options of ``dub`` whose defaults a batch takes from those of ``generate``."""
 
 
@@ -177,8 +177,7 @@ def _job(line: str, place: _Place) -> Job:
 
 def _dub_defaults(defaults: GenerateOptions) -> DubOptions:
     """Return the default options of a job that dubs: those that it shares with ``generate`` are taken over."""
-    taken = {name: getattr(defaults, name) for name in SHARED if name != "references"}
-    return DubOptions(**taken)
+    return DubOptions(**{name: getattr(defaults, name) for name in SHARED})
 
 
 def _record(line: str) -> dict[str, Any]:

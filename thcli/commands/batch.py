@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from thcli.batch.outcomes import Outcome
     from thcli.batch.run import RunPolicy
     from thcli.generation.checks import Plan
-    from thcli.generation.dub_plan import DubPlan
 
 OF_ONE_JOB = ("reference", "audio", "output", "start", "face", "save_curves", "report", "dry_run", "progress")
 """Parameters of ``generate`` that apply to a single video, or that ``batch`` defines itself."""
@@ -155,7 +154,7 @@ def _say_plans(jobs: list[Job], resume: bool) -> None:
             try:
                 shown = job.with_folders(Path(scratch))
                 files = (shown.reference, shown.audio, shown.output)
-                made: Plan | DubPlan
+                made: Plan
                 if isinstance(shown.options, DubOptions):
                     made = plan_dub(*files, shown.options)
                 else:

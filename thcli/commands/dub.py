@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from thcli.commands import options
-from thcli.commands.generate import default_output, or_stream, say_warnings
+from thcli.commands.generate import PRECISION, default_output, or_stream, say_warnings
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
-from thcli.pipeline.options import LENGTHS, MAX_REFERENCES, PRECISIONS, RENDERERS, DubOptions
+from thcli.pipeline.options import LENGTHS, MAX_REFERENCES, RENDERERS, DubOptions
 
 DEFAULT = DubOptions()
 
@@ -40,18 +40,14 @@ DEFAULT = DubOptions()
 @click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT.renderer, show_default=True,
               help="Whether the network Θ mends the warped frames.")  # fmt: skip
 @options.device
-@click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
-              help="Number format of Θ. auto: bf16 on a CPU with AMX, else fp32.")  # fmt: skip
+@PRECISION
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv",
               help="Also write head motion and expression of the part that is dubbed.")  # fmt: skip
-@click.option("--report", type=options.PATH, metavar="REPORT.html|.json",
-              help="Also measure the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
+@options.report
 @options.overwrite
-@click.option(
-    "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
-)
+@options.dry_run
 @options.progress
 @options.debug
 def command(video: Path, audio: Path, output: Path | None, dry_run: bool, progress: str, **given: Any) -> None:

@@ -25,6 +25,8 @@ from thcli.pipeline.options import (
 
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, MAX_SCALE)
+PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
+                         help="Number format of Θ. auto: bf16 on a CPU with AMX, else fp32.")  # fmt: skip
 
 
 @click.command("generate")
@@ -64,20 +66,16 @@ SCALE = click.FloatRange(0, MAX_SCALE)
 @click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size,
               help="Side of the square in pixels; source: its size in the clip.  [default: 256]")  # fmt: skip
 @options.device
-@click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
-              help="Number format of Θ. auto: bf16 on a CPU with AMX, else fp32.")  # fmt: skip
+@PRECISION
 @click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,
               metavar="N", help="Most frames rendered at a time; fewer where they are large.")  # fmt: skip
 @click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Seed of head motion and blinks.")
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion curves.")
-@click.option("--report", type=options.PATH, metavar="REPORT.html|.json",
-              help="Also measure the finished video: figures, curves and warnings, as a page or as data.")  # fmt: skip
+@options.report
 @options.overwrite
-@click.option(
-    "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
-)
+@options.dry_run
 @options.progress
 @options.debug
 def command(reference: Path, audio: Path, output: Path | None, dry_run: bool, progress: str, **given: Any) -> None:

@@ -33,6 +33,15 @@ device: Decorator = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
 )
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+report: Decorator = click.option(
+    "--report",
+    type=PATH,
+    metavar="REPORT.html|.json",
+    help="Also measure the finished video: figures, curves and warnings, as a page or as data.",
+)
+dry_run: Decorator = click.option(
+    "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
+)
 progress: Decorator = click.option(
     "--progress",
     type=click.Choice(["auto", "bar", "json", "none"]),

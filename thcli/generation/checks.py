@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, place_of
 from thcli.clips.probe import MediaInfo, check_length, probe
@@ -26,6 +27,8 @@ LEAST_FRAMES = 50
 class Plan:
     """Work that ``generate`` would do; ``--dry-run`` prints its ``str()``.
 
+    ROLE, LENGTH, LESS: what the reference is called, how the number of frames is told, and what to do where memory is
+        too small; a plan of another command has its own
     reference: path, size and frame rate of the reference
     audio, output: paths
     frames: number of frames of the video; None where it is not known
@@ -35,6 +38,10 @@ class Plan:
     estimate: time, memory and disk space; None where the length of the video is not known
     free_memory, free_disk: bytes that are free now; None where they are not known
     """
+
+    ROLE: ClassVar[str] = "reference"
+    LENGTH: ClassVar[str] = "{} frames at 25 a second"
+    LESS: ClassVar[str] = "close other programs, or use --renderer warp or a smaller --size"
 
     reference: str
     audio: str
@@ -48,39 +55,26 @@ class Plan:
     free_disk: int | None
 
     def __str__(self) -> str:
-        length = "length unknown until read" if self.frames is None else f"{self.frames} frames at 25 a second"
-        lines = [f"reference  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
-        lines += [f"device     {self.device}", *self._estimate()]
+        length = "length unknown until read" if self.frames is None else self.LENGTH.format(self.frames)
+        lines = [f"{self.ROLE:9}  {self.reference}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
+        lines += [f"device     {self.device}", *self._resources()]
         lines += [f"weights    {place}: {names}" for place, names in self.weights.items()]
         return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
 
-    def _estimate(self) -> list[str]:
-        less = "close other programs, or use --renderer warp or a smaller --size"
-        return resource_lines(self.estimate, self.free_memory, self.free_disk, less)
-
-
-def resource_lines(
-    estimate: Estimate | None,
-    free_memory: int | None,
-    free_disk: int | None,
-    less: str = "close other programs, or use --renderer warp",
-) -> list[str]:
-    """Return lines on the time, memory and disk space that a video takes.
-
-    less: what to do where memory is too small
-    """
-    if estimate is None:
-        return ["time       unknown until the audio is read"]
-    unknown = "not estimated: this device was never measured"
-    seconds = unknown if estimate.seconds is None else f"about {_duration(estimate.seconds)} on this machine"
-    memory = f"about {size_text(estimate.memory)}{_free(free_memory)}"
-    if free_memory is not None and free_memory < estimate.memory:
-        memory += f"; {less}"
-    return [
-        f"time       {seconds}",
-        f"memory     {memory}",
-        f"disk       about {size_text(estimate.disk)}{_free(free_disk)}",
-    ]
+    def _resources(self) -> list[str]:
+        """Return lines on the time, memory and disk space that the video takes."""
+        if self.estimate is None:
+            return ["time       unknown until the audio is read"]
+        takes, unknown = self.estimate, "not estimated: this device was never measured"
+        seconds = unknown if takes.seconds is None else f"about {_duration(takes.seconds)} on this machine"
+        memory = f"about {_size(takes.memory)}{_free(self.free_memory)}"
+        if self.free_memory is not None and self.free_memory < takes.memory:
+            memory += f"; {self.LESS}"
+        return [
+            f"time       {seconds}",
+            f"memory     {memory}",
+            f"disk       about {_size(takes.disk)}{_free(self.free_disk)}",
+        ]
 
 
 def _duration(seconds: float) -> str:
@@ -91,7 +85,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def size_text(size: int) -> str:
+def _size(size: int) -> str:
     """Return a number of bytes as text."""
     if size < 1e9:
         return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
@@ -99,7 +93,7 @@ def size_text(size: int) -> str:
 
 
 def _free(size: int | None) -> str:
-    return "" if size is None else f", {size_text(size)} free"
+    return "" if size is None else f", {_size(size)} free"
 
 
 def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions | None = None) -> Plan:
@@ -107,7 +101,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     options = options or GenerateOptions()
     check_all(reference, audio, output, options)
     models = load_models(options.weights, options.device, options.precision, options.tracker)
-    _check_weights(models, options.motion_options, theta=options.renderer == "network")
+    check_weights(models, options.motion_options, theta=options.renderer == "network")
     info = probe(reference)
     if not (info.video or info.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")
@@ -115,10 +109,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
         check_clip_to_learn_from(info, options.start)
     frames = _frames_of(audio)
     takes = None if frames is None else estimate(_work(info, frames, options), models.device)
-    free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
-    if takes is not None and free_disk is not None and free_disk < takes.disk:
-        said = f"about {size_text(takes.disk)} are to be written and {size_text(free_disk)} are free"
-        raise MediaError(f"{output}: {said}; free some, or write elsewhere")
+    free_disk = check_disk(output, takes)
     uses = (
         f"tracker {models.tracker.name}",
         f"motion from {options.motion}",
@@ -131,6 +122,20 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     weights = weights_by_place(models, options)
     named = (whom, str(audio), str(output))
     return Plan(*named, frames, models.device, weights, uses, takes, free_memory(), free_disk)
+
+
+def check_disk(output: Path | Stream, takes: Estimate | None) -> int | None:
+    """Return the bytes that are free where the output is written; None for standard output.
+
+    Raises MediaError where they are fewer than those that are to be written.
+    """
+    if output == "-":
+        return None
+    free = shutil.disk_usage(Path(output).parent).free
+    if takes is not None and free < takes.disk:
+        said = f"about {_size(takes.disk)} are to be written and {_size(free)} are free"
+        raise MediaError(f"{output}: {said}; free some, or write elsewhere")
+    return free
 
 
 def job_weights(models: Models, options: GenerateOptions | DubOptions) -> list[Path]:
@@ -155,7 +160,7 @@ def _learned_from(value: str) -> str:
     return "the whole shot" if value == "whole" else f"up to {float(value):g} s of the clip"
 
 
-def _check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
+def check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
     """Raise WeightsError where a network that the job needs is missing or damaged; Ψ and Φ are found, not loaded."""
     _ = models.face_model
     models.find(MOUTH_INTERIOR)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from thcli.checkpoints import EXPRESSION, MOUTH_INTERIOR
 from thcli.clips.audio import with_sound
 from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
-from thcli.errors import MediaError
-from thcli.generation.checks import resource_lines, size_text, weights_by_place
+from thcli.generation.checks import Plan, check_disk, check_weights, weights_by_place
 from thcli.generation.dub import check_dub, check_video
 from thcli.generation.estimate import (
     BENCHMARK,
@@ -42,58 +37,25 @@ PIXEL_MEMORY = 40
 """Bytes of memory per pixel of a frame."""
 
 
-@dataclass(frozen=True)
-class DubPlan:
-    """Work that ``dub`` would do; ``--dry-run`` prints its ``str()``.
+class DubPlan(Plan):
+    """Work that ``dub`` would do; the reference is the video."""
 
-    video: path, size and frame rate
-    audio, output: paths
-    frames: number of frames of the video; None where it is not known
-    device: device on which the networks run
-    weights: names of the files of weights, by the folder that they come from
-    uses: lines on tracker, source of the lips and renderer
-    estimate: time, memory and disk space; None where the length of the video is not known
-    free_memory, free_disk: bytes that are free now; None where they are not known
-    """
-
-    video: str
-    audio: str
-    output: str
-    frames: int | None
-    device: str
-    weights: Mapping[str, str]
-    uses: tuple[str, ...]
-    estimate: Estimate | None
-    free_memory: int | None
-    free_disk: int | None
-
-    def __str__(self) -> str:
-        length = "length unknown until read" if self.frames is None else f"about {self.frames} frames"
-        lines = [f"video      {self.video}", f"audio      {self.audio}", f"output     {self.output}, {length}"]
-        lines += [f"device     {self.device}", *resource_lines(self.estimate, self.free_memory, self.free_disk)]
-        lines += [f"weights    {place}: {names}" for place, names in self.weights.items()]
-        return "\n".join([*lines, f"uses       {', '.join(self.uses)}"])
+    ROLE = "video"
+    LENGTH = "about {} frames"
+    LESS = "close other programs, or use --renderer warp"
 
 
 def plan_dub(video: Path, audio: Path | Stream, output: Path | Stream, options: DubOptions) -> DubPlan:
     """Check inputs, output, device and weights as ``dub`` would, without tracking or drawing anything."""
     check_dub(video, audio, output, options)
     models = load_models(options.weights, options.device, options.precision, options.tracker)
-    _ = models.face_model
-    models.find(MOUTH_INTERIOR)
-    if options.expression == "audio":
-        models.find(EXPRESSION)
-    if options.renderer == "network":
-        models.theta_files()
+    check_weights(models, options.motion_options, theta=options.renderer == "network")
     info = check_video(video, options)
     spoken = None if audio == "-" else with_sound(probe(Path(audio))).duration
     seconds = _seconds(info, spoken, options)
     frames = None if seconds is None else max(round(seconds * (info.fps or FPS)), 1)
     takes = None if frames is None or seconds is None else _estimate(info, frames, seconds, options, models.device)
-    free_disk = None if output == "-" else shutil.disk_usage(Path(output).parent).free
-    if takes is not None and free_disk is not None and free_disk < takes.disk:
-        said = f"about {size_text(takes.disk)} are to be written and {size_text(free_disk)} are free"
-        raise MediaError(f"{output}: {said}; free some, or write elsewhere")
+    free_disk = check_disk(output, takes)
     uses = (f"tracker {models.tracker.name}", f"lips from {options.expression}", f"renderer {options.renderer}")
     whom = f"{video} ({info.width}x{info.height}, {info.fps:g} fps)"
     weights = weights_by_place(models, options)

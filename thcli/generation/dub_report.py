@@ -14,12 +14,11 @@ from thcli.clips.probe import probe
 from thcli.clips.timed import stream_stored
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report.job import FinishedVideo
-from thcli.evaluation.report.report import make_report, write_report
 from thcli.face_model import LANDMARKS_68, mouth_opening
 from thcli.faces.crop import head_crop
 from thcli.faces.pose import fit_poses
 from thcli.faces.track import face_boxes, track_in_crop
-from thcli.generation.sidecar import rewrite_sidecar
+from thcli.generation.report import write_report_of
 from thcli.images import crop_frame
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.pipeline.dub import Dubbing
@@ -69,10 +68,7 @@ def report_on_dub(
         asked=asked_opening(dubbing),
         record=record,
     )
-    report = make_report(job, progress.advance)
-    write_report(path, report)
-    rewrite_sidecar(video, {**record, "report": {"path": str(path), **report.summary()}})
-    return tuple(warning.text for warning in report.warnings)
+    return write_report_of(job, path, progress)
 
 
 def change_outside(video: Path, dubbing: Dubbing, changed: list[Changed | None]) -> float:
@@ -113,12 +109,7 @@ def _reference(dubbing: Dubbing) -> tuple[CropBox, FaceTrack]:
     """Return a square that holds the face wherever it is measured, and the face in px of it."""
     footage, face = dubbing.targets.footage, dubbing.targets.face
     some = face.sampled[np.linspace(0, len(face.sampled) - 1, min(len(face.sampled), MEASURED)).round().astype(int)]
-    mesh = np.concatenate([footage.meshes(t, t + 1) for t in some])
-    pose, scale = fit_poses(mesh[:, LANDMARKS_68], footage.size, dubbing.targets.model)
-    track = FaceTrack(
-        face_boxes(mesh), mesh, mesh[:, LANDMARKS_68], pose, scale, footage.confidence[some], footage.size,
-        footage.tracker,
-    )  # fmt: skip
+    track = _filmed_track(dubbing, some)
     box = head_crop(track.box, footage.size)
     return box, track_in_crop(track, box, dubbing.targets.model)
 
@@ -127,16 +118,20 @@ def _pictures(dubbing: Dubbing, box: CropBox, track: FaceTrack) -> Recording:
     """Return a few filmed frames of the person, in the square of the report."""
     footage, face = dubbing.targets.footage, dubbing.targets.face
     frames = face.sampled[choose_mouths(footage, face, PICTURES)]
-    mesh = np.concatenate([footage.meshes(t, t + 1) for t in frames])
-    pose, scale = fit_poses(mesh[:, LANDMARKS_68], footage.size, dubbing.targets.model)
-    whole = FaceTrack(
-        face_boxes(mesh), mesh, mesh[:, LANDMARKS_68], pose, scale, footage.confidence[frames], footage.size,
-        footage.tracker,
-    )  # fmt: skip
+    whole = _filmed_track(dubbing, frames)
     even = CropBox(box.x0 // 2 * 2, box.y0 // 2 * 2, box.side // 2 * 2)
     with closing(stream_stored(dubbing.info, only=frames.tolist())) as stream:
         images = np.stack([crop_frame(one.frame.image(even), CropBox(0, 0, even.side)) for one in stream])
     return Recording("reference", images, track_in_crop(whole, even, dubbing.targets.model), None)
+
+
+def _filmed_track(dubbing: Dubbing, frames: np.ndarray) -> FaceTrack:
+    """Return the track of the filmed face in some frames, px of the frame."""
+    footage = dubbing.targets.footage
+    mesh = np.concatenate([footage.meshes(t, t + 1) for t in frames])
+    pose, scale = fit_poses(mesh[:, LANDMARKS_68], footage.size, dubbing.targets.model)
+    box, landmarks, confidence = face_boxes(mesh), mesh[:, LANDMARKS_68], footage.confidence[frames]
+    return FaceTrack(box, mesh, landmarks, pose, scale, confidence, footage.size, footage.tracker)
 
 
 def _placed(speech: Speech, dubbing: Dubbing) -> Speech:

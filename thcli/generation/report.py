@@ -58,9 +58,14 @@ def report_on(
         asked=asked_opening(target),
         record=record,
     )
+    return write_report_of(job, path, progress)
+
+
+def write_report_of(job: FinishedVideo, path: Path, progress: Progress) -> tuple[str, ...]:
+    """Write the report of a finished video and add its figures to the video's sidecar; return its warnings."""
     report = make_report(job, progress.advance)
     write_report(path, report)
-    rewrite_sidecar(video, {**record, "report": {"path": str(path), **report.summary()}})
+    rewrite_sidecar(job.video, {**job.record, "report": {"path": str(path), **report.summary()}})
     return tuple(warning.text for warning in report.warnings)
 
 

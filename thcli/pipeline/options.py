@@ -167,14 +167,8 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         check_references(self.references)
         _ = self.motion_options
-        check_choice("--renderer", self.renderer, RENDERERS)
+        check_renderer(self.renderer, self.precision)
         check_choice("--frame", self.frame, FRAMINGS)
-        check_choice("--precision", self.precision, PRECISIONS)
-        if self.precision != "auto" and self.renderer != "network":
-            raise UsageError(
-                f"--precision {self.precision} applies to --renderer network only, and the renderer is "
-                f"{self.renderer}; leave out --precision"
-            )
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
         if self.adapt < 0:
@@ -230,13 +224,7 @@ class DubOptions:
         check_references(self.references)
         _ = self.face_choice()
         check_choice("--length", self.length, LENGTHS)
-        check_choice("--renderer", self.renderer, RENDERERS)
-        check_choice("--precision", self.precision, PRECISIONS)
-        if self.precision != "auto" and self.renderer != "network":
-            raise UsageError(
-                f"--precision {self.precision} applies to --renderer network only, and the renderer is "
-                f"{self.renderer}; leave out --precision"
-            )
+        check_renderer(self.renderer, self.precision)
         self._check_part()
         if self.keep_sound is not None and not 0 <= self.keep_sound < math.inf:
             raise UsageError(f"--keep-sound {self.keep_sound:g}: expected decibels from 0 by which to lower the sound")
@@ -256,8 +244,8 @@ class DubOptions:
 
     @property
     def motion_options(self) -> MotionOptions:
-        """The source of the lips as options of ``predict_curves``."""
-        return MotionOptions(expression=self.expression)
+        """The source of the lips as options of ``predict_curves``; Φ does not move the head, which was filmed."""
+        return MotionOptions(motion="still", expression=self.expression)
 
     @property
     def adapt(self) -> int:
@@ -274,6 +262,17 @@ def check_references(count: int) -> None:
     """Raise UsageError for a number of references that is out of range."""
     if not 1 <= count <= MAX_REFERENCES:
         raise UsageError(f"--references {count}: expected 1 to {MAX_REFERENCES}")
+
+
+def check_renderer(renderer: str, precision: str) -> None:
+    """Raise UsageError for an unknown renderer or precision, and for a precision of a renderer without a network."""
+    check_choice("--renderer", renderer, RENDERERS)
+    check_choice("--precision", precision, PRECISIONS)
+    if precision != "auto" and renderer != "network":
+        raise UsageError(
+            f"--precision {precision} applies to --renderer network only, and the renderer is {renderer}; "
+            "leave out --precision"
+        )
 
 
 def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
