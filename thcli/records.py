@@ -173,9 +173,11 @@ class FaceTrack:
         return remove_pose(to_canonical_units(self.mesh, self.scale, self.size), self.pose).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LearnedMotion:
     """Movement and sound of the part of a clip that articulation, blinks and range of motion are learned from.
+
+    Each is equal to itself alone, so that what is computed from it can be kept by it.
 
     start: second of the file at which the part begins
     expression: [T, N] float32, difference from the part's median expression; interpolated between tracked frames

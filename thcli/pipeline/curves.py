@@ -12,19 +12,22 @@ from thcli.clips.decode import frame_count
 from thcli.clips.features import audio_features, speech_activity
 from thcli.clips.probe import media_info
 from thcli.face_model import FaceModel, eye_opening
-from thcli.motion import articulation, blink, curves, expression, head, silence
+from thcli.motion import blink, curves, expression, head, silence
+from thcli.motion.articulation import Articulation, fit_articulation
 from thcli.motion.assembly import assemble
 from thcli.motion.closure import close_lips
 from thcli.motion.photo_mouth import speaking_expression
-from thcli.pipeline.models import Models
+from thcli.pipeline.models import LruCache, Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
 from thcli.pipeline.tracking import track_driver
-from thcli.records import FPS, AudioFeatures, FaceTrack, Float, MotionCurves, Person, Speech
+from thcli.records import FPS, AudioFeatures, FaceTrack, Float, LearnedMotion, MotionCurves, Person, Speech
 from thcli.rotations import placement
 
 ENDS_EARLY = FPS // 2
 """Most frames by which a source of motion may be shorter than the speech without a note."""
+_ARTICULATIONS: LruCache[Articulation | None] = LruCache(4)
+"""Articulations of the persons seen last, by Ψ, its speech encoder and what is known of the person."""
 TrackOf = Callable[[str], FaceTrack]
 """Returns the face track of a video, given its path."""
 
@@ -103,14 +106,23 @@ def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
     still = np.zeros_like(person.median_expression)
     network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
     said = expression.predict_expression(network, features, still, encoder)
-    moved = said.expression
-    learned = person.learned
-    if len(learned.audio):
-        predicted = expression.predict_expression(network, learned.audio, still, encoder).expression
-        own = articulation.fit_articulation(predicted, learned.expression, model.lip_gap, learned.every)
-        moved = moved if own is None else own.apply(moved)
-    spoken = _usual_expression(person, model) + moved
+    own = _own_articulation(models, person.learned)
+    spoken = _usual_expression(person, model) + (said.expression if own is None else own.apply(said.expression))
     return close_lips(spoken, said.closure, person.neutral_mesh, person.median_expression, model)
+
+
+def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | None:
+    """Return the person's articulation, which is fitted once for all videos of a person; None without their speech."""
+    if not len(learned.audio):
+        return None
+    network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
+
+    def fit() -> Articulation | None:
+        still = np.zeros(learned.expression.shape[1], np.float32)
+        predicted = expression.predict_expression(network, learned.audio, still, encoder).expression
+        return fit_articulation(predicted, learned.expression, model.lip_gap, learned.every)
+
+    return _ARTICULATIONS.get((network, encoder, learned), fit)
 
 
 def _usual_expression(person: Person, model: FaceModel) -> Float:
