@@ -36,7 +36,7 @@ from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.metric_models import MetricModels
-from thcli.evaluation.metrics import mouth_sharpness, warping_error
+from thcli.evaluation.metrics import sharpness, warping_error
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.regions import mouth_squares
 from thcli.face_model import mouth_opening
@@ -150,7 +150,7 @@ def figures(one: Seen, source: Seen, true: Seen) -> list[float]:
     pair = Pair(
         Recording("made", one.frames[:count], made, None), Recording("source", source.frames[:count], filmed, None)
     )
-    sharp, warp = (metric.measure(pair, MetricModels()).value for metric in (mouth_sharpness, warping_error))
+    sharp, warp = (metric.measure(pair, MetricModels()).value for metric in (sharpness.MOUTH, warping_error))
     nothing = float("nan")
     fit, distance = opening_fit(made, wanted, lag), mouth_distance(made, wanted, lag)
     known = [nothing if value is None else value for value in (sharp, warp)]

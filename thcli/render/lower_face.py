@@ -24,7 +24,7 @@ from thcli.render.frames import keep_detail
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
-from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.render.landmark_maps import draw_landmarks
 from thcli.render.rasterize import Fragments, interpolate
 from thcli.render.warp import pixel_grid, side_by_side
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
@@ -211,8 +211,7 @@ class LowerFaceRenderer:
             target_map=_maps(target.cpu()).to(self.device),
         )
         image = (self.theta.render(frames, self.embedding) + 1) / 2
-        features = draw_features(target[:, LANDMARKS_68].cpu(), CROP_SIZE, CROP_SIZE).to(self.device)
-        return keep_detail(image - geometric, geometric, features)
+        return keep_detail(image - geometric, geometric)
 
 
 def light_gain(there: Float, frame: Float) -> Float:
