@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pygltflib import GLTF2
 
 from thcli.clips.probe import probe
 from thcli.clips.timed import stream_stored
+from thcli.motion.curves import read_curves
 
 
 @pytest.fixture
@@ -96,10 +98,12 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(thgen, faceless_clip
 
 def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache):
     given = ("dub", video, "--audio", word, "-o", "out.mp4", "--renderer", "warp", "--device", "cpu")
-    said = thgen(*given, "--save-curves", "c.csv", "--report", "r.json")
+    said = thgen(*given, "--save-curves", "c.csv", "--mesh", "m.glb", "--report", "r.json")
     assert said.code == 0, said.err
-    assert said.new == ("c.csv", "out.mp4", "out.mp4.json", "r.json")
+    assert said.new == ("c.csv", "m.glb", "out.mp4", "out.mp4.json", "r.json")
     assert "out.mp4: 1.0 s dubbed" in said.err
+    mesh = GLTF2.load_from_bytes((folder / "m.glb").read_bytes())
+    assert mesh.accessors[mesh.animations[0].samplers[0].input].count == len(read_curves(folder / "c.csv"))
     before, after = (list(stream_stored(probe(Path(name)), timed=True)) for name in (video, "out.mp4"))
     times = [[float(one.time * one.unit) for one in frames] for frames in (before, after)]
     assert np.allclose(*times, atol=1e-4)

@@ -93,6 +93,11 @@ def test_generate_refuses_outputs_in_no_folder_and_folders(refused, tmp_path):
 
 def test_generate_refuses_curves_and_video_of_one_name(refused, tmp_path):
     refused(UsageError, "cannot hold both", output=tmp_path / "a.mp4", save_curves=tmp_path / "a.mp4")
+    refused(UsageError, "cannot hold both", save_curves=tmp_path / "a.glb", mesh=tmp_path / "a.glb")
+
+
+def test_generate_refuses_a_mesh_of_another_format(refused, tmp_path):
+    refused(UsageError, "a.gltf: expected a name that ends in .glb", mesh=tmp_path / "a.gltf")
 
 
 @pytest.mark.parametrize("option", ["motion", "expression"])

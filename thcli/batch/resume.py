@@ -13,10 +13,10 @@ from thcli.generation.dub import dub_sources
 from thcli.generation.session import job_hashes
 from thcli.generation.sidecar import SEAL, read_sidecar, seal, sources_of
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import DubOptions
+from thcli.pipeline.options import WRITTEN, DubOptions
 from thcli.version import __version__
 
-ELSEWHERE = ("device", "overwrite", "weights", "save_curves", "report")
+ELSEWHERE = ("device", "overwrite", "weights", *WRITTEN)
 """Options that do not change the video, or that name files whose hashes are compared."""
 
 

@@ -73,6 +73,7 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion curves.")
+@options.mesh
 @options.report
 @options.overwrite
 @options.dry_run

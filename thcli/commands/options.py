@@ -33,6 +33,9 @@ device: Decorator = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
 )
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+mesh: Decorator = click.option(
+    "--mesh", type=PATH, metavar="OUT.glb", help="Also write the face as an animated 3D file, for Blender and engines."
+)
 report: Decorator = click.option(
     "--report",
     type=PATH,

@@ -15,7 +15,8 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
-from thcli.generation.checks import check_files, check_sources
+from thcli.generation.checks import check_sources
+from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
 from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
@@ -23,7 +24,7 @@ from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import source_notes
 from thcli.pipeline.dub import Dubbing, draw_dubbing, dubbed_curves, footage_of, prepare_dubbing, told
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream
+from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream, written_beside
 from thcli.pipeline.redrawn import Changed
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
@@ -90,7 +91,7 @@ def dub(
 def check_dub(video: Path, audio: Path | Stream, output: Path | Stream, options: DubOptions) -> None:
     """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
     inputs = [video, *(Path(p) for p in (audio, options.expression) if p not in ("-", "audio"))]
-    check_files(inputs, None if output == "-" else Path(output), options.save_curves, options.report, options.overwrite)
+    check_files(inputs, None if output == "-" else Path(output), written_beside(options), options.overwrite)
     check_sources(options.motion_options)
 
 
@@ -162,6 +163,11 @@ class Dubber:
             if options.save_curves is not None:
                 write_curves(options.save_curves, dubbed_curves(job.dubbing))
                 made.append(options.save_curves)
+            if options.mesh is not None:
+                from thcli.export.face_sources import dubbed_face, write_glb
+
+                write_glb(options.mesh, dubbed_face(job.dubbing))
+                made.append(options.mesh)
             precision = precision_name(job.models) if options.renderer == "network" else None
             record: dict[str, Any] = {}
             if file is not None:

@@ -51,6 +51,7 @@ FineTuned = tuple[FrameGenerator, FineTuneReport]
 class VideoJob:
     """A video that is ready to be rendered.
 
+    reference: contents of the file of the person
     recording: contents of the file of the speech
     levels: loudness of that file
     theta: Θ; None where the images of the geometric renderer are the frames
@@ -58,6 +59,7 @@ class VideoJob:
     seconds: time that each stage took so far
     """
 
+    reference: MediaInfo
     recording: MediaInfo
     levels: Levels
     options: GenerateOptions
@@ -115,7 +117,7 @@ class Session:
                 curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
         sources = sources_of(reference, audio, options.motion_options, hashes)
         target = DrivenTarget(person, models.face_model, curves)
-        given = (recording, levels, options, models)
+        given = (info, recording, levels, options, models)
         return VideoJob(*given, speech, person, target, sources, theta, fine_tuned, clock.seconds)
 
     def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
@@ -139,6 +141,11 @@ class Session:
             if options.save_curves is not None:
                 write_curves(options.save_curves, job.target.curves)
                 made.append(options.save_curves)
+            if options.mesh is not None:
+                from thcli.export.face_sources import generated_face, write_glb
+
+                write_glb(options.mesh, generated_face(job.reference, job.target))
+                made.append(options.mesh)
             precision = precision_name(job.models) if job.theta is not None else None
             record = write_sidecar(job.sources, file, options, result, precision) if file else {}
         if file is None or options.report is None:

@@ -24,6 +24,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SILENCES = ("close", "ignore")
 LENGTHS = ("longest", "audio", "video")
 DEFAULT_RENDERER = "network"
+WRITTEN = {"save_curves": "its curves", "mesh": "its mesh", "report": "its report"}
+"""Options that name a file to write beside the video, with what it is."""
 Part = TypeVar("Part")
 
 
@@ -136,6 +138,7 @@ class GenerateOptions:
     device, precision, tracker, weights: as for ``pipeline.models.load_models``
     batch_size: most frames rendered at a time; fewer where they are large
     save_curves: CSV file to write the motion curves to
+    mesh: GLB file to write the animated 3D face to
     report: page (.html) or data (.json) to write about the finished video
     overwrite: whether a file at the output's place is replaced
     """
@@ -161,6 +164,7 @@ class GenerateOptions:
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
+    mesh: Path | None = None
     report: Path | None = None
     overwrite: bool = False
 
@@ -201,7 +205,7 @@ class DubOptions:
     expression: source of the lips: ``audio``, a video or a CSV of curves
     length: ``longest``, ``audio`` or ``video``, which of the two decides how long the dubbed video is
     keep_sound: decibels by which the video's own sound is lowered below the speech; None leaves it out
-    renderer, device, precision, tracker, weights, save_curves, report, overwrite: as for ``GenerateOptions``
+    renderer, device, precision, tracker, weights, save_curves, mesh, report, overwrite: as for ``GenerateOptions``
     """
 
     begin: float = 0.0
@@ -217,6 +221,7 @@ class DubOptions:
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
+    mesh: Path | None = None
     report: Path | None = None
     overwrite: bool = False
 
@@ -256,6 +261,11 @@ class DubOptions:
 def _part(record: type[Part], options: GenerateOptions) -> Part:
     """Return a record with the values of the options that it shares with ``generate``."""
     return record(**{f.name: getattr(options, f.name) for f in fields(record)})  # type: ignore[arg-type]
+
+
+def written_beside(options: GenerateOptions | DubOptions) -> dict[str, Path]:
+    """Return the files that are written beside the video, by the option, of ``WRITTEN``, that names each."""
+    return {name: path for name in WRITTEN if (path := getattr(options, name)) is not None}
 
 
 def check_references(count: int) -> None:
