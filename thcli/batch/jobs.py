@@ -17,6 +17,8 @@ from thcli.generation.sidecar import sidecar_path
 from thcli.json_lines import numbered_lines
 from thcli.pipeline.options import WRITTEN, DubOptions, GenerateOptions, written_beside
 
+READ = ("weights", "sign", "key")
+"""Options that name a file or a folder to read, but for ``SOURCES``."""
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """Pattern of a job's id: a file name that every system accepts and that begins with a letter or a digit."""
 SOURCES = ("motion", "expression")
@@ -263,7 +265,7 @@ def _placed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the options that name inputs, with their paths made absolute, relative to ``folder``."""
     words = {"motion": ("audio", "still"), "expression": ("audio",)}
     placed = {key: str(folder / values[key]) for key in SOURCES if key in values and values[key] not in words[key]}
-    return placed if values.get("weights") is None else {**placed, "weights": folder / values["weights"]}
+    return placed | {key: folder / values[key] for key in READ if values.get(key) is not None}
 
 
 def _below(folder: Path, key: str, name: str) -> Path:

@@ -47,6 +47,8 @@ DEFAULT = DubOptions()
               help="Also write head motion and expression of the part that is dubbed.")  # fmt: skip
 @options.mesh
 @options.report
+@options.sign
+@options.key
 @options.overwrite
 @options.dry_run
 @options.progress

@@ -75,6 +75,8 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion curves.")
 @options.mesh
 @options.report
+@options.sign
+@options.key
 @options.overwrite
 @options.dry_run
 @options.progress

@@ -42,6 +42,10 @@ report: Decorator = click.option(
     metavar="REPORT.html|.json",
     help="Also measure the finished video: figures, curves and warnings, as a page or as data.",
 )
+sign: Decorator = click.option(
+    "--sign", type=PATH, metavar="CERT.pem", help="Sign the video with this certificate (C2PA); --key is its key."
+)
+key: Decorator = click.option("--key", type=PATH, metavar="KEY.pem", help="Private key of --sign, without a password.")
 dry_run: Decorator = click.option(
     "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
 )

@@ -55,7 +55,7 @@ def tracked_face(info: MediaInfo, track: FaceTrack, model: FaceModel) -> Animate
     """Return the face of a video, moved as the face model tells what was tracked; ``track`` is in px of the frame."""
     unposed = track.unposed()
     expression = model.expression(unposed)
-    change = expression - np.median(expression, axis=0)
+    change = expression - np.median(expression, axis=0).astype(np.float32)
     neutral = neutral_mesh(unposed, change, model)
     best = frontal_frame(track.pose, track.confidence, eye_opening(unposed))
     texture = _texture(info, 0.0, best, track.mesh[best], track.size)
@@ -90,4 +90,4 @@ def _texture(info: MediaInfo, start: float, frame: int, mesh: Float, size: tuple
     frame: its number from the second ``start`` on, at 25 frames a second
     """
     image = read_clip(info, start + frame / FPS, 1 / FPS).frames[0]
-    return cut_texture(image, mesh[:, :2] / np.array(size, np.float32))
+    return cut_texture(image, (mesh[:, :2] / size).astype(np.float32))

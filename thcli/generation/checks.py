@@ -14,8 +14,9 @@ from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
 from thcli.generation.estimate import Estimate, Work, estimate
 from thcli.generation.file_checks import check_files
+from thcli.generation.signing import check_signing
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream, written_beside
+from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream, signed_with, written_beside
 from thcli.records import FPS, CropBox
 
 LEAST_FRAMES = 50
@@ -214,7 +215,8 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
     motion = options.motion_options
     inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
     video = None if output == "-" else Path(output)
-    check_files(inputs, video, written_beside(options), options.overwrite)
+    check_files([*inputs, *signed_with(options)], video, written_beside(options), options.overwrite)
+    check_signing(options, video)
     check_sources(motion)
 
 

@@ -17,11 +17,12 @@ from thcli.clips.audio import Levels, measure_levels, read_speech
 from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
-from thcli.clips.provenance import provenance
+from thcli.clips.provenance import SOURCE_TYPE, provenance
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.report import report_on
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
+from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
@@ -233,7 +234,10 @@ def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
     frames = render_target(job.models, job.person, job.target, theta=job.theta, batch_size=batch_size)
     # Frames are rendered in this thread: in any but the first, PyTorch uses several cores only half as well.
     sound, peak = job.recording, job.levels.peak
-    with VideoWriter(file, job.person.video_size, sound, job.frames, declared, audio_peak=peak) as writer:
+    finish = signing(job.options, SOURCE_TYPE)
+    with VideoWriter(
+        file, job.person.video_size, sound, job.frames, declared, audio_peak=peak, finish=finish
+    ) as writer:
         for frame in frames:
             writer.write(frame)
             progress.advance()
