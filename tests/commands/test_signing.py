@@ -1,4 +1,4 @@
-"""``--sign`` from the command line to ``thgen doctor``: what is said of a signed video, a changed one, and of the key."""
+"""``--sign`` from the command line to ``thgen doctor``: a signed video, a changed one, and a key that nobody sees."""
 
 from __future__ import annotations
 
