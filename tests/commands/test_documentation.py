@@ -44,7 +44,7 @@ FIRST = ("docs/training.md", "docs/study.md", "README.md")
 """Pages whose commands run before those of others: one makes a store, and one takes clips that others add to."""
 PAGES = tuple(dict.fromkeys([*FIRST, *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]))
 ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ", "openssl ")
-"""Beginnings of lines that the Makefile and CI run on a fresh machine, and of one for which the tests have their own."""
+"""Beginnings of lines that the Makefile and CI run on a fresh machine, or whose work the tests do themselves."""
 OTHER_TESTS = re.compile(r" --ray |^thgen doctor$")
 """Commands that other tests run: tests/batch/test_cluster.py starts a cluster, and test_doctor_command.py examines the
 weights that ship, which are not in use here."""

@@ -27,7 +27,10 @@ CHANGED = ("assertion.bmffHash.mismatch", "assertion.dataHash.mismatch", "assert
 """Codes of C2PA for a file, or a manifest, that was changed after it was signed."""
 UNTRUSTED = "signingCredential.untrusted"
 """Code of C2PA for a signer who is on no list of trusted ones, which thgen does not have."""
-_OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": True}}
+_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": True},
+    "core": {"backing_store_memory_threshold_in_mb": 16},  # else a second copy of the video is held in memory
+}
 _MP4 = "video/mp4"
 _PARENT = "parent"
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
@@ -117,7 +120,7 @@ def read_signature(path: Path) -> Signature | None:
     """
     c2pa = _library("thgen doctor")
     try:
-        with c2pa.Context.from_dict(_OFFLINE) as context:
+        with c2pa.Context.from_dict(_SETTINGS) as context:
             reader = c2pa.Reader.try_create(path, context=context)
             if reader is None:
                 return None
@@ -160,7 +163,7 @@ def _builder(story: Story) -> Any:
         if not readable:
             manifest["ingredients"] = [parent]
     manifest["assertions"] = [{"label": "c2pa.actions", "data": {"actions": actions}}]
-    builder = c2pa.Builder(manifest, c2pa.Context.from_dict(_OFFLINE))
+    builder = c2pa.Builder(manifest, c2pa.Context.from_dict(_SETTINGS))
     if readable:
         with open(info.path, "rb") as source:  # of an MP4 the manifest that it may hold is kept
             builder.add_ingredient(parent, _MP4, source)
