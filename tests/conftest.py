@@ -115,6 +115,50 @@ def theta_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def certify() -> Callable[..., tuple[Path, Path]]:
+    """certify(folder, name="Ada", days=30, purpose="email"): files of a certificate and of its key.
+
+    days: how long it is valid from now on; below zero it has been valid until then
+    """
+    from datetime import datetime, timedelta, timezone
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    purposes = {"email": ExtendedKeyUsageOID.EMAIL_PROTECTION, "server": ExtendedKeyUsageOID.SERVER_AUTH}
+    root_key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
+
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def begun(name: str, key: ec.EllipticCurvePrivateKey, days: float, ca: bool) -> x509.CertificateBuilder:
+        use = {
+            "content_commitment": False, "key_encipherment": False, "data_encipherment": False, "key_agreement": False,
+            "crl_sign": ca, "encipher_only": False, "decipher_only": False,
+        }  # fmt: skip
+        builder = x509.CertificateBuilder(named("Root"), named(name), key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(100)).not_valid_after(now + timedelta(days))
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), True)
+        return builder.add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=ca, **use), True)
+
+    def make(folder: Path, name: str = "Ada", days: float = 30, purpose: str = "email") -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = begun(name, key, days, ca=False).add_extension(x509.ExtendedKeyUsage([purposes[purpose]]), False)
+        of_root = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+        chain = (leaf.add_extension(of_root, False), begun("Root", root_key, 30, ca=True))
+        signed = [one.sign(root_key, hashes.SHA256()).public_bytes(Encoding.PEM) for one in chain]
+        folder.mkdir(exist_ok=True)
+        (folder / "cert.pem").write_bytes(b"".join(signed))
+        (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return folder / "cert.pem", folder / "key.pem"
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def talking() -> Callable[[int, int], FaceTrack]:
     """talking(seed, frames): a face that turns a few degrees and talks, in a crop; each seed in its own way."""
     import numpy as np

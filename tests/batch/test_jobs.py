@@ -31,14 +31,16 @@ def read(tmp_path: Path):
 
 def test_read_jobs_finds_inputs_beside_the_list_and_outputs_in_the_folder(read, tmp_path: Path) -> None:
     given = {"motion": "m.mp4", "expression": "e.csv", "save-curves": "c.csv", "report": "sub/r.html", "weights": "w"}
+    given |= {"mesh": "m.glb", "sign": "cert.pem", "key": "/abs/key.pem"}
     first, second = read({**FINE, **given}, "", {**FINE, "id": 7, "audio": "/abs/s.wav", "output": "sub/x.mp4"})
     lists, out = tmp_path / "lists", tmp_path / "out"
     assert (first.reference, first.audio, first.output) == (lists / "clip.mp4", lists / "speech.wav", out / "a.mp4")
     options = first.options
     assert (options.motion, options.expression) == (str(lists / "m.mp4"), str(lists / "e.csv"))
-    assert (options.save_curves, options.report) == (out / "c.csv", out / "sub" / "r.html")
+    assert (options.save_curves, options.mesh, options.report) == (out / "c.csv", out / "m.glb", out / "sub" / "r.html")
     assert options.weights == lists / "w"
-    assert first.outputs == (out / "a.mp4", out / "c.csv", out / "sub" / "r.html")
+    assert (options.sign, options.key) == (lists / "cert.pem", Path("/abs/key.pem"))
+    assert first.outputs == (out / "a.mp4", out / "c.csv", out / "m.glb", out / "sub" / "r.html")
     assert (second.id, second.audio, second.output) == ("7", Path("/abs/s.wav"), out / "sub" / "x.mp4")
     assert second.options == GenerateOptions()
 

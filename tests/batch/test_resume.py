@@ -37,7 +37,12 @@ def job(tmp_path: Path) -> Job:
     weights.mkdir()
     (weights / "expression.safetensors").write_bytes(b"mine")
     options = GenerateOptions(
-        renderer="warp", motion=str(tmp_path / "other.mp4"), save_curves=tmp_path / "curves.csv", weights=weights
+        renderer="warp",
+        motion=str(tmp_path / "other.mp4"),
+        save_curves=tmp_path / "curves.csv",
+        weights=weights,
+        sign=Path("cert.pem"),
+        key=Path("key.pem"),
     )
     return finished(Job("a", tmp_path / "clip.mp4", tmp_path / "speech.wav", tmp_path / "out.mp4", options))
 
@@ -55,8 +60,8 @@ def moved(job: Job) -> Job:
 
 @pytest.mark.parametrize(
     "change",
-    [lambda job: job, moved, with_options(device="cuda:7", overwrite=True)],
-    ids=["nothing", "names", "device"],
+    [lambda job: job, moved, with_options(device="cuda:7", overwrite=True), with_options(key=Path("moved.pem"))],
+    ids=["nothing", "names", "device", "key"],
 )
 def test_is_done_whatever_does_not_change_the_video(job: Job, change: Callable[[Job], Job]) -> None:
     assert is_done(change(job))

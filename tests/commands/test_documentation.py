@@ -43,8 +43,8 @@ ROOT = Path(__file__).parents[2]
 FIRST = ("docs/training.md", "docs/study.md", "README.md")
 """Pages whose commands run before those of others: one makes a store, and one takes clips that others add to."""
 PAGES = tuple(dict.fromkeys([*FIRST, *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]))
-ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ")
-"""Beginnings of lines that the Makefile and CI run on a fresh machine."""
+ELSEWHERE = ("git clone ", "make ", "pip ", ".venv/bin/pip ", "openssl ")
+"""Beginnings of lines that the Makefile and CI run on a fresh machine, or whose work the tests do themselves."""
 OTHER_TESTS = re.compile(r" --ray |^thgen doctor$")
 """Commands that other tests run: tests/batch/test_cluster.py starts a cluster, and test_doctor_command.py examines the
 weights that ship, which are not in use here."""
@@ -91,9 +91,10 @@ def of_kind(kind: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, portrait_png, speech_wav) -> Path:
+def place(tmp_path_factory, portrait_png, speech_wav, certify) -> Path:
     """Make a folder with all files that the commands read and no other command writes."""
     here = tmp_path_factory.mktemp("place")
+    certify(here)
     portrait = np.asarray(Image.open(portrait_png).convert("RGB"))
     write_clip(here / "clip.mp4", portrait, speech_wav, FRAMES)
     write_clip(here / "long.mp4", portrait, speech_wav, LONG)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import c2pa
 import numpy as np
 import pytest
+from pygltflib import GLTF2
 
 from thcli.clips.probe import probe
 from thcli.clips.timed import stream_stored
+from thcli.motion.curves import read_curves
 
 
 @pytest.fixture
@@ -78,6 +81,8 @@ def test_a_video_without_a_face_is_refused(thgen, faceless_clip, word, own_cache
         (["--expression", "no.mp4"], "--expression no.mp4: no such file; expected audio, a video or a .csv file"),
         (["--renderer", "warp", "--precision", "bf16"],
          "--precision bf16 applies to --renderer network only, and the renderer is warp; leave out --precision"),
+        (["--sign", "a.pem", "--key", "k.pem", "-o", "a.mkv"],
+         "--sign: Matroska holds no C2PA manifest; give a.mkv a name that ends in .mp4"),
         (["-o", "bars.mp4", "--overwrite"], "bars.mp4: is also an input; choose another output with -o"),
     ],
 )  # fmt: skip
@@ -94,12 +99,17 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(thgen, faceless_clip
     assert lines[-1] == "uses       tracker builtin 1, lips from audio, renderer network"
 
 
-def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache):
+def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache, certify):
+    certificate, key = certify(folder.parent / "ada")
     given = ("dub", video, "--audio", word, "-o", "out.mp4", "--renderer", "warp", "--device", "cpu")
-    said = thgen(*given, "--save-curves", "c.csv", "--report", "r.json")
+    said = thgen(
+        *given, "--save-curves", "c.csv", "--mesh", "m.glb", "--report", "r.json", "--sign", certificate, "--key", key
+    )
     assert said.code == 0, said.err
-    assert said.new == ("c.csv", "out.mp4", "out.mp4.json", "r.json")
+    assert said.new == ("c.csv", "m.glb", "out.mp4", "out.mp4.json", "r.json")
     assert "out.mp4: 1.0 s dubbed" in said.err
+    mesh = GLTF2.load_from_bytes((folder / "m.glb").read_bytes())
+    assert mesh.accessors[mesh.animations[0].samplers[0].input].count == len(read_curves(folder / "c.csv"))
     before, after = (list(stream_stored(probe(Path(name)), timed=True)) for name in (video, "out.mp4"))
     times = [[float(one.time * one.unit) for one in frames] for frames in (before, after)]
     assert np.allclose(*times, atol=1e-4)
@@ -113,8 +123,13 @@ def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache)
     assert set(record["inputs"]) == {"video", "audio"}
     doctor = thgen("doctor", "out.mp4")
     assert "filmed, with synthetic lips (compositeWithTrainedAlgorithmicMedia)" in doctor.out
+    assert doctor.code == 0 and "ok    signature  valid, signed by Ada" in doctor.out
+    told = json.loads(c2pa.Reader(folder / "out.mp4").json())
+    (source,) = told["manifests"][told["active_manifest"]]["ingredients"]
+    assert source["instance_id"] == f"sha256:{record['inputs']['video']['sha256']}"
     # The same lips come from the file of curves, and the first pass is not made again.
-    again = thgen(*given[:4], "-o", "again.mp4", *given[6:], "--expression", "c.csv")
+    signed = ("--sign", certificate, "--key", key)
+    again = thgen(*given[:4], "-o", "again.mp4", *given[6:], *signed, "--expression", "c.csv")
     assert again.code == 0 and (folder / "again.mp4").stat().st_size == pytest.approx(
         (folder / "out.mp4").stat().st_size, rel=0.02
     )

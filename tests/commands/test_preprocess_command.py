@@ -67,6 +67,20 @@ def test_preprocess_writes_a_part_of_the_track(thgen, faceless_clip, folder, kin
         assert (float(arrays["fps"]), tuple(arrays["size"]), str(arrays["tracker"])) == (25, (160, 120), "nodding 1")
 
 
+@pytest.mark.usefixtures("nodding")
+def test_preprocess_mesh_writes_3d_files_and_resumes_by_format(thgen, faceless_clip, folder):
+    given = ("preprocess", "mesh", faceless_clip, "--out", "faces", "--resume", "--format")
+    assert thgen(*given, "glb").new == ("faces/bars.mesh.glb",)
+    assert (folder / "faces/bars.mesh.glb").read_bytes()[:4] == b"glTF"
+    assert thgen(*given, "glb").new == ()
+    assert thgen(*given, "obj").new == ("faces/bars.mesh.mtl", "faces/bars.mesh.obj", "faces/bars.mesh.png")
+
+
+def test_preprocess_refuses_a_format_of_other_kinds(thgen):
+    said = thgen("preprocess", "poses", "a.mp4", "--out", "faces", "--format", "glb")
+    said.refused(2, "--format applies to 'preprocess mesh' only. See 'thgen preprocess --help'.")
+
+
 def test_preprocess_audio_needs_no_face(thgen, faceless_clip, folder):
     said = thgen("preprocess", "audio", faceless_clip, "--out", "sound")
     assert (said.code, said.new) == (0, ("sound/bars.audio.npz",))

@@ -52,7 +52,9 @@ def edit_sidecar(video: Path, **changes: object) -> None:
 
 def test_examine_video_accepts_a_video_beside_its_own_sidecar(video: Path) -> None:
     checks = checks_of(video)
-    assert list(checks) == ["file", "declares", "made from", "sidecar"] and all(c.ok for c in checks.values())
+    assert list(checks) == ["file", "declares", "made from", "signature", "sidecar"] and all(
+        c.ok for c in checks.values()
+    )
     assert "made by thgen 1; said in the comment and as XMP" in checks["declares"].found
     assert checks["sidecar"].found.endswith("and of this very file")
     record = json.loads(sidecar_path(video).read_text())
@@ -110,7 +112,7 @@ def test_examine_video_finds_no_declaration_in_a_video_without_metadata(video: P
         check=True,
     )
     checks = checks_of(video.with_name("n.mp4"))
-    assert list(checks) == ["file", "declares", "sidecar"]
+    assert list(checks) == ["file", "declares", "signature", "sidecar"]
     assert not checks["declares"].ok and "cannot be told" in checks["declares"].found
     assert checks["sidecar"].found.endswith("nothing is known of the video")
 

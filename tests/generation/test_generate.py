@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pygltflib import GLTF2
 
 from thcli import GenerateOptions, generate
 from thcli.checkpoints import sha256
@@ -140,8 +141,10 @@ def test_saved_curves_given_back_make_the_same_video(make, tmp_path):
 
 def test_generate_moves_head_and_face_as_another_video_does(make, inputs, tmp_path):
     clip = str(inputs / "clip.mp4")
-    made = make(motion=clip, expression=clip, save_curves=tmp_path / "curves.csv")
+    made = make(motion=clip, expression=clip, save_curves=tmp_path / "curves.csv", mesh=tmp_path / "mesh.glb")
     assert made.shape == (10, 256, 256, 3)
+    mesh = GLTF2.load_from_bytes((tmp_path / "mesh.glb").read_bytes())
+    assert mesh.accessors[mesh.animations[0].samplers[0].input].count == 10
     drive = read_curves(tmp_path / "curves.csv")
     assert np.ptp(drive.pose, axis=0).max() > 0 and np.ptp(drive.expression, axis=0).max() > 0
     sidecar = json.loads((tmp_path / "0.mp4.json").read_text())

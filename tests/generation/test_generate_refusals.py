@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,6 +95,25 @@ def test_generate_refuses_outputs_in_no_folder_and_folders(refused, tmp_path):
 
 def test_generate_refuses_curves_and_video_of_one_name(refused, tmp_path):
     refused(UsageError, "cannot hold both", output=tmp_path / "a.mp4", save_curves=tmp_path / "a.mp4")
+    refused(UsageError, "cannot hold both", save_curves=tmp_path / "a.glb", mesh=tmp_path / "a.glb")
+
+
+def test_generate_refuses_a_mesh_of_another_format(refused, tmp_path):
+    refused(UsageError, "a.gltf: expected a name that ends in .glb", mesh=tmp_path / "a.gltf")
+
+
+def test_generate_refuses_a_certificate_that_cannot_sign(refused, certify, tmp_path):
+    (good, key), (expired, its_key) = certify(tmp_path / "good"), certify(tmp_path / "old", days=-1)
+    refused(MediaError, "C2PA does not sign with it", sign=expired, key=its_key)
+    refused(MediaError, "C2PA does not sign with it", sign=good, key=its_key)
+    refused(UsageError, "so -o - cannot have one; give a file", sign=good, key=key, output="-")
+    refused(UsageError, "is also an input", sign=good, key=key, output=key, overwrite=True)
+
+
+def test_generate_options_take_certificate_and_key_together():
+    for given, named in (({"sign": Path("a.pem")}, "--sign"), ({"key": Path("k.pem")}, "--key")):
+        with pytest.raises(UsageError, match=f"{named}: --sign CERT.pem and --key KEY.pem need each other"):
+            GenerateOptions(**given)
 
 
 @pytest.mark.parametrize("option", ["motion", "expression"])

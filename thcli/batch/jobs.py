@@ -15,14 +15,14 @@ from typing import Any, get_type_hints
 from thcli.errors import MediaError, ThgenError, UsageError
 from thcli.generation.sidecar import sidecar_path
 from thcli.json_lines import numbered_lines
-from thcli.pipeline.options import DubOptions, GenerateOptions
+from thcli.pipeline.options import WRITTEN, DubOptions, GenerateOptions, written_beside
 
+READ = ("weights", "sign", "key")
+"""Options that name a file or a folder to read, but for ``SOURCES``."""
 ID = re.compile(r"[^\W_][\w.+@=, -]{0,199}")
 """Pattern of a job's id: a file name that every system accepts and that begins with a letter or a digit."""
 SOURCES = ("motion", "expression")
 """Options that take a word or the name of a file to read."""
-WRITTEN = ("save-curves", "report")
-"""Options that name a file to write."""
 _TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for f in fields(GenerateOptions)}
 """Type of each long option of ``generate``."""
 KEYS = ("id", "ref", "audio", "output", *_TYPES)
@@ -56,8 +56,7 @@ class Job:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Files that the job writes, without the sidecar."""
-        also = (self.options.save_curves, self.options.report)
-        return (self.output, *(path for path in also if path is not None))
+        return (self.output, *written_beside(self.options).values())
 
     def with_folders(self, scratch: Path) -> Job:
         """Return the job with those outputs moved to ``scratch`` whose folders do not exist yet; a run creates them."""
@@ -65,10 +64,8 @@ class Job:
         def there(path: Path) -> Path:
             return path if path.parent.is_dir() else scratch / path.name
 
-        curves, report = (
-            None if path is None else there(path) for path in (self.options.save_curves, self.options.report)
-        )
-        options = replace(self.options, save_curves=curves, report=report)
+        beside = {name: there(path) for name, path in written_beside(self.options).items()}
+        options = replace(self.options, **beside)  # type: ignore[arg-type]
         return replace(self, output=there(self.output), options=options)
 
 
@@ -165,7 +162,7 @@ def _job(line: str, place: _Place) -> Job:
     types = _DUB_TYPES if dubs else _TYPES
     values = {key: _typed(types[key], key, value) for key, value in record.items() if key in types}
     values |= _placed(values, place.inputs)
-    for key in WRITTEN:
+    for key in (name.replace("_", "-") for name in WRITTEN):
         if key in values:
             values[key] = _below(place.outputs, key, str(values[key]))
     reference, audio = (place.inputs / _text(record, key) for key in ("dub" if dubs else "ref", "audio"))
@@ -268,7 +265,7 @@ def _placed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the options that name inputs, with their paths made absolute, relative to ``folder``."""
     words = {"motion": ("audio", "still"), "expression": ("audio",)}
     placed = {key: str(folder / values[key]) for key in SOURCES if key in values and values[key] not in words[key]}
-    return placed if values.get("weights") is None else {**placed, "weights": folder / values["weights"]}
+    return placed | {key: folder / values[key] for key in READ if values.get(key) is not None}
 
 
 def _below(folder: Path, key: str, name: str) -> Path:

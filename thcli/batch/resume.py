@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from thcli.batch.jobs import SOURCES, Job
@@ -13,10 +14,10 @@ from thcli.generation.dub import dub_sources
 from thcli.generation.session import job_hashes
 from thcli.generation.sidecar import SEAL, read_sidecar, seal, sources_of
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import DubOptions
+from thcli.pipeline.options import WRITTEN, DubOptions
 from thcli.version import __version__
 
-ELSEWHERE = ("device", "overwrite", "weights", "save_curves", "report")
+ELSEWHERE = ("device", "overwrite", "weights", "key", *WRITTEN)
 """Options that do not change the video, or that name files whose hashes are compared."""
 
 
@@ -59,7 +60,7 @@ def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
 def _that_count(options: Mapping[str, Any], inputs: Mapping[str, object]) -> dict[str, Any]:
     """Return the options that change the video, without those that name one of the hashed inputs."""
     return {
-        name: value
+        name: str(value) if isinstance(value, Path) else value
         for name, value in options.items()
         if name not in ELSEWHERE and not (name in SOURCES and name in inputs)
     }

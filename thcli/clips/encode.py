@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +40,10 @@ _COLOUR = "bt709"
 """Colour space of the video, as ffmpeg calls it."""
 
 
+Finish = Callable[[Path, Path], None]
+"""Function that writes a changed copy of a finished video, the first path, to the second."""
+
+
 class VideoWriter:
     """Context manager that writes ``n_frames`` frames at 25 fps, and audio of the same length, to an MP4.
 
@@ -49,6 +53,7 @@ class VideoWriter:
     metadata: values by ffmpeg's keys (comment, title, artist…), and ``xmp`` for an XMP packet (``provenance``)
     audio_start: second of the audio file at which the video begins
     audio_peak: largest absolute sample of the audio file; above 1, the sound is scaled to a peak of 1
+    finish: last change of the file, before it has its name; not for standard output
 
     Until the block ends without an error there is only a hidden file beside the target, which any error, Ctrl-C
     included, removes.
@@ -66,6 +71,7 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         audio_start: float = 0.0,
         audio_peak: float = 1.0,
+        finish: Finish | None = None,
     ) -> None:
         if n_frames < 1 or min(size) < 2:
             raise ValueError(f"cannot write {n_frames} frames of {size[0]}x{size[1]}")
@@ -75,6 +81,7 @@ class VideoWriter:
         self._audio = audio
         self._audio_start = audio_start
         self._audio_peak = audio_peak
+        self._finish = finish
         self._n_frames = n_frames
         self._metadata = dict(metadata or {})
         self._canvas = np.empty((size[1] + size[1] % 2, size[0] + size[0] % 2, 3), np.uint8)
@@ -128,6 +135,7 @@ class VideoWriter:
             raise self._failure()
         try:
             self._append_xmp()
+            self._change()
             if self._part is not None and self._target is not None:
                 os.replace(self._part, self._target)
                 self._part = None
@@ -139,6 +147,16 @@ class VideoWriter:
             return
         with open(os.dup(1) if self._part is None else self._part, "ab") as file:
             file.write(xmp_box(self._metadata[XMP_KEY]))
+
+    def _change(self) -> None:
+        if self._finish is None or self._part is None or self._target is None:
+            return
+        changed = _part_beside(self._target)
+        try:
+            self._finish(self._part, changed)
+            os.replace(changed, self._part)
+        finally:
+            changed.unlink(missing_ok=True)
 
     def _send(self, data: memoryview) -> None:
         assert self._process.stdin is not None

@@ -27,7 +27,8 @@ SOURCE_TYPE = "trainedAlgorithmicMedia"
 COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
 """IPTC's digital source type of media of which a model made a part: the lips of a dubbed video."""
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # XMP specification part 3, ISO base media files
-_SOURCE_URI = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SOURCE_URI = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+"""Beginning of the addresses of IPTC's digital source types."""
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -79,7 +80,7 @@ def provenance(tool: str, sources: Mapping[str, str] | None = None, source_type:
     said = f"<dc:source>{escape(made_from)}</dc:source>" if made_from else ""
     return {
         "comment": f"{_SAYS[source_type]}{tool} ({source_type}){', from ' if made_from else ''}{made_from}",
-        XMP_KEY: _PACKET.format(type=_SOURCE_URI + source_type, tool=escape(tool), source=said),
+        XMP_KEY: _PACKET.format(type=SOURCE_URI + source_type, tool=escape(tool), source=said),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import ffmpeg
 
 from thcli.clips.audio import timed_sound
-from thcli.clips.encode import AUDIO_RATE, VideoWriter
+from thcli.clips.encode import AUDIO_RATE, Finish, VideoWriter
 from thcli.clips.ffmpeg import arguments, h264_encoder, label, local_file, open_input, run
 from thcli.clips.probe import MediaInfo
 from thcli.clips.provenance import XMP_KEY
@@ -97,7 +97,7 @@ class VideoRewriter(VideoWriter):
     sound: the sound
     others: further streams of the source
     n_frames: number of frames
-    metadata: as for ``VideoWriter``
+    metadata, finish: as for ``VideoWriter``
     """
 
     def __init__(
@@ -110,8 +110,9 @@ class VideoRewriter(VideoWriter):
         others: OtherStreams,
         n_frames: int,
         metadata: Mapping[str, str],
+        finish: Finish | None = None,
     ) -> None:
-        super().__init__(target, how.size, None, n_frames, metadata)
+        super().__init__(target, how.size, None, n_frames, metadata, finish=finish)
         self._source, self._how, self._sound, self._others = source, how, sound, others
         self._unit, self._usual, self._first, self._end = clock
         self._matroska = target is not None and target.suffix.lower() in MATROSKA

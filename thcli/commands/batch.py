@@ -16,7 +16,7 @@ import click
 from thcli.commands import generate, options
 from thcli.commands.failures import SOME_FAILED, Failure, failure_of
 from thcli.commands.progress import show_progress
-from thcli.pipeline.options import DubOptions, GenerateOptions
+from thcli.pipeline.options import WRITTEN, DubOptions, GenerateOptions
 
 if TYPE_CHECKING:
     from thcli.batch.jobs import Job, Shard
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from thcli.batch.run import RunPolicy
     from thcli.generation.checks import Plan
 
-OF_ONE_JOB = ("reference", "audio", "output", "start", "face", "save_curves", "report", "dry_run", "progress")
+OF_ONE_JOB = ("reference", "audio", "output", "start", "face", *WRITTEN, "dry_run", "progress")
 """Parameters of ``generate`` that apply to a single video, or that ``batch`` defines itself."""
 
 

@@ -30,8 +30,8 @@ def command(video: Path | None, device: str, weights: Path | None, as_json: bool
 
     Without VIDEO, thgen checks Python, libraries, device, ffmpeg, the SHA-256 of every file of weights, free space and
     memory, and makes half a second of video. With VIDEO, it shows what the video declares about itself, and checks
-    whether the sidecar beside it is unchanged and belongs to this very file. The exit code is 0 where all is well, and
-    7 where something is not.
+    whether its signature is valid, and whether the sidecar beside it is unchanged and belongs to this very file. The
+    exit code is 0 where all is well, and 7 where something is not.
 
     \b
     thgen doctor
@@ -69,9 +69,9 @@ def _as_lines(checks: Iterable[Check], video: Path | None) -> list[Check]:
             click.echo(f"{'':<{width + 6}}do: {check.fix}")
         done.append(check)
     if video is not None:
-        from thcli.doctor.video import UNSIGNED
+        from thcli.doctor.video import note_on
 
-        click.echo(f"note  {UNSIGNED}")
+        click.echo(f"note  {note_on(done)}")
     return done
 
 

@@ -45,7 +45,10 @@ DEFAULT = DubOptions()
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv",
               help="Also write head motion and expression of the part that is dubbed.")  # fmt: skip
+@options.mesh
 @options.report
+@options.sign
+@options.key
 @options.overwrite
 @options.dry_run
 @options.progress

@@ -73,7 +73,10 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv", help="Also write the motion curves.")
+@options.mesh
 @options.report
+@options.sign
+@options.key
 @options.overwrite
 @options.dry_run
 @options.progress

@@ -33,12 +33,19 @@ device: Decorator = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
 )
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+mesh: Decorator = click.option(
+    "--mesh", type=PATH, metavar="OUT.glb", help="Also write the face as an animated 3D file, for Blender and engines."
+)
 report: Decorator = click.option(
     "--report",
     type=PATH,
     metavar="REPORT.html|.json",
     help="Also measure the finished video: figures, curves and warnings, as a page or as data.",
 )
+sign: Decorator = click.option(
+    "--sign", type=PATH, metavar="CERT.pem", help="Sign the video with this certificate (C2PA); --key is its key."
+)
+key: Decorator = click.option("--key", type=PATH, metavar="KEY.pem", help="Private key of --sign, without a password.")
 dry_run: Decorator = click.option(
     "--dry-run", is_flag=True, help="Check everything, and print what would be done and about how long it takes."
 )

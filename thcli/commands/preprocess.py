@@ -39,6 +39,8 @@ LISTED = 20
     show_default=True,
     help="Naming of the files: that of a data set, which tells subjects and splits, or files for any other.",
 )
+@click.option("--format", "mesh_format", type=click.Choice(["npz", "glb", "obj"]), default="npz", show_default=True,
+              help="mesh: arrays, an animated 3D file, or a still one.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Clips processed at a time.")
 @click.option("--resume", is_flag=True, help="Skip clips that are done.")
 @click.option("--episodes", "--takes", type=click.IntRange(min=1), default=3, show_default=True,
@@ -54,8 +56,8 @@ LISTED = 20
 @options.progress
 @options.debug
 def command(
-    kind: str, source: tuple[Path, ...], out: Path, tracker: str, weights: Path | None, layout: str, workers: int,
-    resume: bool, progress: str, **of_episodes: Any,
+    kind: str, source: tuple[Path, ...], out: Path, tracker: str, weights: Path | None, layout: str, mesh_format: str,
+    workers: int, resume: bool, progress: str, **of_episodes: Any,
 ) -> None:  # fmt: skip
     """Turn clips into training data, or write their landmarks, poses, meshes or audio features.
 
@@ -63,7 +65,8 @@ def command(
 
     SOURCE names video files, or folders that are searched for videos. `all` makes the folder that `thgen train`
     reads, and prints the clips whose audio is out of sync. The kinds landmarks, poses, mesh and audio write one
-    NAME.KIND.npz per clip. The subfolders train and val of a folder tell which clips are held out, and other
+    NAME.KIND.npz per clip; `mesh --format glb` writes the textured face with its animation for 3D programs, `obj` the
+    face of its most frontal frame. The subfolders train and val of a folder tell which clips are held out, and other
     subfolders tell who speaks; with --layout, the names of the data set's files tell both.
 
     `episodes` makes the folder that `thgen train generator` reads: images that the geometric renderer makes from a few
@@ -74,6 +77,7 @@ def command(
     thgen preprocess all videos/ --out store --workers 2 --resume
     thgen preprocess all vox2/ --layout voxceleb2 --out store --workers 16 --resume
     thgen preprocess landmarks clip.mp4 --out tracks
+    thgen preprocess mesh clip.mp4 --out meshes --format glb
     thgen preprocess episodes store --out episodes --frames 1400 --quality 85 --workers 2 --resume
     """
     kind = "episodes" if kind == "takes" else kind
@@ -83,7 +87,7 @@ def command(
         return
     from thcli.preprocess import clips as preprocess
 
-    chosen = preprocess.PreprocessOptions(tracker, weights, workers, resume, layout)
+    chosen = preprocess.PreprocessOptions(tracker, weights, workers, resume, layout, mesh_format)
     run = preprocess.preprocess(kind, source, out, chosen)
     failed = _follow(run, progress)
     if kind == "all":
@@ -100,6 +104,8 @@ def _check(kind: str) -> None:
         for parameter in ctx.command.params
         if parameter.name and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     }
+    if "mesh_format" in given and kind != "mesh":
+        raise click.UsageError("--format applies to 'preprocess mesh' only.")
     for name, option in given.items():
         if kind == "episodes" and name in _OF_VIDEOS:
             raise click.UsageError(f"{option} cannot be used with 'episodes': its clips have been tracked.")

@@ -1,24 +1,31 @@
 """Checks of a finished video: what it declares about itself, and whether its sidecar still belongs to it.
 
-Nothing is signed. Metadata are lost when a video is converted, and anyone can remove or write them: their presence
-tells much, their absence nothing.
+Metadata are lost when a video is converted, and anyone can remove or write them: their presence tells much, their
+absence nothing. A signature covers the video with its metadata, but no sidecar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thcli.checkpoints import sha256
+from thcli.clips.credentials import EXTRA, read_signature
 from thcli.clips.probe import probe
 from thcli.clips.provenance import COMPOSITE, Declaration, read_declaration
 from thcli.doctor.check import Check
-from thcli.errors import MediaError
+from thcli.errors import MediaError, UsageError
 from thcli.generation.sidecar import SEAL, hash_of_all, read_sidecar, seal, sidecar_path
 
+SIGNATURE = "signature"
+"""Name of the check of the signature."""
+NAMES = "The name is what the certificate says, and no list of trusted signers was consulted"
+"""What a name in a certificate is worth."""
 UNSIGNED = "metadata and sidecar are not signed: anyone can remove or change them"
-"""Note that ``thgen doctor`` prints below the checks."""
+"""Note on a video without a signature."""
+SIGNED = "the sidecar is not signed: anyone can remove or change it"
+"""Note on a video with a valid signature."""
 
 
 def examine_video(path: Path) -> list[Check]:
@@ -33,7 +40,32 @@ def examine_video(path: Path) -> list[Check]:
         checks.append(Check("made from", True, _listed(declared.sources)))
     elif declared.synthetic:
         checks.append(Check("made from", True, "not said by the video"))
-    return [*checks, *_sidecar(path, digest, declared)]
+    return [*checks, _signature(path), *_sidecar(path, digest, declared)]
+
+
+def note_on(checks: Sequence[Check]) -> str:
+    """Return the note that ``thgen doctor`` prints below the checks of a video."""
+    signed = any(check.name == SIGNATURE and check.found.startswith("valid") for check in checks)
+    return SIGNED if signed else UNSIGNED
+
+
+def _signature(path: Path) -> Check:
+    """Check the Content Credentials of a video."""
+    try:
+        found = read_signature(path)
+    except UsageError:
+        return Check(SIGNATURE, True, f"not looked for: C2PA is not installed; {EXTRA}")
+    except MediaError as error:
+        return Check(SIGNATURE, False, str(error), "get the video anew from where it came from")
+    if found is None:
+        return Check(SIGNATURE, True, "none: nobody has signed this file")
+    by = f"signed by {found.signer}{f' at {found.when}' if found.when else ''}"
+    if found.valid:
+        return Check(SIGNATURE, True, f"valid, {by}; the file is as it was signed. {NAMES}")
+    if found.changed:
+        fix = "get the video anew from where it came from"
+        return Check(SIGNATURE, False, f"broken: {by}, and changed since ({'; '.join(found.faults)})", fix)
+    return Check(SIGNATURE, False, f"not valid: {by}, but {'; '.join(found.faults)}", "do not rely on the signature")
 
 
 def _declares(declared: Declaration) -> Check:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, place_of
-from thcli.clips.probe import MediaInfo, check_length, probe
+from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
 from thcli.generation.estimate import Estimate, Work, estimate
-from thcli.generation.sidecar import sidecar_path
+from thcli.generation.file_checks import check_files
+from thcli.generation.signing import check_signing
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream
+from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream, signed_with, written_beside
 from thcli.records import FPS, CropBox
 
 LEAST_FRAMES = 50
@@ -215,22 +215,9 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
     motion = options.motion_options
     inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
     video = None if output == "-" else Path(output)
-    check_files(inputs, video, options.save_curves, options.report, options.overwrite)
+    check_files([*inputs, *signed_with(options)], video, written_beside(options), options.overwrite)
+    check_signing(options, video)
     check_sources(motion)
-
-
-def check_files(
-    inputs: Sequence[Path], video: Path | None, curves: Path | None, report: Path | None, overwrite: bool
-) -> None:
-    """Raise UsageError or MediaError where an input or an output of a job cannot be what it is given as.
-
-    video: file of the video; None for standard output
-    """
-    outputs = [("-o", video), ("--save-curves", curves), ("--report", report)]
-    _check_outputs(inputs, outputs, overwrite)
-    _check_apart(video, curves, report)
-    if report is not None:
-        _check_report(report, video)
 
 
 def check_clip_to_learn_from(info: MediaInfo, start: float) -> None:
@@ -250,63 +237,6 @@ def check_frames_to_learn_from(reference: Path, frames: int) -> None:
             f"--adapt: {reference} has {frames} frames to learn from, expected {LEAST_FRAMES} or more "
             f"({LEAST_FRAMES / FPS:g} s); give a longer clip, or leave out --adapt"
         )
-
-
-def _check_outputs(inputs: Sequence[Path], outputs: Sequence[tuple[str, Path | None]], overwrite: bool) -> None:
-    """Raise UsageError or MediaError where an output cannot be written, exists already, or is also an input.
-
-    outputs: option and path of each output; None for a file that is not written
-    """
-    for source in inputs:
-        check_length(source)
-    for option, target in outputs:
-        if target is None:
-            continue
-        check_length(sidecar_path(target))
-        if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
-            raise UsageError(f"{target}: is also an input; choose another output with {option}")
-        if target.is_dir():
-            raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
-        if not target.parent.is_dir():
-            raise MediaError(f"{target}: no such folder {target.parent}; make it first")
-        _check_writable(target)
-        if target.exists() and not overwrite:
-            raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
-
-
-def _check_writable(target: Path) -> None:
-    """Raise MediaError where no file can be created beside the target; permissions alone do not tell that."""
-    try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        reason = f"{target}: the folder {target.parent} cannot be written to ({error.strerror})"
-        raise MediaError(f"{reason}; choose another one") from error
-
-
-def _check_apart(video: Path | None, curves: Path | None, report: Path | None) -> None:
-    """Raise UsageError where two of the files to be written have the same name."""
-    taken: dict[Path, str] = {}
-    for option, what, target in (
-        ("-o", "the video", video),
-        ("-o", "the video's sidecar", None if video is None else sidecar_path(video)),
-        ("--save-curves", "its curves", curves),
-        ("--report", "its report", report),
-    ):
-        if target is None:
-            continue
-        other = taken.setdefault(target.resolve(), what)
-        if other != what:
-            raise UsageError(f"{target}: cannot hold both {other} and {what}; choose another name for {option}")
-
-
-def _check_report(report: Path, video: Path | None) -> None:
-    """Raise UsageError where the report has an unknown suffix, or no video file is written."""
-    from thcli.evaluation.report import check_suffix
-
-    check_suffix(report)
-    if video is None:
-        raise UsageError("--report: is made from the finished video, and -o - keeps none; give -o a file")
 
 
 def check_sources(motion: MotionOptions) -> None:

@@ -15,15 +15,17 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
-from thcli.generation.checks import check_files, check_sources
+from thcli.generation.checks import check_sources
+from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
 from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
+from thcli.generation.signing import check_signing, signing
 from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import source_notes
 from thcli.pipeline.dub import Dubbing, draw_dubbing, dubbed_curves, footage_of, prepare_dubbing, told
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream
+from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream, signed_with, written_beside
 from thcli.pipeline.redrawn import Changed
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
@@ -90,7 +92,9 @@ def dub(
 def check_dub(video: Path, audio: Path | Stream, output: Path | Stream, options: DubOptions) -> None:
     """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
     inputs = [video, *(Path(p) for p in (audio, options.expression) if p not in ("-", "audio"))]
-    check_files(inputs, None if output == "-" else Path(output), options.save_curves, options.report, options.overwrite)
+    target = None if output == "-" else Path(output)
+    check_files([*inputs, *signed_with(options)], target, written_beside(options), options.overwrite)
+    check_signing(options, target)
     check_sources(options.motion_options)
 
 
@@ -162,6 +166,11 @@ class Dubber:
             if options.save_curves is not None:
                 write_curves(options.save_curves, dubbed_curves(job.dubbing))
                 made.append(options.save_curves)
+            if options.mesh is not None:
+                from thcli.export.face_sources import dubbed_face, write_glb
+
+                write_glb(options.mesh, dubbed_face(job.dubbing))
+                made.append(options.mesh)
             precision = precision_name(job.models) if options.renderer == "network" else None
             record: dict[str, Any] = {}
             if file is not None:
@@ -219,7 +228,8 @@ def _write(job: DubJob, file: Path | None, progress: Progress, changed: list[Cha
     line, footage = dubbing.line, dubbing.targets.footage
     clock = (footage.unit, max(footage.last, 1), int(line.time[0]), line.end)
     given = (dubbing.info, stored(dubbing.info), clock, _sound(job), job.others, job.frames, declared)
-    with VideoRewriter(file, *given) as writer:
+    parent = (dubbing.info, job.sources.inputs["video"][1])
+    with VideoRewriter(file, *given, signing(options, COMPOSITE, parent)) as writer:
         for frame, time, what in draw_dubbing(job.models, dubbing, options):
             writer.write_stored(frame, time)
             changed.append(what)

@@ -17,11 +17,12 @@ from thcli.clips.audio import Levels, measure_levels, read_speech
 from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
-from thcli.clips.provenance import provenance
+from thcli.clips.provenance import SOURCE_TYPE, provenance
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.report import report_on
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
+from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
@@ -51,6 +52,7 @@ FineTuned = tuple[FrameGenerator, FineTuneReport]
 class VideoJob:
     """A video that is ready to be rendered.
 
+    reference: contents of the file of the person
     recording: contents of the file of the speech
     levels: loudness of that file
     theta: Θ; None where the images of the geometric renderer are the frames
@@ -58,6 +60,7 @@ class VideoJob:
     seconds: time that each stage took so far
     """
 
+    reference: MediaInfo
     recording: MediaInfo
     levels: Levels
     options: GenerateOptions
@@ -115,7 +118,7 @@ class Session:
                 curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
         sources = sources_of(reference, audio, options.motion_options, hashes)
         target = DrivenTarget(person, models.face_model, curves)
-        given = (recording, levels, options, models)
+        given = (info, recording, levels, options, models)
         return VideoJob(*given, speech, person, target, sources, theta, fine_tuned, clock.seconds)
 
     def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
@@ -139,6 +142,11 @@ class Session:
             if options.save_curves is not None:
                 write_curves(options.save_curves, job.target.curves)
                 made.append(options.save_curves)
+            if options.mesh is not None:
+                from thcli.export.face_sources import generated_face, write_glb
+
+                write_glb(options.mesh, generated_face(job.reference, job.target))
+                made.append(options.mesh)
             precision = precision_name(job.models) if job.theta is not None else None
             record = write_sidecar(job.sources, file, options, result, precision) if file else {}
         if file is None or options.report is None:
@@ -226,7 +234,10 @@ def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
     frames = render_target(job.models, job.person, job.target, theta=job.theta, batch_size=batch_size)
     # Frames are rendered in this thread: in any but the first, PyTorch uses several cores only half as well.
     sound, peak = job.recording, job.levels.peak
-    with VideoWriter(file, job.person.video_size, sound, job.frames, declared, audio_peak=peak) as writer:
+    finish = signing(job.options, SOURCE_TYPE)
+    with VideoWriter(
+        file, job.person.video_size, sound, job.frames, declared, audio_peak=peak, finish=finish
+    ) as writer:
         for frame in frames:
             writer.write(frame)
             progress.advance()

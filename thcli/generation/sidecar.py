@@ -84,7 +84,7 @@ def write_sidecar(
         "thgen": __version__,
         "synthetic": True,
         "digital_source_type": source_type,
-        "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items()},
+        "options": {name: _plain(value) for name, value in dataclasses.asdict(options).items() if name != "key"},
         "inputs": {role: {"path": str(path), "sha256": digest} for role, (path, digest) in sources.inputs.items()},
         "weights": dict(sources.weights),
         "output": {"sha256": sha256(output), "bytes": output.stat().st_size},

@@ -24,6 +24,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SILENCES = ("close", "ignore")
 LENGTHS = ("longest", "audio", "video")
 DEFAULT_RENDERER = "network"
+WRITTEN = {"save_curves": "its curves", "mesh": "its mesh", "report": "its report"}
+"""Options that name a file to write beside the video, with what it is."""
 Part = TypeVar("Part")
 
 
@@ -136,6 +138,8 @@ class GenerateOptions:
     device, precision, tracker, weights: as for ``pipeline.models.load_models``
     batch_size: most frames rendered at a time; fewer where they are large
     save_curves: CSV file to write the motion curves to
+    mesh: GLB file to write the animated 3D face to
+    sign, key: certificate and private key, PEM, with which the video is signed; the sidecar does not name the key
     report: page (.html) or data (.json) to write about the finished video
     overwrite: whether a file at the output's place is replaced
     """
@@ -161,13 +165,17 @@ class GenerateOptions:
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
+    mesh: Path | None = None
     report: Path | None = None
+    sign: Path | None = None
+    key: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         check_references(self.references)
         _ = self.motion_options
         check_renderer(self.renderer, self.precision)
+        check_pair(self.sign, self.key)
         check_choice("--frame", self.frame, FRAMINGS)
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
@@ -201,7 +209,8 @@ class DubOptions:
     expression: source of the lips: ``audio``, a video or a CSV of curves
     length: ``longest``, ``audio`` or ``video``, which of the two decides how long the dubbed video is
     keep_sound: decibels by which the video's own sound is lowered below the speech; None leaves it out
-    renderer, device, precision, tracker, weights, save_curves, report, overwrite: as for ``GenerateOptions``
+    renderer, device, precision, tracker, weights: as for ``GenerateOptions``
+    save_curves, mesh, report, sign, key, overwrite: as for ``GenerateOptions``
     """
 
     begin: float = 0.0
@@ -217,7 +226,10 @@ class DubOptions:
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
+    mesh: Path | None = None
     report: Path | None = None
+    sign: Path | None = None
+    key: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -225,6 +237,7 @@ class DubOptions:
         _ = self.face_choice()
         check_choice("--length", self.length, LENGTHS)
         check_renderer(self.renderer, self.precision)
+        check_pair(self.sign, self.key)
         self._check_part()
         if self.keep_sound is not None and not 0 <= self.keep_sound < math.inf:
             raise UsageError(f"--keep-sound {self.keep_sound:g}: expected decibels from 0 by which to lower the sound")
@@ -258,10 +271,26 @@ def _part(record: type[Part], options: GenerateOptions) -> Part:
     return record(**{f.name: getattr(options, f.name) for f in fields(record)})  # type: ignore[arg-type]
 
 
+def written_beside(options: GenerateOptions | DubOptions) -> dict[str, Path]:
+    """Return the files that are written beside the video, by the option, of ``WRITTEN``, that names each."""
+    return {name: path for name in WRITTEN if (path := getattr(options, name)) is not None}
+
+
+def signed_with(options: GenerateOptions | DubOptions) -> tuple[Path, ...]:
+    """Return the files that the video is signed with."""
+    return tuple(path for path in (options.sign, options.key) if path is not None)
+
+
 def check_references(count: int) -> None:
     """Raise UsageError for a number of references that is out of range."""
     if not 1 <= count <= MAX_REFERENCES:
         raise UsageError(f"--references {count}: expected 1 to {MAX_REFERENCES}")
+
+
+def check_pair(sign: Path | None, key: Path | None) -> None:
+    """Raise UsageError for a certificate without its key, or a key without its certificate."""
+    if (sign is None) != (key is None):
+        raise UsageError(f"{'--key' if sign is None else '--sign'}: --sign CERT.pem and --key KEY.pem need each other")
 
 
 def check_renderer(renderer: str, precision: str) -> None:

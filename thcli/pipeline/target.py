@@ -29,13 +29,16 @@ class DrivenTarget:
 
     def unposed_meshes(self, frames: slice) -> Float:
         """The neutral mesh with the expression and blink of some frames: [B, V, 3], canonical face units."""
+        return self.person.neutral_mesh + self.model.displacement(*self.coefficients(frames))
+
+    def coefficients(self, frames: slice) -> tuple[Float, Float]:
+        """Factors that move the neutral mesh in some frames: of the face model's basis [B, N] and of its blink [B]."""
         person, model = self.person, self.model
         # The lids of narrow eyes have a shorter distance to close over.
         own_way, usual_way = (float(eye_opening(mesh)) - CLOSED_EYES for mesh in (person.neutral_mesh, model.canonical))
         width = max(own_way, 0) / max(usual_way, 1e-3)
         change = self.curves.expression[frames] - person.median_expression
-        blink = self.curves.blink[frames] * np.float32(min(width, WIDEST_EYES))
-        return person.neutral_mesh + model.displacement(change, blink)
+        return change, self.curves.blink[frames] * np.float32(min(width, WIDEST_EYES))
 
     def meshes(self, frames: slice) -> Float:
         """The meshes of some frames under their head poses: [B, V, 3], px of the crop."""

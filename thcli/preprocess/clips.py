@@ -1,6 +1,7 @@
 """Preprocessing of videos to the store that training reads, or to files of landmarks, poses, meshes, audio features.
 
-The kind ``all`` fills a store (``thcli.data.store``). The other kinds write ``DIR/NAME.KIND.npz``, without pickle:
+The kind ``all`` fills a store (``thcli.data.store``). The other kinds write ``DIR/NAME.KIND.npz``, without pickle,
+and the kind ``mesh`` on demand a 3D file instead:
 
     landmarks   fps, size [2], tracker, confidence [T], box [T, 4], landmarks [T, 68, 3] px
     poses       fps, size [2], tracker, confidence [T], pose [T, 6], scale
@@ -30,6 +31,8 @@ from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, Usage
 from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
+MESH_FORMATS = ("npz", "glb", "obj")
+"""Formats of the kind ``mesh``: arrays, an animated 3D file, a still one."""
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
 """Kinds of preprocessing."""
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
@@ -56,6 +59,7 @@ class PreprocessOptions:
     workers: number of clips that are worked on at a time
     resume: whether clips that are done are left alone
     layout: naming of the files, see ``thcli.data.sources``
+    mesh_format: one of ``MESH_FORMATS``
     """
 
     tracker: str = "builtin"
@@ -63,6 +67,7 @@ class PreprocessOptions:
     workers: int = 1
     resume: bool = False
     layout: str = FILES
+    mesh_format: str = "npz"
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOpt
         StoreWriter(out).sweep()
     todo = []
     for source in sources:
-        if options.resume and _is_done(kind, source, out):
+        if options.resume and _is_done(kind, source, out, options):
             yield ClipOutcome(source.meta.clip, "skipped")
         else:
             todo.append(source)
@@ -134,14 +139,15 @@ def _run(kind: str, sources: Sequence[Source], out: Path, options: PreprocessOpt
             write_index(out)
 
 
-def _is_done(kind: str, source: Source, out: Path) -> bool:
+def _is_done(kind: str, source: Source, out: Path, options: PreprocessOptions) -> bool:
     if kind == "all":
         return StoreWriter(out).has(source.meta.clip)
-    return _target(kind, source, out).is_file()
+    return _target(kind, source, out, options).is_file()
 
 
-def _target(kind: str, source: Source, out: Path) -> Path:
-    return out / f"{source.meta.clip}.{kind}.npz"
+def _target(kind: str, source: Source, out: Path, options: PreprocessOptions) -> Path:
+    suffix = options.mesh_format if kind == "mesh" else "npz"
+    return out / f"{source.meta.clip}.{kind}.{suffix}"
 
 
 def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions) -> ClipOutcome:
@@ -149,11 +155,13 @@ def _attempt(kind: str, source: Source, *, out: Path, options: PreprocessOptions
     try:
         if kind == "all":
             _store_clip(source, out, options)
+        elif kind == "mesh" and options.mesh_format != "npz":
+            _write_mesh(source, _target(kind, source, out, options), options)
         else:
             arrays = _audio(source) if kind == "audio" else _track_fields(kind, source, options)
             buffer = io.BytesIO()
             np.savez_compressed(buffer, fps=np.asarray(FPS), **arrays)
-            write_atomic(_target(kind, source, out), buffer.getvalue())
+            write_atomic(_target(kind, source, out, options), buffer.getvalue())
     except Exception as error:
         return ClipOutcome(source.meta.clip, "failed", fault(error, source.path))
     return ClipOutcome(source.meta.clip, "done")
@@ -190,6 +198,19 @@ def _track_fields(kind: str, source: Source, options: PreprocessOptions) -> dict
     if kind == "mesh":
         fields["faces"] = models.face_model.faces
     return fields
+
+
+def _write_mesh(source: Source, target: Path, options: PreprocessOptions) -> None:
+    """Write the face of a clip as a 3D file of the kind that the target's suffix names."""
+    from thcli.clips.probe import probe
+    from thcli.export.face_sources import tracked_face, write_glb
+    from thcli.export.obj import write_obj
+    from thcli.pipeline.models import load_models
+    from thcli.pipeline.tracking import track_video
+
+    models, info = load_models(options.weights, tracker=options.tracker), probe(source.path)
+    face = tracked_face(info, track_video(models, info), models.face_model)
+    (write_glb if target.suffix == ".glb" else write_obj)(target, face)
 
 
 def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
