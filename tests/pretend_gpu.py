@@ -2,8 +2,8 @@
 
 Operations run on the CPU, with gradients, but those that mix devices, or ask such a tensor for NumPy, fail as they do
 on a GPU. A pretended tensor is an ordinary tensor of another Python class; PyTorch's function mode sees every call in
-Python, above autograd, and gives results the class of their place. What this cannot show: speed, memory, rounding, the
-list of operations that CUDA's autocast casts, kernels that a GPU lacks, and whatever happens within PyTorch's C++.
+Python, above autograd, and gives results the class of their place. What this cannot show: speed, memory, rounding, kernels
+that a GPU lacks, and whatever happens within PyTorch's C++.
 
     python tests/pretend_gpu.py cuda generate --device cuda --ref clip.mp4 --audio speech.wav
 
@@ -29,6 +29,8 @@ COPIES = {Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.copy_, Tensor.data.__set__,
 """Calls that take tensors of two devices."""
 JOINING = {torch.cat, torch.stack, torch.concat, torch.hstack, torch.vstack}
 """Calls in which not even a tensor without dimensions may lie elsewhere."""
+IN_FLOAT32 = frozenset("exp log norm pow __pow__ prod reciprocal rsqrt softmax log_softmax square sum softplus".split())
+"""Names of functions that autocast computes in float32 on a GPU, but not on a CPU, as far as thgen calls them."""
 MEMORY = 8 << 30
 """Bytes that the pretended GPU says are free, and that it has in all."""
 
@@ -92,6 +94,8 @@ def call(func: Function, args: Any, kwargs: dict[str, Any]) -> Any:
         func, args = Tensor.to, [args[0], "cpu"]
     if func is Tensor.to and isinstance(args[0], OnGpu) != on_gpu:
         kwargs["copy"] = True
+    if func.__name__ in IN_FLOAT32 and torch.is_autocast_enabled(OnGpu.place.type):
+        args = [value.float() if is_half(value) else value for value in args]
     with torch._C.DisableTorchFunction(), autocast_of_the_device():
         made = func(*args, **kwargs)
         if func in (torch.as_tensor, torch.asarray) and not there:
@@ -148,6 +152,11 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, str) and value.partition(":")[0] == OnGpu.place.type:
         named = torch.device(value)
     return torch.device("cpu") if named is not None and is_pretended(named) else value
+
+
+def is_half(value: Any) -> bool:
+    """Whether an argument is a tensor of 16 bits."""
+    return isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
 
 
 def put(tensor: Tensor, on_gpu: bool) -> None:
