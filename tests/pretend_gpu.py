@@ -2,8 +2,8 @@
 
 Operations run on the CPU, with gradients, but those that mix devices, or ask such a tensor for NumPy, fail as they do
 on a GPU. A pretended tensor is an ordinary tensor of another Python class; PyTorch's function mode sees every call in
-Python, above autograd, and gives results the class of their place. What this cannot show: speed, memory, rounding, kernels
-that a GPU lacks, and whatever happens within PyTorch's C++.
+Python, above autograd, and gives results the class of their place. What this cannot show: speed, memory, rounding,
+kernels that a GPU lacks, and whatever happens within PyTorch's C++.
 
     python tests/pretend_gpu.py cuda generate --device cuda --ref clip.mp4 --audio speech.wav
 
@@ -25,7 +25,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Function = Callable[..., Any]
-COPIES = {Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.copy_, Tensor.data.__set__, torch._has_compatible_shallow_copy_type}
+COPIES = {
+    Tensor.to,
+    Tensor.cpu,
+    Tensor.cuda,
+    Tensor.copy_,
+    Tensor.data.__set__,
+    torch._has_compatible_shallow_copy_type,
+}
 """Calls that take tensors of two devices."""
 JOINING = {torch.cat, torch.stack, torch.concat, torch.hstack, torch.vstack}
 """Calls in which not even a tensor without dimensions may lie elsewhere."""
@@ -36,7 +43,7 @@ MEMORY = 8 << 30
 
 
 class OnGpu(torch.Tensor):
-    """A tensor in main memory that says it lies on the pretended device ``place``; one device is pretended at a time."""
+    """A tensor in main memory that says it lies on the device ``place``; one device is pretended at a time."""
 
     place = torch.device("cuda", 0)
     device = property(lambda tensor: OnGpu.place)

@@ -93,7 +93,7 @@ def test_a_gpu_that_is_not_there_ends_with_code_6(thgen, folder, photo, word, de
 def clip(media, portrait_png, say, folder) -> Path:
     """Make two seconds of a portrait that moves, with sound."""
     say(folder / "own.wav", 2.0)
-    moved = "scale=136:136,crop=128:128:x='4+3*sin(n/5)':y='4+3*cos(n/7)'"
+    moved = "scale=264:264,crop=256:256:x='4+3*sin(n/5)':y='4+3*cos(n/7)'"
     return media(
         "clip.mp4", "-loop", 1, "-framerate", 25, "-t", 2, "-i", portrait_png, "-i", "own.wav", "-vf", moved,
         "-pix_fmt", "yuv420p",
