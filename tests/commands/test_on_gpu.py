@@ -110,7 +110,7 @@ def test_adapt_on_a_gpu_learns_from_the_clip(thgen, folder, gpu, clip, word, the
 
 
 @pytest.mark.slow
-def test_batch_on_a_gpu_makes_and_dubs_videos(thgen, folder, gpu, clip, word, theta_weights, nodding):
+def test_batch_on_a_gpu_makes_and_dubs_videos(thgen, folder, gpu, clip, word, theta_weights):
     same = {"audio": word, "device": gpu, "weights": str(theta_weights)}
     jobs = [{"id": "made", "ref": str(clip), **same}, {"id": "dubbed", "dub": str(clip), **same}]
     (folder / "jobs.jsonl").write_text("".join(json.dumps(job) + "\n" for job in jobs))

@@ -91,7 +91,7 @@ class TorchGenerator:
         if self.precision != torch.float32:
             half = copy.deepcopy(network).to(self.precision)
             if self.precision == torch.float16:
-                half.embedding = _InFloat32(network.embedding, self._kind)  # type: ignore[assignment]
+                _keep_in_range(half, network.embedding, self._kind)
             self._frames = FrameNetwork(half)
             self._frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
@@ -112,11 +112,22 @@ class TorchGenerator:
             return image
 
 
-class _InFloat32(nn.Module):
-    """Hybrid embedding that computes in float32 within autocast.
+def _keep_in_range(half: Generator, embedding: HybridEmbedding, kind: str) -> None:
+    """Keep the features of Θ in float16 below 65,504, float16's largest number.
 
-    Its features reach 108,000 in the shipped Θ, beyond float16's 65,504; they are small, so this costs little time.
+    In the shipped Θ those of the embedding reach 108,000, so it computes in float32; they are small, and cost little
+    time. Those after the decoder's first layer reach 37,000. They are normalised next, which undoes that they are made
+    smaller here.
     """
+    half.embedding = _InFloat32(embedding, kind)  # type: ignore[assignment]
+    if len(half.composition.layers) > 1:
+        with torch.no_grad():
+            for parameter in half.composition.layers[-1].up.parameters():  # type: ignore[union-attr]
+                parameter.div_(16)
+
+
+class _InFloat32(nn.Module):
+    """Hybrid embedding that computes in float32 within autocast of the device ``kind``."""
 
     def __init__(self, embedding: HybridEmbedding, kind: str) -> None:
         super().__init__()
