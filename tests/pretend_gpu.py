@@ -211,6 +211,7 @@ def pretended_gpu(kind: str) -> Iterator[None]:
         "is_available": yes, "is_bf16_supported": yes, "device_count": lambda: 1, "current_device": zero,
         "set_device": nothing, "get_device_name": lambda *_: "pretended", "get_device_capability": lambda *_: (9, 0),
         "mem_get_info": lambda *_: (MEMORY, MEMORY), "empty_cache": nothing, "synchronize": nothing,
+        "get_rng_state": lambda *_: torch.zeros(16, dtype=torch.uint8), "set_rng_state": nothing,
     }  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(OnGpu, "place", torch.device(kind, 0)))
