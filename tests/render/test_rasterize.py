@@ -251,6 +251,7 @@ def test_rasterize_pytorch3d_gives_the_same_fragments(cull_back_faces: bool) -> 
     assert torch.allclose(found.depth, expected.depth, atol=1e-3)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_rasterize_on_cuda_gives_what_the_cpu_gives() -> None:
     vertices, faces = random_mesh(7)

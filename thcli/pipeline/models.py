@@ -82,7 +82,7 @@ class Models:
     """The networks of a folder of weights on a device, loaded on first use; ``load_models`` makes one.
 
     weights: folder searched before the user's and the shipped weights
-    device: device on which Ψ, Φ and Θ run
+    device: device on which Ψ, Φ, Θ and the tracker face-alignment run
     precision: floating point format of Θ: ``auto``, ``fp32``, ``bf16`` or ``fp16``
     tracker_name: backend that tracks faces
 
@@ -103,9 +103,9 @@ class Models:
         files = [self.find(DETECTION), self.find(UNPROJECTION)] if self.tracker_name == "builtin" else []
 
         def load(*paths: Path) -> Tracker:
-            return backends.load_tracker(self.tracker_name, self.face_model, paths)
+            return backends.load_tracker(self.tracker_name, self.face_model, paths, self.device)
 
-        return self._kept("tracker", files, load, self.tracker_name)
+        return self._kept("tracker", files, load, self.tracker_name, self.device)
 
     @property
     def mouth_interior(self) -> MouthInterior:

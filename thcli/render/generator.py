@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thcli.device import has_fast_bfloat16
 from thcli.errors import UsageError, WeightsError
 from thcli.onnx_files import open_network
-from thgen_models.embedding import Embedding
+from thgen_models.embedding import Attended, Embedding, HybridEmbedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ class TorchGenerator:
         self._kind = torch.device(device).type
         self.precision = precision or quickest_precision(device)
         if self.precision != torch.float32:
-            self._frames = FrameNetwork(copy.deepcopy(network).to(self.precision))
+            half = copy.deepcopy(network).to(self.precision)
+            if self.precision == torch.float16:
+                _keep_in_range(half, network.embedding, self._kind)
+            self._frames = FrameNetwork(half)
             self._frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @torch.inference_mode()
@@ -107,6 +110,33 @@ class TorchGenerator:
         ):
             image: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
             return image
+
+
+def _keep_in_range(half: Generator, embedding: HybridEmbedding, kind: str) -> None:
+    """Keep the features of Θ in float16 below 65,504, float16's largest number.
+
+    In the shipped Θ those of the embedding reach 108,000, so it computes in float32; they are small, and cost little
+    time. Those after the decoder's first layer reach 37,000. They are normalised next, which undoes that they are made
+    smaller here.
+    """
+    half.embedding = _InFloat32(embedding, kind)  # type: ignore[assignment]
+    if len(half.composition.layers) > 1:
+        with torch.no_grad():
+            for parameter in half.composition.layers[-1].up.parameters():  # type: ignore[union-attr]
+                parameter.div_(16)
+
+
+class _InFloat32(nn.Module):
+    """Hybrid embedding that computes in float32 within autocast of the device ``kind``."""
+
+    def __init__(self, embedding: HybridEmbedding, kind: str) -> None:
+        super().__init__()
+        self.embedding, self.kind = embedding, kind
+
+    def attend(self, embedding: Embedding, target_map: Tensor) -> Attended:
+        """See ``HybridEmbedding.attend``."""
+        with torch.autocast(self.kind, enabled=False):
+            return self.embedding.attend(embedding, target_map)
 
 
 class OnnxGenerator:
