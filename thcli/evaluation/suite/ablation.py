@@ -148,13 +148,13 @@ def render_unwarped(models: RenderModels, person: Person, target: Target) -> Ite
 
 def _similar(points: Tensor, goal: Tensor) -> Tensor:
     """Return points [B, V, 2] moved by the similarity that fits the skin's points to a goal [1, V, 2] best."""
-    # In the complex plane a similarity is a product and a sum.
-    here, there = (torch.view_as_complex(p.double().contiguous()) for p in (points, goal))
+    # In the complex plane a similarity is a product and a sum. MPS has no float64, so the CPU computes them.
+    here, there = (torch.view_as_complex(p.cpu().double().contiguous()) for p in (points, goal))
     middle, goal_middle = here[:, SKIN].mean(1, keepdim=True), there[:, SKIN].mean(1, keepdim=True)
     here, there = here - middle, there - goal_middle
     product = (here[:, SKIN].conj() * there[:, SKIN]).sum(1, keepdim=True)
     turn = product / here[:, SKIN].abs().square().sum(1, keepdim=True)
-    return torch.view_as_real(turn * here + goal_middle).to(points.dtype)
+    return torch.view_as_real(turn * here + goal_middle).to(points)
 
 
 _RENDERED = (
