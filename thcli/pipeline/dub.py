@@ -113,7 +113,7 @@ def draw_dubbing(
     targets = dubbing.targets
     chosen = choose_mouths(targets.footage, targets.face, options.references)
     mouths = gather_mouths(dubbing.info, targets.footage, targets.face, chosen)
-    redrawer = Redrawer(models, targets, mouths, models.theta if options.renderer == "network" else None)
+    redrawer = Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
     with closing(stream_stored(dubbing.info)) as stream:
         frames = in_order(stream, targets.line, targets.footage)
         for t, (frame, changed) in enumerate(draw_ahead(redrawer, frames, models.device)):

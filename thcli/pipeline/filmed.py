@@ -35,7 +35,7 @@ LEAST_SECONDS = 0.4
 STEADY = (0.4, 1.0)
 """Standard deviations, seconds, with which place and size of the window are smoothed."""
 WINDOW_STEP = 16
-"""Number of pixels of which the sides of windows are multiples, so that they can be reduced."""
+"""Number of pixels of which the sides of windows are multiples, as the libraries keep some memory for every size."""
 REASONS = (
     "the person is not in view",
     "face too small",

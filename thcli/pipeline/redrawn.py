@@ -19,13 +19,13 @@ from thcli.clips.timed import stream_stored
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.faces.follow import LOWER
 from thcli.images import resized, smoothstep
-from thcli.pipeline.filmed import WINDOW_STEP, FilmedFace, lips_of, unpose
+from thcli.pipeline.filmed import FilmedFace, lips_of, unpose
 from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.timeline import Timeline
 from thcli.records import CROP_SIZE, FPS, CropBox, Float
-from thcli.render.generator import FrameGenerator
+from thcli.render.generator import PartGenerator
 from thcli.render.geometric import RenderModels
-from thcli.render.lower_face import LowerFaceRenderer, light_gain, lip_weight, lower_weight
+from thcli.render.lower_face import LowerFaceRenderer, Part, light_gain, lip_weight, lower_weight
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
 from thcli.render.references import medoids
 from thcli.rotations import apply_pose, to_pixels
@@ -171,7 +171,7 @@ def gather_mouths(info: MediaInfo, footage: Footage, face: FilmedFace, chosen: n
     side = int(np.clip(max(face.window(t).side for t in frames), CROP_SIZE, LARGEST_REFERENCE))
     images, meshes = [], []
     with closing(stream_stored(info, only=frames.tolist())) as stream:
-        for t, timed in zip(frames, stream, strict=True):
+        for t, timed in zip(frames, stream, strict=False):  # not read on to its end, as strict would
             box = face.window(t)
             images.append(resized(timed.frame.window(box)[None], side)[0])
             meshes.append(box.to_crop(footage.meshes(t, t + 1)[0]))
@@ -215,11 +215,8 @@ class _Window:
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         return self.frame.part(self.box.y0 + top, self.box.x0 + left, height, width)
 
-    def reduced(self, size: int) -> Tensor:
-        step = 1
-        while self.side // (2 * step) >= size and 2 * step <= WINDOW_STEP:
-            step *= 2
-        return resized(self.frame.window(self.box, step)[None], size)[0]
+    def reduced(self, size: int, part: Part) -> Tensor:
+        return self.frame.resampled(self.box, size, *part)
 
 
 class Redrawer:
@@ -228,7 +225,7 @@ class Redrawer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: FrameGenerator | None) -> None:
+    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: PartGenerator | None) -> None:
         self.targets, self.mouths = targets, mouths
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)

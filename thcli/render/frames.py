@@ -131,8 +131,8 @@ class NeuralRenderer:
         return drawn.to(self.geometric.references.device)
 
 
-def keep_detail(change: Tensor, geometric: Tensor, features: Tensor) -> Tensor:
-    """Remove the fine detail of mouth and eyes from a change [B, 3, S, S] to images y_geo [B, 3, S, S].
+def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:
+    """Remove the fine detail of mouth and eyes from a change [B, 3, H, W] to images y_geo [B, 3, H, W].
 
     Θ blends photographs, and where these are not aligned to the pixel, teeth and lashes come out soft, while those of
     the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256 is left
@@ -140,11 +140,12 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor) -> Tensor:
     0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.95 and
     8.35.
 
-    features: [B, 1, S, S] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
+    features: [B, 1, H, W] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
+    side: side of the square of which these are a part, px; None where they are all of it
     """
     # The blur of a difference is the difference of the blurs, so one blur serves the change and y_geo.
     both = change - LOST * geometric
-    return change + features * (blur(both, FINE * change.shape[-1] / CROP_SIZE) - both)
+    return change + features * (blur(both, FINE * (side or change.shape[-1]) / CROP_SIZE) - both)
 
 
 def _crop_in_canvas(person: Person) -> tuple[EllipsisType, slice, slice]:

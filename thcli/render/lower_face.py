@@ -21,7 +21,7 @@ from thcli.images import blur, fill, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
-from thcli.render.generator import FrameGenerator
+from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_landmarks
@@ -47,6 +47,9 @@ COARSE = 4
 """Pixels of the crop of which one is made where distances from the face are measured."""
 LEAST, SURE = 0.04, 0.16
 """Movements, px of the crop, up to which a place rests, and from which on it moves as far as it should."""
+PAINT_ROOM = 8
+"""Least distance of what Θ may change from the border of the part that it renders, px of the crop, as it sees less
+there; where the part ends at the border of the crop there is none."""
 PAINT_BLUR = 5.0
 """Standard deviation of the soft border of what Θ may change, px of the crop."""
 LIGHT_RANGE = (0.6, 1.7)
@@ -93,8 +96,8 @@ class Window(Protocol):
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         """Return a part of the square as RGB [3, height, width] float32 in 0..1."""
 
-    def reduced(self, size: int) -> Tensor:
-        """Return the square as RGB [3, size, size] float32 in 0..1."""
+    def reduced(self, size: int, part: Part) -> Tensor:
+        """Return a part of the square reduced to ``size`` px, as RGB [3, height, width] float32 in 0..1."""
 
 
 def patch_weight(model: FaceModel) -> Float:
@@ -130,7 +133,7 @@ class LowerFaceRenderer:
     """
 
     def __init__(
-        self, models: RenderModels, images: Tensor, meshes: Float, theta: FrameGenerator | None = None
+        self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None
     ) -> None:
         model = models.face_model
         there = torch.from_numpy(meshes)
@@ -169,8 +172,8 @@ class LowerFaceRenderer:
             lit = (patch.image * torch.from_numpy(gain).to(self.device).view(1, 3, 1, 1)).clamp(0, 1)
             lay_over(moved, Patch(lit, patch.mask, patch.top - box.top, patch.left - box.left))
         if paint is not None:
-            change = self._mended(window, moved - base, box, wanted, weights) * paint
-            moved = (moved + _enlarged(change, box, window.side)).clamp(0, 1)
+            moved += _enlarged(self._mended(window, moved - base, box, wanted, weights, paint), box, window.side)
+            moved.clamp_(0, 1)
         return Drawn((share * (moved - base)).cpu(), box.top, box.left)
 
     def _flow(self, fragments: Fragments, filmed: Tensor, target: Tensor) -> Tensor:
@@ -183,7 +186,7 @@ class LowerFaceRenderer:
         beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(target))
         known = torch.maximum(mask, beside)
         flow = fill(moved * mask, known)
-        length = flow.norm(dim=1, keepdim=True)
+        length = torch.hypot(flow[:, :1], flow[:, 1:])
         return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
 
     def _above(self, target: Tensor) -> Tensor:
@@ -197,22 +200,25 @@ class LowerFaceRenderer:
         weight = interpolate(fragments, self.faces, self.lower[None]).contiguous()
         return blur(weight, PAINT_BLUR) * (weight > 0)
 
-    def _mended(self, window: Window, change: Tensor, box: Part, target: Tensor, weights: Float) -> Tensor:
-        """Return Θ's change [1, 3, 256, 256] of a window that has changed [3, h, w] in a part."""
+    def _mended(
+        self, window: Window, change: Tensor, box: Part, target: Tensor, weights: Float, paint: Tensor
+    ) -> Tensor:
+        """Return Θ's change [1, 3, 256, 256], where it may paint, of a window that has changed [3, h, w] in a part."""
         assert self.theta is not None
-        geometric = window.reduced(CROP_SIZE).to(self.device)[None] + _reduced_change(change, box, window.side)
-        geometric = geometric.clamp(0, 1)
-        matched = [int(weights.argmax())]
-        frames = Frames(
-            geometric=geometric * 2 - 1,
-            projected=geometric * 2 - 1,
-            matched=self.images[matched],
-            matched_map=self.maps[matched],
-            target_map=_maps(target.cpu()).to(self.device),
-        )
-        image = (self.theta.render(frames, self.embedding) + 1) / 2
-        features = draw_features(target[:, LANDMARKS_68].cpu(), CROP_SIZE, CROP_SIZE).to(self.device)
-        return keep_detail(image - geometric, geometric, features)
+        whole = paint.new_zeros(1, 3, CROP_SIZE, CROP_SIZE)
+        part = _part_around(paint)
+        if part is None:
+            return whole
+        cut = (..., slice(part.top, part.top + part.height), slice(part.left, part.left + part.width))
+        seen = window.reduced(CROP_SIZE, part).to(self.device)[None]
+        geometric = (seen + _reduced_change(change, box, window.side, part)).clamp(0, 1)
+        matched, target_map = int(weights.argmax()), _maps(target.cpu()).to(self.device)
+        given = geometric * 2 - 1
+        frames = Frames(given, given, self.images[matched][cut][None], self.maps[matched][cut][None], target_map[cut])
+        image = (self.theta.render_part(frames, self.embedding, target_map, (part.top, part.left)) + 1) / 2
+        features = draw_features(target[:, LANDMARKS_68].cpu(), CROP_SIZE, CROP_SIZE)[cut].to(self.device)
+        whole[cut] = keep_detail(image - geometric, geometric, features, CROP_SIZE) * paint[cut]
+        return whole
 
 
 def light_gain(there: Float, frame: Float) -> Float:
@@ -265,6 +271,18 @@ def _box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: int) -> 
     return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
 
 
+def _part_around(paint: Tensor) -> Part | None:
+    """Return the part of the crop that Θ renders to change it where ``paint`` [1, 1, 256, 256] is above 0."""
+    ends: list[int] = []
+    for axis in (1, 0):
+        used = torch.nonzero((paint[0, 0] > 0).any(axis))[:, 0]
+        if not len(used):
+            return None
+        first, end = int(used[0]) - PAINT_ROOM, int(used[-1]) + 1 + PAINT_ROOM
+        ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, CROP_SIZE)]
+    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
+
+
 def _around(box: Part, flow: Tensor, size: int) -> Part:
     """Return the part of a window of ``size`` px from which a part is taken whose content moves by a flow."""
     reach = (int(float(flow.abs().max()) * size / CROP_SIZE) + 4) // EVEN * EVEN
@@ -297,13 +315,16 @@ def _enlarged(values: Tensor, box: Part, size: int) -> Tensor:
     return F.grid_sample(values, where, padding_mode="border", align_corners=False)[0]
 
 
-def _reduced_change(change: Tensor, box: Part, size: int) -> Tensor:
-    """Return a change [3, h, w] of a part of a window of ``size`` px on the whole window at 256²: [1, 3, 256, 256]."""
+def _reduced_change(change: Tensor, box: Part, size: int, part: Part) -> Tensor:
+    """Return a change [3, h, w] of ``box`` in a window of ``size`` px, in a part of the window reduced to 256²."""
     factor = max(1, int(size / CROP_SIZE))
     small = F.avg_pool2d(change[None], factor, ceil_mode=True, count_include_pad=False)
-    steps = (torch.arange(CROP_SIZE, device=change.device) + 0.5) * (size / CROP_SIZE)
-    x = (steps - box.left) / (factor * small.shape[-1] / 2) - 1
-    y = (steps - box.top) / (factor * small.shape[-2] / 2) - 1
+    rows, columns = (
+        (torch.arange(first, first + count, device=change.device) + 0.5) * (size / CROP_SIZE)
+        for first, count in ((part.top, part.height), (part.left, part.width))
+    )
+    x = (columns - box.left) / (factor * small.shape[-1] / 2) - 1
+    y = (rows - box.top) / (factor * small.shape[-2] / 2) - 1
     down, across = torch.meshgrid(y, x, indexing="ij")
     where = torch.stack([across, down], -1)[None]
     return F.grid_sample(small, where, padding_mode="zeros", align_corners=False)

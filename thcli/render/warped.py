@@ -223,21 +223,20 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
     size = images.shape[-1]
     down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
     right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
-    squeeze = torch.maximum(down.norm(dim=-1), right.norm(dim=-1)) * (size / 2)
+    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2)
     depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
     patches = where.new_zeros(len(where), images.shape[1], *where.shape[1:3])
     for k in sorted(set(references)):
         rows = [i for i, reference in enumerate(references) if reference == k]
         source, places = _cut(images[k : k + 1], where[rows])
-        own = source.expand(len(rows), -1, -1, -1)
-        patch = _share(depth[rows], 0) * _bicubic(own, places)
-        by_pixel = patch.permute(0, 2, 3, 1)
+        patch = _share(depth[rows], 0) * _bicubic(source.expand(len(rows), -1, -1, -1), places)
         for i, sigma in enumerate(LEVELS, 1):
-            share = _share(depth[rows, 0], i)
-            seen = share > 0  # only a few pixels
-            if bool(seen.any()):
-                looked_up = _bicubic(blur(source, sigma), places[seen][None, None])[0, :, 0].T
-                by_pixel[seen] += share[seen][:, None] * looked_up
+            share = _share(depth[rows], i)
+            seen = (share > 0).any(0)[0]
+            if bool(seen.any()):  # only in a small part
+                down, across = (slice(*_extent(seen.any(axis))) for axis in (1, 0))
+                blurred = blur(source, sigma).expand(len(rows), -1, -1, -1)
+                patch[..., down, across] += share[..., down, across] * _bicubic(blurred, places[:, down, across])
         patches[rows] = patch
     return patches.clamp_(0, 1)
 
@@ -268,9 +267,14 @@ def _ends(used: Tensor) -> tuple[int, int]:
 
     Few sizes of patches save memory, because the libraries keep some for every size.
     """
+    first, end = _extent(used)
+    return first // SNAP * SNAP, min(-(-end // SNAP) * SNAP, CROP_SIZE)
+
+
+def _extent(used: Tensor) -> tuple[int, int]:
+    """Return the first place in use and the one after the last."""
     places = torch.nonzero(used)[:, 0]
-    first, last = int(places[0]), int(places[-1]) + 1
-    return first // SNAP * SNAP, min(-(-last // SNAP) * SNAP, CROP_SIZE)
+    return int(places[0]), int(places[-1]) + 1
 
 
 def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
