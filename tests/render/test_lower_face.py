@@ -12,8 +12,9 @@ from thcli.checkpoints import MOUTH_INTERIOR, shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.records import CROP_SIZE
 from thcli.render.compose import Patch, compose
-from thcli.render.lower_face import LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
+from thcli.render.lower_face import LowerFace, LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
 from thcli.render.mouth_interior import MouthInterior
+from thcli.render.window import Part
 
 MODEL = FaceModel.load(shipped_weights() / "face_model.safetensors")
 MODELS = SimpleNamespace(
@@ -35,8 +36,9 @@ class Still:
     def part(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
         return self.image[:, top : top + height, left : left + width]
 
-    def reduced(self, size: int) -> torch.Tensor:
-        return torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)[0]
+    def reduced(self, size: int, part: Part) -> torch.Tensor:
+        image = torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)
+        return image[0, :, part.top : part.top + part.height, part.left : part.left + part.width]
 
 
 def mesh(opening: float = 0.0) -> np.ndarray:
@@ -53,9 +55,13 @@ def renderer() -> LowerFaceRenderer:
     return LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]))
 
 
+def lower_face(filmed, target, share=1.0, seed=0) -> LowerFace:
+    return LowerFace(Still(seed), filmed, target, np.float32([0.4, 0.6]), np.ones(3, np.float32), share)
+
+
 def drawn(renderer, filmed, target, share=1.0):
     """Return the change on the whole window."""
-    one = renderer.draw(Still(), filmed, target, np.float32([0.4, 0.6]), np.ones(3, np.float32), share)
+    [one] = renderer.draw([lower_face(filmed, target, share)])
     whole = torch.zeros(3, SIDE, SIDE)
     whole[:, one.top : one.top + one.change.shape[1], one.left : one.left + one.change.shape[2]] = one.change
     return whole

@@ -90,15 +90,21 @@ class ReferenceWarper:
         ]
         return image, [patch for patch in patches if patch is not None]
 
-    def mouth(self, target: Tensor, weights: Float, size: int) -> tuple[Patch | None, Fragments]:
-        """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px; also return the fragments.
+    def mouth(
+        self, target: Tensor, weights: Float, size: int, also: Tensor
+    ) -> tuple[Patch | None, Fragments, Tensor]:
+        """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px.
 
         weights: [B, K], weights of the references, rows sum to 1
+        also: [B, V, C], further attributes of the vertices
+
+        Also returns the fragments, and the attributes at each pixel of the crop, [B, C, 256, 256].
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        mask = interpolate(fragments, self.faces, self.parts[:, :1].expand(len(target), -1, -1)).contiguous()
-        return self._patch(target, fragments, mask, weights, self.painter, size), fragments
+        attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
+        mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
+        return self._patch(target, fragments, mask, weights, self.painter, size), fragments, values
 
     def source(self, target: Tensor, reference: int) -> Tensor:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
