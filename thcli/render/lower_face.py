@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -154,7 +155,8 @@ class LowerFaceRenderer:
     @torch.inference_mode()
     def draw(self, faces: Sequence[LowerFace]) -> list[Drawn]:
         """Draw the lower faces of some frames, which Θ renders together."""
-        all_laid = [self._laid(face) for face in faces]
+        runs = groupby(faces, key=lambda face: face.window.side)
+        all_laid = [laid for side, run in runs for laid in self._laid(list(run), side)]
         if self.theta is not None:
             all_laid = self._mended(self.theta, faces, all_laid)
         return [
@@ -162,15 +164,25 @@ class LowerFaceRenderer:
             for face, laid in zip(faces, all_laid, strict=True)
         ]
 
-    def _laid(self, face: LowerFace) -> _Laid:
-        """Draw a lower face without Θ."""
+    def _laid(self, faces: Sequence[LowerFace], side: int) -> list[_Laid]:
+        """Draw lower faces without Θ, in windows of one side."""
+        filmed, target = (
+            torch.from_numpy(np.stack(meshes)).to(self.device)
+            for meshes in ([face.filmed for face in faces], [face.target for face in faces])
+        )
+        also = torch.cat([(filmed - target)[..., :2], self.lower.expand(len(faces), -1, -1)], -1)
+        weights = np.stack([face.weights for face in faces])
+        patch, fragments, values = self.warper.mouth(target, weights, side, also)
+        flow = self._flow(fragments, values[:, :2], filmed, target)
+        paint = blur(values[:, 2:], PAINT_BLUR) * (values[:, 2:] > 0)
+        return [
+            self._in_frame(face, flow[i : i + 1], paint[i : i + 1], _lit(patch, i, face.gain))
+            for i, face in enumerate(faces)
+        ]
+
+    def _in_frame(self, face: LowerFace, flow: Tensor, paint: Tensor, patch: Patch | None) -> _Laid:
+        """Move the filmed lower face by a flow [1, 2, 256, 256], and lay a patch over it."""
         side = face.window.side
-        there, wanted = (torch.from_numpy(mesh)[None].to(self.device) for mesh in (face.filmed, face.target))
-        also = torch.cat([(there - wanted)[..., :2], self.lower[None]], -1)
-        patch, fragments, values = self.warper.mouth(wanted, face.weights[None], side, also)
-        moves, lower = values[:, :2], values[:, 2:]
-        flow = self._flow(fragments, moves, there, wanted)
-        paint = blur(lower, PAINT_BLUR) * (lower > 0)
         box = changed_box(flow, paint if self.theta is not None else None, patch, side)
         outer = around(box, flow, side)
         surrounding = face.window.part(*outer).to(self.device)
@@ -178,17 +190,16 @@ class LowerFaceRenderer:
         filmed = surrounding[:, top : top + box.height, left : left + box.width]
         drawn = moved(surrounding, outer, flow, box, side)
         if patch is not None:
-            lit = (patch.image * torch.from_numpy(face.gain).to(self.device).view(1, 3, 1, 1)).clamp(0, 1)
-            lay_over(drawn, Patch(lit, patch.mask, patch.top - box.top, patch.left - box.left))
+            lay_over(drawn, Patch(patch.image, patch.mask, patch.top - box.top, patch.left - box.left))
         return _Laid(box, filmed, drawn, paint)
 
     def _flow(self, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
-        """Return the flow [1, 2, 256, 256] from the target to the filmed frame, px of the crop.
+        """Return the flow [B, 2, 256, 256] from the targets to the filmed frames, px of the crop.
 
-        moves: [1, 2, 256, 256], that of the mesh itself, 0 beside it
+        moves: [B, 2, 256, 256], those of the meshes themselves, 0 beside them
         """
         mask = fragments.mask[:, None].float()
-        unit = (filmed[0, 33, :2] - filmed[0, 263, :2]).norm().clamp(min=20.0)
+        unit = torch.hypot(*(filmed[:, 33, :2] - filmed[:, 263, :2]).unbind(-1)).mean().clamp(min=20.0)
         reach = int(FADE * float(unit) / COARSE)
         near = F.max_pool2d(F.max_pool2d(mask, COARSE), 2 * reach + 1, 1, reach)
         beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(target))
@@ -198,10 +209,11 @@ class LowerFaceRenderer:
         return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
 
     def _above(self, target: Tensor) -> Tensor:
-        """Return 1 where a pixel lies higher than the base of the nose of a mesh [1, V, 3]: [1, 1, 256, 256]."""
-        top, chin, nose = (target[0, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
-        height = torch.einsum("i,ihw->hw", chin - top, self.grid - nose.view(2, 1, 1))
-        return (height < 0).float()[None, None]
+        """Return 1 where a pixel lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, 256, 256]."""
+        top, chin, nose = (target[:, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
+        down = chin - top
+        height = torch.einsum("bi,ihw->bhw", down, self.grid) - (down * nose).sum(1).view(-1, 1, 1)
+        return (height < 0).float()[:, None]
 
     def _mended(self, theta: PartGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
         """Return lower faces with Θ's change, where it may paint."""
@@ -234,6 +246,14 @@ def light_gain(there: Float, frame: Float) -> Float:
     """Return the factors [3] that bring a reference, whose skin has the colours [P, 3], to those in the frame."""
     ratio = np.median((frame + 8.0) / (there + 8.0), axis=0)
     return np.clip(ratio, *LIGHT_RANGE).astype(np.float32)
+
+
+def _lit(patch: Patch | None, frame: int, gain: Float) -> Patch | None:
+    """Return the patch of one of several frames in the light of that frame."""
+    if patch is None:
+        return None
+    image = patch.image[frame : frame + 1] * torch.from_numpy(gain).to(patch.image.device).view(1, 3, 1, 1)
+    return Patch(image.clamp_(0, 1), patch.mask[frame : frame + 1], patch.top, patch.left)
 
 
 def _maps(meshes: Tensor) -> Tensor:
