@@ -29,7 +29,18 @@ from thcli.render.landmark_maps import draw_features, draw_landmarks
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
-from thcli.render.window import Part, Window, around, changed_box, enlarged, moved, part_around, reduced_change
+from thcli.render.window import (
+    Part,
+    Window,
+    around,
+    changed_box,
+    enlarged_part,
+    fitted,
+    in_window,
+    moved,
+    part_around,
+    reduced_part,
+)
 from thgen_models.generator import Frames
 
 REST, FREE = 0.12, 0.33
@@ -231,15 +242,16 @@ class LowerFaceRenderer:
         changes = keep_detail(image - geometric, geometric, features, CROP_SIZE)
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
-            larger = enlarged(change[None] * laid.paint[cut], laid.box, face.window.side, part)
-            mended.append(replace(laid, drawn=(laid.drawn + larger).clamp_(0, 1)))
+            side = face.window.side
+            larger = fitted(enlarged_part(change[None] * laid.paint[cut], side), in_window(part, side), laid.box)
+            mended.append(replace(laid, drawn=(laid.drawn + larger[0]).clamp_(0, 1)))
         return mended
 
     def _reduced(self, face: LowerFace, laid: _Laid, part: Part) -> Tensor:
         """Return a part of a window at 256², with what is drawn there: [3, h, w]."""
         seen = face.window.reduced(CROP_SIZE, part).to(self.device)
-        change = reduced_change(laid.drawn - laid.filmed, laid.box, face.window.side, part)[0]
-        return (seen + change).clamp(0, 1)
+        change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, face.window.side))
+        return (seen + reduced_part(change, part)[0]).clamp_(0, 1)
 
 
 def light_gain(there: Float, frame: Float) -> Float:

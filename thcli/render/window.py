@@ -32,8 +32,10 @@ class Part(NamedTuple):
     width: int
 
 
-WHOLE = Part(0, 0, CROP_SIZE, CROP_SIZE)
-"""The whole crop."""
+WINDOW_STEP = 16
+"""Number of pixels of which the sides of windows are multiples."""
+WHOLE_PIXELS = CROP_SIZE // WINDOW_STEP
+"""Number of pixels of the crop that are a whole number of pixels in any window."""
 
 
 class Window(Protocol):
@@ -89,7 +91,7 @@ def around(box: Part, flow: Tensor, size: int) -> Part:
 
 def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) -> Tensor:
     """Return a part [3, h, w] of a window whose content is moved by a flow [1, 2, 256, 256], out of one around it."""
-    shift = enlarged(flow, box, size)[None] * (size / CROP_SIZE)
+    shift = enlarged(flow, box, size) * (size / CROP_SIZE)
     steps = [torch.arange(n, device=flow.device) + 0.5 for n in (box.height, box.width)]
     y, x = torch.meshgrid(*steps, indexing="ij")
     place = torch.stack([x + (box.left - outer.left), y + (box.top - outer.top)])[None] + shift
@@ -99,34 +101,44 @@ def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) 
     return image[0].clamp_(0, 1)
 
 
-def enlarged(values: Tensor, box: Part, size: int, given: Part = WHOLE) -> Tensor:
-    """Return the part [C, h, w] of a map of a window of ``size`` px, enlarged to its pixels.
+def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
+    """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to the pixels of a window of ``size`` px.
 
-    values: [1, C, h, w], the map, or the part ``given`` of it, whose border repeats
+    size: a multiple of ``WINDOW_STEP``
     """
-    scale = CROP_SIZE / size
-    steps = [
-        ((torch.arange(first, first + count, device=values.device) + 0.5) * scale - begin) / (length / 2) - 1
-        for first, count, begin, length in (
-            (box.top, box.height, given.top, given.height),
-            (box.left, box.width, given.left, given.width),
-        )
-    ]
-    y, x = torch.meshgrid(*steps, indexing="ij")
-    where = torch.stack([x, y], -1)[None]
-    return F.grid_sample(values, where, padding_mode="border", align_corners=False)[0]
+    scale = size / CROP_SIZE
+    cuts, slices = [], []
+    for first, count in ((box.top, box.height), (box.left, box.width)):
+        begin = max(int(first / scale) - 1, 0) // WHOLE_PIXELS * WHOLE_PIXELS
+        end = -(-(int((first + count) / scale) + 2) // WHOLE_PIXELS) * WHOLE_PIXELS
+        cuts.append(slice(begin, min(end, CROP_SIZE)))
+        slices.append(slice(first - round(begin * scale), first - round(begin * scale) + count))
+    return _scaled(values[..., cuts[0], cuts[1]], scale)[..., slices[0], slices[1]]
 
 
-def reduced_change(change: Tensor, box: Part, size: int, part: Part) -> Tensor:
-    """Return a change [3, h, w] of ``box`` in a window of ``size`` px, in a part of the window reduced to 256²."""
-    factor = max(1, int(size / CROP_SIZE))
-    small = F.avg_pool2d(change[None], factor, ceil_mode=True, count_include_pad=False)
-    rows, columns = (
-        (torch.arange(first, first + count, device=change.device) + 0.5) * (size / CROP_SIZE)
-        for first, count in ((part.top, part.height), (part.left, part.width))
-    )
-    x = (columns - box.left) / (factor * small.shape[-1] / 2) - 1
-    y = (rows - box.top) / (factor * small.shape[-2] / 2) - 1
-    down, across = torch.meshgrid(y, x, indexing="ij")
-    where = torch.stack([across, down], -1)[None]
-    return F.grid_sample(small, where, padding_mode="zeros", align_corners=False)
+def in_window(part: Part, size: int) -> Part:
+    """Return a part of the crop, whose edges are multiples of ``WHOLE_PIXELS``, in px of a window of ``size`` px."""
+    return Part(*(edge * size // CROP_SIZE for edge in part))
+
+
+def fitted(values: Tensor, given: Part, wanted: Part) -> Tensor:
+    """Return values [1, C, h, w] of one part of a window on another part, 0 beyond the first."""
+    left, top = given.left - wanted.left, given.top - wanted.top
+    return F.pad(values, (left, wanted.width - given.width - left, top, wanted.height - given.height - top))
+
+
+def enlarged_part(values: Tensor, size: int) -> Tensor:
+    """Return a part [1, C, h, w] of a map of 256² in px of a window of ``size`` px: that of ``in_window``."""
+    return _scaled(values, size / CROP_SIZE)
+
+
+def reduced_part(values: Tensor, part: Part) -> Tensor:
+    """Return values [1, C, h, w] of a part of a window, reduced to the pixels of that part of the crop."""
+    return F.interpolate(values, size=(part.height, part.width), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _scaled(values: Tensor, scale: float) -> Tensor:
+    size = [round(length * scale) for length in values.shape[-2:]]
+    if tuple(size) == tuple(values.shape[-2:]):
+        return values
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
