@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from thcli.checkpoints import MOUTH_INTERIOR, shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
+from thcli.pipeline.models import load_models
 from thcli.records import CROP_SIZE
 from thcli.render.compose import Patch, compose
 from thcli.render.lower_face import LowerFace, LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
@@ -97,6 +99,32 @@ def test_the_chin_moves_with_the_jaw(renderer):
 def test_half_the_opacity_is_half_the_change(renderer):
     whole, half = (drawn(renderer, mesh(0), mesh(2), share) for share in (1.0, 0.5))
     assert torch.allclose(half, whole / 2, atol=1e-6)
+
+
+def test_a_face_is_drawn_alone_as_among_others(renderer):
+    faces = [lower_face(mesh(0), mesh(2)), lower_face(mesh(0), mesh(2), 0.5, seed=3), lower_face(mesh(0), mesh(0))]
+    faces[2] = dataclasses.replace(faces[2], gain=np.float32([1.1, 1, 0.9]))
+    for one, [alone] in zip(renderer.draw(faces), (renderer.draw([face]) for face in faces), strict=True):
+        together, single = (torch.zeros(3, SIDE, SIDE) for _ in range(2))
+        for whole, part in ((together, one), (single, alone)):
+            height, width = part.change.shape[1:]
+            whole[:, part.top : part.top + height, part.left : part.left + width] = part.change
+        assert (together - single).abs().max() < 0.02 and single.abs().max() > 0.05
+
+
+def test_theta_changes_the_lower_face_alone(theta_weights):
+    models = load_models(theta_weights, "cpu")
+    references = torch.stack([Still(1).image, Still(2).image])
+    both = [
+        LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]), theta)
+        for theta in (None, models.theta_in_parts)
+    ]
+    without, with_theta = (drawn(one, mesh(0), mesh(2)) for one in both)
+    scale = SIDE / CROP_SIZE
+    eyes, chin = int((130 - 0.2 * 75) * scale), int((130 + 1.2 * 75) * scale)
+    for far in (slice(eyes), slice(chin, None)):
+        assert torch.allclose(without[:, far], with_theta[:, far], atol=1e-6)
+    assert (without - with_theta).abs().max() > 0.02
 
 
 def test_the_same_call_gives_the_same_bytes(renderer):

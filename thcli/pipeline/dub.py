@@ -18,8 +18,8 @@ from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
 from thcli.pipeline.footage import Footage, read_footage, survey_video
 from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import DubOptions
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
+from thcli.pipeline.options import DubOptions
 from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, draw_ahead
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key

@@ -161,9 +161,7 @@ class Models:
         return self._kept(
             "Θ",
             [self.find(THETA)],
-            lambda path: TorchGenerator(
-                load_generator(path), self.device, precision_of(self.precision, self.device)
-            ),
+            lambda path: TorchGenerator(load_generator(path), self.device, precision_of(self.precision, self.device)),
             self.device,
             self.precision,
         )

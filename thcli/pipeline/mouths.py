@@ -1,4 +1,4 @@
-"""Frames of a video out of which mouths are taken for a dubbed one: their choice, their images, and which suits when."""
+"""Frames of a video out of which mouths are taken for a dubbed one: their choice and their images."""
 
 from __future__ import annotations
 

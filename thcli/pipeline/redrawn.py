@@ -223,9 +223,7 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
-def _done(
-    frames: list[YuvFrame], drawn: Future[list[Changed | None]]
-) -> Iterator[tuple[YuvFrame, Changed | None]]:
+def _done(frames: list[YuvFrame], drawn: Future[list[Changed | None]]) -> Iterator[tuple[YuvFrame, Changed | None]]:
     return zip(frames, drawn.result(), strict=True)
 
 

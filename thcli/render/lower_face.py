@@ -147,9 +147,7 @@ class LowerFaceRenderer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(
-        self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None
-    ) -> None:
+    def __init__(self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None) -> None:
         model = models.face_model
         there = torch.from_numpy(meshes)
         self.warper = ReferenceWarper(images, there, model, prior_head_weights(), models.device, models.mouth_interior)

@@ -90,9 +90,7 @@ class ReferenceWarper:
         ]
         return image, [patch for patch in patches if patch is not None]
 
-    def mouth(
-        self, target: Tensor, weights: Float, size: int, also: Tensor
-    ) -> tuple[Patch | None, Fragments, Tensor]:
+    def mouth(self, target: Tensor, weights: Float, size: int, also: Tensor) -> tuple[Patch | None, Fragments, Tensor]:
         """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px.
 
         weights: [B, K], weights of the references, rows sum to 1

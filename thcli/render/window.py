@@ -102,7 +102,7 @@ def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) 
 
 
 def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
-    """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to the pixels of a window of ``size`` px.
+    """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to a window of ``size`` px.
 
     size: a multiple of ``WINDOW_STEP``
     """
