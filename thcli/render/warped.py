@@ -238,9 +238,9 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
             share = _share(depth[rows], i)
             seen = (share > 0).any(0)[0]
             if bool(seen.any()):  # only in a small part
-                down, across = (slice(*_extent(seen.any(axis))) for axis in (1, 0))
+                high, wide = (slice(*_extent(seen.any(axis))) for axis in (1, 0))
                 blurred = blur(source, sigma).expand(len(rows), -1, -1, -1)
-                patch[..., down, across] += share[..., down, across] * _bicubic(blurred, places[:, down, across])
+                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, places[:, high, wide])
         patches[rows] = patch
     return patches.clamp_(0, 1)
 
