@@ -5,7 +5,8 @@ sound of the second half, whose true lips are known. Beside it stand the filmed 
 said by ``thgen generate --motion VIDEO`` from the same first half. All are read at 25 fps, cut to one square around the
 head, tracked alike, and compared:
 
-- new: correlation of the mouth's opening with that of the second half, at the best lag within two frames;
+- new: correlation of the mouth's opening with that of the second half, at the best lag within two
+  frames of usual footage's;
 - old: its correlation with the opening that was filmed in the first half;
 - LMD: mean distance of the mouth's landmarks from those of the second half, without the head pose, px at 256²;
 - head: mean correlation of the head's three rotations with those of the first half, by eyes and bridge of the nose
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from talking import MAX_LAG, mouth_distance, opening_fit
+from talking import best_lag, mouth_distance, opening_fit
 
 from thcli import DubOptions, GenerateOptions, dub, generate
 from thcli.clips.audio import read_speech
@@ -35,7 +36,7 @@ from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.metric_models import MetricModels
-from thcli.evaluation.metrics import mouth_sharpness, warping_error
+from thcli.evaluation.metrics import sharpness, warping_error
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.regions import mouth_squares
 from thcli.face_model import mouth_opening
@@ -142,16 +143,16 @@ def figures(one: Seen, source: Seen, true: Seen) -> list[float]:
     """Return the figures of a video, in the order of ``NAMES``."""
     count = min(len(one.track), len(source.track), len(true.track))
     made, filmed, wanted = (x.track.select(slice(0, count)) for x in (one, source, true))
-    lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: opening_fit(made, wanted, step))
+    lag = best_lag(made, wanted)
     old = correlation(mouth_opening(made.mesh), mouth_opening(filmed.mesh))
     turns = [smooth_poses(head_pose(x), STEADY)[:, :3] for x in (made, filmed)]
     head = np.mean([correlation(turns[0][:, i], turns[1][:, i]) for i in range(3)])
     pair = Pair(
         Recording("made", one.frames[:count], made, None), Recording("source", source.frames[:count], filmed, None)
     )
-    sharp, warp = (metric.measure(pair, MetricModels()).value for metric in (mouth_sharpness, warping_error))
+    sharp, warp = (metric.measure(pair, MetricModels()).value for metric in (sharpness.MOUTH, warping_error))
     nothing = float("nan")
-    fit, distance = opening_fit(made, wanted, lag), mouth_distance(made, wanted)
+    fit, distance = opening_fit(made, wanted, lag), mouth_distance(made, wanted, lag)
     known = [nothing if value is None else value for value in (sharp, warp)]
     return [fit, old, distance, float(head), nothing, *known]
 

@@ -35,10 +35,10 @@ import torch
 from numpy.typing import NDArray
 from read_out import Phones, read_out, read_phones
 from scipy.stats import rankdata
-from talking import MEETING, NEAR, covered
 
 from thcli.clips.audio import read_speech
 from thcli.clips.features import audio_features
+from thcli.evaluation.metrics.closures import MEETING, NEAR, near_others
 from thcli.face_model import MOUTH_CORNERS, OUTER_EYE_CORNERS, mouth_opening
 from thcli.motion.closure import close_lips
 from thcli.motion.expression import predict_expression
@@ -196,12 +196,14 @@ def joined(voices: Iterable[Spoken]) -> Spoken:
 
 def met(one: Spoken, opening: Float) -> float:
     """Return the share of the p, b and m near which the mouth is closed."""
-    return covered(one.moments["touched"], opening < MEETING)
+    return float(np.mean(near_others(one.moments["touched"], opening < MEETING)))
 
 
 def right(one: Spoken, opening: Float) -> float:
     """Return the share of the closures that are near a p, b or m, or a sound that may close the lips, or a pause."""
-    return covered(opening < MEETING, one.moments["touched"] | one.kinds["between"] | one.kinds["pause"])
+    return float(
+        np.mean(near_others(opening < MEETING, one.moments["touched"] | one.kinds["between"] | one.kinds["pause"]))
+    )
 
 
 def by_chance(voices: list[Spoken], share: Callable[[Spoken, Float], float]) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from talking import MAX_LAG, PAST, met_and_right, moved_by
+from talking import PAST, met_and_right, moved_by
 
 from thcli.clips.audio import read_speech
 from thcli.clips.features import audio_features
@@ -38,6 +38,8 @@ from thcli.records import Float
 
 FRAMES = 1500
 """Most frames of a clip that are measured."""
+LAGS = range(-2, 3)
+"""Frames by which the tracked mouth may trail the predicted one."""
 
 
 def main() -> None:
@@ -67,8 +69,8 @@ def stages(models: Models, store: Store, meta: ClipMeta) -> Iterator[tuple[str, 
     model, track, speech = models.face_model, store.track(meta.clip), read_speech(store.speech(meta.clip))
     still = np.zeros(len(model.basis), np.float32)
     said = predict_expression(models.expression_learner, audio_features(speech), still, models.speech_encoder)
-    moved, motion = in_step(len(track), said.expression, meta.av_lag or 0)
-    closure, _ = in_step(len(track), said.closure, meta.av_lag or 0)
+    moved, motion = in_step(len(track), said.expression, meta.lag)
+    closure, _ = in_step(len(track), said.closure, meta.lag)
     real = track.unposed()[motion]
     shown = model.expression(real)
     median = np.median(shown[:PAST], axis=0).astype(np.float32)
@@ -87,7 +89,7 @@ def stages(models: Models, store: Store, meta: ClipMeta) -> Iterator[tuple[str, 
 def figures(made: Float, real: Float, scale: float) -> Float:
     """Return the figures [5] of predicted meshes [T, V, 3]: correlation, spread, closures met and right, LMD."""
     x, y = mouth_opening(made), mouth_opening(real)
-    lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: correlation(*moved_by(x, y, step)))
+    lag = max(LAGS, key=lambda step: correlation(*moved_by(x, y, step)))
     met, right = met_and_right(*(one < MEETING for one in moved_by(x, y, lag)))
     mouths = (mesh[:, list(LANDMARKS_68)[MOUTH], :2] / scale for mesh in (made, real))
     return np.array([correlation(*moved_by(x, y, lag)), x.std() / y.std(), met, right, mouth_distances(*mouths).mean()])

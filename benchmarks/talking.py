@@ -3,8 +3,10 @@
 CLIPS is a folder of videos. The first 3 s of each are the reference, and the audio that follows drives it. The video
 made and the real one are tracked alike by the built-in tracker and compared by
 
-- the correlation of the mouth's opening, at the best lag within two frames, the same for all rows of a clip;
-- LMD, the mean distance of the 20 mouth landmarks, centred on their mean, without the head pose, px at 256²;
+- the correlation of the mouth's opening, at the best lag within two frames of usual footage's, whose mouths lead the
+  audio by two; the same lag for all rows of a clip;
+- LMD, the mean distance of the 20 mouth landmarks at that lag, centred on their mean, without the head pose, px at
+  256²;
 - the moments in which the lips meet (opening below 0.02 of the distance of the outer eye corners): the share of the
   real ones that are met within two frames, and of those made that are right within two frames;
 - the ratio of the openings' standard deviations;
@@ -24,6 +26,7 @@ import numpy as np
 from thcli import GenerateOptions, generate
 from thcli.clips.decode import read_clip
 from thcli.data.audio_motion import correlation
+from thcli.data.store import MOUTH_LEADS
 from thcli.evaluation.curves import head_turn
 from thcli.evaluation.metrics.closures import MEETING, near_others
 from thcli.evaluation.metrics.lmd import from_front, mouth_distances
@@ -34,8 +37,8 @@ from thcli.records import FPS, FaceTrack, Float
 
 PAST = 3 * FPS
 """Frames of a clip that are its reference."""
-MAX_LAG = 2
-"""Most frames by which the mouth made may trail or lead the real one."""
+LAGS = range(-MOUTH_LEADS - 2, 3)
+"""Frames by which the real mouth may trail the one made; also of networks that learned the lead of usual footage."""
 
 
 def main() -> None:
@@ -71,9 +74,9 @@ def measure(clip: Path, other: Path, seconds: float, motion: str, weights: Path 
             for i, sound in enumerate((clip, other))
         )
     held = real.select(np.zeros(len(real), np.intp))
-    lag = max(range(-MAX_LAG, MAX_LAG + 1), key=lambda step: opening_fit(made, real, step))
+    lag = best_lag(made, real)
     own, foreign = (opening_fit(one, real, lag) for one in (made, wrong))
-    distances = [mouth_distance(one, real) for one in (made, wrong, held)]
+    distances = [mouth_distance(one, real, lag) for one in (made, wrong, held)]
     lips = [*meetings(made, real, lag), spread(made, real)]
     return np.array([own, foreign, *distances, *lips, *rotation_spread(made), *rotation_spread(real)])
 
@@ -108,6 +111,11 @@ def track(path: Path, start: float, seconds: float | None) -> FaceTrack:
     return track_clip(read_clip(path, start, seconds), models.tracker, models.face_model)
 
 
+def best_lag(made: FaceTrack, real: FaceTrack) -> int:
+    """Return the lag at which the mouths' openings fit best."""
+    return max(LAGS, key=lambda lag: opening_fit(made, real, lag))
+
+
 def opening_fit(made: FaceTrack, real: FaceTrack, lag: int) -> float:
     """Return the correlation of the mouths' openings when the made video is moved by ``lag`` frames."""
     length = min(len(made), len(real))
@@ -138,10 +146,11 @@ def spread(made: FaceTrack, real: FaceTrack) -> float:
     return float(np.divide(*(mouth_opening(one.mesh)[:length].std() for one in (made, real))))
 
 
-def mouth_distance(made: FaceTrack, real: FaceTrack) -> float:
-    """Return the mean distance of the mouth landmarks, px at 256²."""
+def mouth_distance(made: FaceTrack, real: FaceTrack, lag: int) -> float:
+    """Return the mean distance of the mouth landmarks when the made video is moved by ``lag`` frames, px at 256²."""
     length = min(len(made), len(real))
-    return float(mouth_distances(*(from_front(one)[:length] for one in (made, real))).mean())
+    x, y = (from_front(one)[:length] for one in (made, real))
+    return float(mouth_distances(*moved_by(x, y, lag)).mean())
 
 
 def rotation_spread(one: FaceTrack) -> Float:

@@ -39,6 +39,7 @@ class TrainOptions:
     ema: decay of the running mean of the weights that is validated and saved; 0 uses the weights themselves
     bf16: whether forward passes run in bfloat16, on CUDA and on the CPU; weights, gradients and optimiser stay in
         float32. bfloat16 has float32's range, so losses need no scaling, unlike in fp16, which is not offered
+    half: whether the best network is written in half precision; the state of the run stays in float32
     """
 
     steps: int = 2000
@@ -52,6 +53,7 @@ class TrainOptions:
     patience: int = 0
     ema: float = 0.0
     bf16: bool = False
+    half: bool = False
     seed: int = 0
 
 
@@ -94,7 +96,9 @@ class ExpressionConfig:
     velocity_weight, concordance_weight: weights of these losses; the weight of the position's loss is 1
     """
 
-    train: TrainOptions = TrainOptions(steps=800, batch_size=48, weight_decay=0.05, val_every=100, ema=0.99, bf16=True)
+    train: TrainOptions = TrainOptions(
+        steps=800, batch_size=48, weight_decay=0.05, val_every=100, ema=0.99, bf16=True, half=True
+    )
     network: Mapping[str, Any] = field(default_factory=dict)
     augment: SpeechAugment = SpeechAugment()
     frames: int = 75

@@ -125,7 +125,7 @@ def test_preprocess_all_names_clips_off_sync(thgen, videos, folder):
     lines = [{"clip": c, "subject": "s", "split": "train", "av_lag": lag} for c, lag in list(lags.items())[:3]]
     (folder / videos / "index.jsonl").write_text("\n".join(map(json.dumps, lines)))
     said = thgen("preprocess", "all", videos, "--out", "store")
-    named = ["off sync: one: mouth trails sound by 6 frames", "off sync: two: mouth leads sound by 4 frames"]
+    named = ["off sync: one: mouth 6 frames later than usual", "off sync: two: mouth 4 frames earlier than usual"]
     assert said.err.splitlines() == [*named, "store: 3 of 3 clips"]
     assert {m.clip: m.av_lag for m in Store(folder / "store").clips} == {"one": 6, "three": 3, "two": -4}
     # A resumed run names them again.

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import convolve, gaussian_filter
+from scipy.ndimage import binary_dilation, convolve, gaussian_filter
 from skimage.data import astronaut
 from skimage.metrics import peak_signal_noise_ratio
 
 from thcli.evaluation.metric_models import MetricModels
-from thcli.evaluation.metrics import mouth_l1, mouth_sharpness, psnr, ssim, warping_error
-from thcli.evaluation.regions import mouth_squares
-from thcli.face_model import OUTER_LIPS
+from thcli.evaluation.metrics import mouth_l1, psnr, sharpness, ssim, warping_error
+from thcli.evaluation.regions import hair_rings, mouth_squares
+from thcli.face_model import FACE_OVAL, OUTER_LIPS
 
 NO_MODELS = MetricModels()
 RANDOM = np.random.default_rng(0)
@@ -39,8 +39,8 @@ def test_image_metrics_of_equal_videos_are_ideal(pair, recording):
     assert value(ssim, same) == pytest.approx(1)
     assert value(psnr, same) == psnr.CEILING
     assert value(mouth_l1, same) == 0
-    assert value(mouth_sharpness, same) == pytest.approx(1)
-    for module in (ssim, psnr, mouth_l1, mouth_sharpness):
+    assert value(sharpness.MOUTH, same) == pytest.approx(1)
+    for module in (ssim, psnr, mouth_l1, sharpness.MOUTH):
         assert module.measure(same, NO_MODELS).count == 6
 
 
@@ -121,28 +121,36 @@ def test_mouth_metrics_leave_out_frames_without_a_face(pair, recording):
     spoilt[[2, 4]] = 0
     gaps = replace(true, track=replace(true.track, confidence=confidence))
     one = pair(replace(true, frames=spoilt), gaps)
-    for module, ideal in ((mouth_l1, 0), (mouth_sharpness, 1)):
+    for module, ideal in ((mouth_l1, 0), (sharpness.MOUTH, 1)):
         figure = module.measure(one, NO_MODELS)
         assert (figure.value, figure.count) == (pytest.approx(ideal), 4)
 
 
 def test_mouth_sharpness_falls_with_blur_and_rises_with_noise(pair, recording):
     true = recording(6)
-    softer = [value(mouth_sharpness, pair(blurred(true, sigma), true)) for sigma in (0.6, 1, 2)]
+    softer = [value(sharpness.MOUTH, pair(blurred(true, sigma), true)) for sigma in (0.6, 1, 2)]
     assert 1 > softer[0] > softer[1] > softer[2] > 0
     assert softer[2] < 0.1
-    assert value(mouth_sharpness, pair(noisy(true, 8), true)) > 1.2
+    assert value(sharpness.MOUTH, pair(noisy(true, 8), true)) > 1.2
 
 
-def test_sharpness_is_the_variance_of_the_laplacian(recording):
+def test_hair_sharpness_is_that_of_the_ring_around_the_face(pair, recording):
+    true = recording(6)
+    rings = np.stack(hair_rings(true.track))
+    for ring, mesh in zip(rings, true.track.mesh, strict=True):
+        assert not ring[int(mesh[list(FACE_OVAL), 1].max()) + 1 :].any()
+    near = np.stack([binary_dilation(ring, iterations=2) for ring in rings])
+    elsewhere = replace(true, frames=np.where(near[..., None], true.frames, blurred(true, 2).frames))
+    assert value(sharpness.HAIR, pair(elsewhere, true)) == pytest.approx(1)
+    softer = [value(sharpness.HAIR, pair(blurred(true, sigma), true)) for sigma in (0.6, 1, 2)]
+    assert 1 > softer[0] > softer[1] > softer[2] > 0
+
+
+def test_laplacian_has_five_points(recording):
     picture = recording(1).frames[0, 80:140, 90:150]
     luma = picture @ np.array([0.2125, 0.7154, 0.0721])
     laplacian = convolve(luma, np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], float))[1:-1, 1:-1]
-    assert mouth_sharpness.sharpness(picture) == pytest.approx(laplacian.var())
-    # Half the contrast has a quarter of the variance.
-    assert mouth_sharpness.sharpness((picture // 2 * 2 // 2).astype(np.uint8)) == pytest.approx(
-        mouth_sharpness.sharpness(picture) / 4, rel=0.05
-    )
+    np.testing.assert_allclose(sharpness.laplacian(picture)[1:-1, 1:-1], laplacian, atol=1e-9)
 
 
 def test_mouth_sharpness_follows_each_video_s_own_mouth(pair, recording):
@@ -152,7 +160,7 @@ def test_mouth_sharpness_follows_each_video_s_own_mouth(pair, recording):
     expression = np.zeros((3, 20), np.float32)
     here, there = (recording(3, pose=pose, expression=expression) for pose in (still, moved))
     np.testing.assert_array_equal(there.frames[0, 40:200, 50:200], here.frames[0, 46:206, 40:190])
-    assert value(mouth_sharpness, pair(there, here)) == pytest.approx(1, abs=0.03)
+    assert value(sharpness.MOUTH, pair(there, here)) == pytest.approx(1, abs=0.03)
 
 
 def test_mouth_metrics_are_not_computed_without_a_face(pair, recording):
@@ -160,8 +168,8 @@ def test_mouth_metrics_are_not_computed_without_a_face(pair, recording):
     faceless = replace(true, name="bars.mp4", track=None)
     for module, one in (
         (mouth_l1, pair(true, faceless)),
-        (mouth_sharpness, pair(true, faceless)),
-        (mouth_sharpness, pair(faceless, true)),
+        (sharpness.MOUTH, pair(true, faceless)),
+        (sharpness.MOUTH, pair(faceless, true)),
     ):
         figure = module.measure(one, NO_MODELS)
         assert figure.value is None
@@ -171,7 +179,7 @@ def test_mouth_metrics_are_not_computed_without_a_face(pair, recording):
 def test_mouth_metrics_are_not_computed_for_a_mouth_outside_the_image(pair, recording):
     true = recording(3)
     away = replace(true, track=replace(true.track, mesh=true.track.mesh + np.float32(400)))
-    for module in (mouth_l1, mouth_sharpness):
+    for module in (mouth_l1, sharpness.MOUTH, sharpness.HAIR):
         assert module.measure(pair(away, away), NO_MODELS).value is None
 
 

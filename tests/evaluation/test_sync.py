@@ -174,9 +174,8 @@ def talk(recording: Callable[..., Recording], opening: np.ndarray, loudness: np.
 
 @pytest.mark.parametrize("lag", [-6, 0, 3, 9])
 def test_loudness_lag_finds_how_far_a_mouth_trails_its_sound(lag, recording):
-    # In step, a mouth opens two frames before it is heard.
     level = wander(160, 2)
-    made = talk(recording, level[20 + 2 - lag : 140 + 2 - lag], level[20:140])
+    made = talk(recording, level[20 - lag : 140 - lag], level[20:140])
     assert measured("loudness_lag", made).value == lag
     assert measured("loudness_correlation", made).value > 0.8
 

@@ -20,7 +20,7 @@ def syllables(frames: int, seed: int) -> np.ndarray:
 
 
 def clip(frames: int, lag: int, seed: int = 0, other_sound: int | None = None) -> tuple[FaceTrack, Speech]:
-    """A mouth that opens with the loudness of a hiss, two frames before it where the lag is 0."""
+    """A mouth that opens with the loudness of a hiss, two frames before it where ``av_lag`` is 0."""
     opening = np.roll(syllables(frames, seed), lag - 2)
     model = FaceModel.load(shipped_weights() / "face_model.safetensors")
     mesh = np.repeat(model.canonical[None], frames, axis=0).astype(np.float32)

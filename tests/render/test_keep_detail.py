@@ -1,4 +1,4 @@
-"""keep_detail leaves fine detail of mouth and eyes to the photograph."""
+"""keep_detail leaves fine detail to the photograph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 
 from thcli.render.frames import LOST, keep_detail
 
-EVERYWHERE = torch.ones(1, 1, 256, 256)
 FLAT = torch.zeros(1, 3, 256, 256)
 
 
@@ -20,27 +19,22 @@ def wave(size: int, lengths: int) -> torch.Tensor:
     return (torch.arange(size) * 2 * torch.pi * lengths / size).sin().expand(1, 3, size, size)
 
 
-def test_keep_detail_changes_nothing_away_from_the_features() -> None:
-    change = noise(0)
-    assert torch.equal(keep_detail(change, noise(1), torch.zeros(1, 1, 256, 256)), change)
-
-
-def test_keep_detail_removes_fine_and_keeps_broad_change_in_the_features() -> None:
+def test_keep_detail_removes_fine_and_keeps_broad_change() -> None:
     broad = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256)
-    kept = keep_detail(broad + noise(1), FLAT, EVERYWHERE)
+    kept = keep_detail(broad + noise(1), FLAT)
     assert (kept - broad).std() < 0.35 * noise(1).std()
-    assert torch.allclose(keep_detail(broad, FLAT, EVERYWHERE)[..., 8:-8], broad[..., 8:-8], atol=1e-5)
+    assert torch.allclose(keep_detail(broad, FLAT)[..., 8:-8], broad[..., 8:-8], atol=1e-5)
 
 
 def test_keep_detail_raises_the_photograph_s_fine_detail_alone() -> None:
     fine, broad = wave(256, 64), wave(256, 4)
-    more = keep_detail(FLAT, fine, EVERYWHERE)[..., 8:-8]
+    more = keep_detail(FLAT, fine)[..., 8:-8]
     assert torch.allclose(more, LOST * fine[..., 8:-8], atol=0.35 * LOST)
     assert (more * fine[..., 8:-8]).mean() > 0.6 * LOST * fine.square().mean()
-    assert keep_detail(FLAT, broad, EVERYWHERE)[..., 8:-8].abs().max() < 0.05 * LOST
+    assert keep_detail(FLAT, broad)[..., 8:-8].abs().max() < 0.05 * LOST
 
 
 def test_keep_detail_acts_alike_at_twice_the_resolution() -> None:
-    large = keep_detail(wave(512, 12), wave(512, 48), torch.ones(1, 1, 512, 512))
-    small = keep_detail(wave(256, 12), wave(256, 48), EVERYWHERE)
+    large = keep_detail(wave(512, 12), wave(512, 48))
+    small = keep_detail(wave(256, 12), wave(256, 48))
     assert torch.allclose(large[..., ::2, ::2][..., 8:-8], small[..., 8:-8], atol=0.02)

@@ -74,6 +74,14 @@ def test_train_learns_and_keeps_the_best_network(tmp_path: Path) -> None:
     assert read_header(result.checkpoint) == dataclasses.replace(Toy.header, step=result.step, metrics=result.metrics)
 
 
+def test_train_writes_the_best_network_in_half_precision_where_asked(tmp_path: Path) -> None:
+    whole = load_checkpoint(train(Toy(), OPTIONS, tmp_path / "whole").checkpoint, "toy").tensors
+    half = load_checkpoint(train(Toy(), dataclasses.replace(OPTIONS, half=True), tmp_path / "half").checkpoint, "toy")
+    for name, tensor in half.tensors.items():
+        assert torch.equal(tensor, whole[name].half())
+    assert curve(tmp_path / "half") == curve(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("interrupted", [7, 20, 27])
 def test_train_resumed_follows_the_same_curve(tmp_path: Path, interrupted: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"

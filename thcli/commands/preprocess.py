@@ -156,7 +156,7 @@ def _tell_off_sync(clips: list[ClipMeta]) -> None:
     for meta in clips[:LISTED]:
         lag = meta.av_lag or 0
         click.echo(
-            f"off sync: {meta.clip}: mouth {'trails' if lag > 0 else 'leads'} sound by {abs(lag)} frames", err=True
+            f"off sync: {meta.clip}: mouth {abs(lag)} frames {'later' if lag > 0 else 'earlier'} than usual", err=True
         )
     if len(clips) > LISTED:
         click.echo(f"off sync: {len(clips) - LISTED} more clips; see av_lag in index.jsonl", err=True)

@@ -15,8 +15,6 @@ from thcli.errors import MediaError
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.records import FPS, Float
 
-MOUTH_LEADS = 2
-"""Frames by which a mouth opens before it sounds open, where audio and video are in step (median over 97 clips)."""
 _QUICK, _SLOW = 1.0, FPS / 2
 """Standard deviations, frames, of the two Gaussians whose difference keeps changes as slow as syllables, in which audio
 and mouth are compared."""
@@ -77,7 +75,7 @@ def _load(
 ) -> AudioMotion:
     track = store.track(meta.clip)
     mesh = track.unposed()
-    audio, motion = in_step(len(mesh), features(store.speech(meta.clip)), meta.av_lag or 0)
+    audio, motion = in_step(len(mesh), features(store.speech(meta.clip)), meta.lag)
     return AudioMotion(
         clip=meta.clip,
         subject=meta.subject,
@@ -114,8 +112,7 @@ def mouth_lag(openness: Float, opening: Float, reach: int) -> tuple[int, float]:
     audio, mouth = gaussian_filter1d(both, _QUICK, axis=1) - gaussian_filter1d(both, _SLOW, axis=1)
     fits = {}
     for lag in range(-reach, reach + 1):
-        shift = lag - MOUTH_LEADS
-        fits[lag] = correlation(audio[max(0, -shift) :], mouth[max(0, shift) :])
+        fits[lag] = correlation(audio[max(0, -lag) :], mouth[max(0, lag) :])
     best = max(fits, key=lambda lag: fits[lag])
     return best, fits[best]
 

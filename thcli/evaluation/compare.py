@@ -33,7 +33,7 @@ MODULES = (
     "beat_alignment",
     "blink_rate",
     "warping_error",
-    "mouth_sharpness",
+    "sharpness",
 )
 """Modules of ``thcli.evaluation.metrics``, in the order of the table's columns."""
 

@@ -14,8 +14,8 @@ from thcli.records import Float
 
 SHORTEST = 50
 """Fewest frames of a clip to which an articulation is fitted."""
-LARGEST_LAG = 4
-"""Largest offset between the clip's audio and its images that is corrected, frames."""
+LAGS = range(-6, 3)
+"""Lags of the clip's images behind its audio that are corrected, frames; usual footage has -2."""
 LIKENESS = 0.35
 """Least correlation of predicted and tracked lip gap; below it, the audio is not the person's own speech."""
 RIDGE = 30.0
@@ -87,7 +87,7 @@ def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 
 def _best_lag(predicted: Float, tracked: Float) -> tuple[int, float]:
     """Lag in frames of the tracked lip gap [τ] behind the predicted one with the highest correlation, and that."""
     correlations = {}
-    for lag in range(-LARGEST_LAG, LARGEST_LAG + 1):
+    for lag in LAGS:
         x, y = _overlap(predicted, tracked, lag)
         still = min(x.std(), y.std()) < 1e-6
         correlations[lag] = 0.0 if still else float(np.corrcoef(x, y)[0, 1])

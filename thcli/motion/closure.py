@@ -8,7 +8,7 @@ from thcli.face_model import FaceModel
 from thcli.motion.silence import lip_closing, lip_gaps
 from thcli.records import Float
 
-UNSURE, SURE = 0.7, 0.95
+UNSURE, SURE = 0.6, 0.9
 """Probabilities of closed lips from which they are drawn together, and from which they meet."""
 
 

@@ -25,7 +25,7 @@ from thcli.checkpoints import write_atomic
 from thcli.data.audio_motion import mouth_lag
 from thcli.data.processes import map_in_processes
 from thcli.data.sources import FILES, SOUNDS, VIDEOS, Source, check_splits, find_sources
-from thcli.data.store import CROP, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
+from thcli.data.store import CROP, MOUTH_LEADS, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
 from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
@@ -35,7 +35,7 @@ KINDS = ("landmarks", "poses", "mesh", "audio", "all")
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
 """Fields of a face track in the file of each kind, besides size, tracker and confidence."""
 IN_SYNC = 3
-"""Most frames by which the mouth of a clip in sync leads or trails its audio."""
+"""Largest ``av_lag``, to either side, of a clip in sync."""
 REACH, SHORTEST_SYNC = 15, 2 * FPS
 """Frames searched to either side for the lag between mouth and audio, and fewest frames of a clip for the search."""
 LEAST_FIT = 0.25
@@ -219,7 +219,7 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
 
 
 def av_lag(track: FaceTrack, speech: Speech) -> int | None:
-    """Estimate the frames by which the mouth trails the audio (negative: leads); None where the two do not fit.
+    """Estimate ``ClipMeta.av_lag``; None where the mouth and the audio do not fit.
 
     The estimate is the lag at which the two fit best, if they fit better there than by chance: the correlation of
     unrelated curves has a standard error that falls with the root of their length. Clips of less than about ten seconds
@@ -230,10 +230,11 @@ def av_lag(track: FaceTrack, speech: Speech) -> int | None:
     length = min(speech.n_frames, len(track))
     if length < SHORTEST_SYNC:
         return None
-    lag, fit = mouth_lag(openness(log_mel(speech)), mouth_opening(track.mesh), REACH)
+    found, fit = mouth_lag(openness(log_mel(speech)), mouth_opening(track.mesh), REACH)
+    lag = found + MOUTH_LEADS
     errors = NEAR_ERRORS if abs(lag) <= IN_SYNC else FAR_ERRORS
     fits = fit >= max(LEAST_FIT, errors * math.sqrt(INDEPENDENT / length))
-    return lag if fits and abs(lag) < REACH else None
+    return lag if fits and abs(found) < REACH else None
 
 
 def _fitted(samples: Float, frames: int) -> Float:

@@ -16,7 +16,7 @@ from thcli.images import blur, crop_frames, resized
 from thcli.records import CROP_SIZE, Float, Image, Person, ReferenceWeights, Target
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, GeometricRenderer, RenderModels, RenderSteps, to_uint8
-from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.render.landmark_maps import draw_landmarks
 from thcli.render.matcher import costs
 from thcli.render.memory import DEFAULT_BATCH, OneFrame, frames_at_a_time, in_parts
 from thcli.render.paste import Paster, head_mask, soft_border
@@ -111,8 +111,7 @@ class NeuralRenderer:
             target_map=self._maps(mesh[:, LANDMARKS_68]),
         )
         image = (self.theta.render(frames, self.embedding) + 1) / 2
-        features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(canvas.device)
-        change = keep_detail(image - geometric, geometric, features)
+        change = keep_detail(image - geometric, geometric)
         return geometric + change if self.small is self.geometric else self._add(canvas, change, target, weights)
 
     def _add(self, canvas: Tensor, change: Tensor, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
@@ -131,21 +130,20 @@ class NeuralRenderer:
         return drawn.to(self.geometric.references.device)
 
 
-def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:
-    """Remove the fine detail of mouth and eyes from a change [B, 3, H, W] to images y_geo [B, 3, H, W].
+def keep_detail(change: Tensor, geometric: Tensor, side: int | None = None) -> Tensor:
+    """Remove the fine detail from a change [B, 3, H, W] to images y_geo [B, 3, H, W].
 
-    Θ blends photographs, and where these are not aligned to the pixel, teeth and lashes come out soft, while those of
-    the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256 is left
-    out there, and y_geo's own detail is raised by what warping has cost it. On val, with eight references, Θ alone has
-    0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.95 and
-    8.35.
+    Θ blends photographs, and where these are not aligned to the pixel, hair, teeth and lashes come out soft, while
+    those of the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256
+    is left out, and y_geo's own detail is raised by what warping has cost it. On val, with eight references, Θ alone
+    has 0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.95
+    and 8.35.
 
-    features: [B, 1, H, W] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
     side: side of the square of which these are a part, px; None where they are all of it
     """
     # The blur of a difference is the difference of the blurs, so one blur serves the change and y_geo.
     both = change - LOST * geometric
-    return change + features * (blur(both, FINE * (side or change.shape[-1]) / CROP_SIZE) - both)
+    return change + blur(both, FINE * (side or change.shape[-1]) / CROP_SIZE) - both
 
 
 def _crop_in_canvas(person: Person) -> tuple[EllipsisType, slice, slice]:

@@ -140,7 +140,7 @@ def load_motion(store: Store, split: str = "train") -> list[MotionClip]:
         placed = placement(store.track(meta.clip).pose.astype(np.float64))
         features = log_mel(read_speech(store.speech(meta.clip)))
         # Frame t + lag shows the mouth that spoke the features of frame t.
-        audio, face = max(0, -meta.av_lag), max(0, meta.av_lag)
+        audio, face = max(0, -meta.lag), max(0, meta.lag)
         length = min(len(features) - audio, len(placed) - face)
         if length > 2:
             placed = placed[face : face + length]

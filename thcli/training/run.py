@@ -142,7 +142,10 @@ class Run(Generic[Batch]):
     def _save(self, best: Mapping[str, float] | None) -> None:
         if best is not None:
             header = dataclasses.replace(self.stage.header, step=self.done, metrics=best)
-            save_checkpoint(self.best_path, header, self.average.state_dict())
+            tensors = self.average.state_dict()
+            if self.options.half:
+                tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+            save_checkpoint(self.best_path, header, tensors)
         self.save_state()
 
     def _settings(self) -> dict[str, Any]:

@@ -87,16 +87,16 @@ def test_in_step_moves_the_sound_to_the_mouth(tmp_path, lag):
 def test_load_case_cuts_a_clip_at_frame_64(store):
     case = case_of(store, "nodding")
     whole = Store(store).track("nodding")
-    assert (len(case.past), len(case)) == (64, 28)
+    assert (len(case.past), len(case)) == (64, 27)
     np.testing.assert_array_equal(case.past_track.mesh, whole.mesh[:64])
-    np.testing.assert_array_equal(case.track.pose, whole.pose[64:])
+    np.testing.assert_array_equal(case.track.pose, whole.pose[64:91])
     assert case.past_track.scale == case.track.scale == whole.scale
-    assert len(case.real.frames) == len(case.real.track) == len(case.track) == 28
-    # Its mouth trails by a frame, so frame 64 gets the sound of frame 63.
+    assert len(case.real.frames) == len(case.real.track) == len(case.track) == 27
+    # Its mouth leads by a frame, so frame 64 gets the sound of frame 65.
     stored = read_speech(Store(store).speech("nodding")).samples
-    first = 63 * SAMPLES_PER_FRAME
-    np.testing.assert_array_equal(case.real.speech.samples, stored[first : first + 28 * SAMPLES_PER_FRAME])
-    assert len(case.other.samples) == 28 * SAMPLES_PER_FRAME
+    first = 65 * SAMPLES_PER_FRAME
+    np.testing.assert_array_equal(case.real.speech.samples, stored[first : first + 27 * SAMPLES_PER_FRAME])
+    assert len(case.other.samples) == 27 * SAMPLES_PER_FRAME
 
 
 def test_load_case_leaves_out_sound_that_may_not_fit(store):

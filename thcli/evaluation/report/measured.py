@@ -14,7 +14,7 @@ from thcli.evaluation.baselines import nearest
 from thcli.evaluation.compare import measure
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.metric_models import MetricModels
-from thcli.evaluation.metrics import blink_rate, csim, jitter, loudness_sync, mouth_sharpness
+from thcli.evaluation.metrics import blink_rate, csim, jitter, loudness_sync, sharpness
 from thcli.evaluation.recording import Pair, Recording
 from thcli.evaluation.report.job import FinishedVideo
 from thcli.face_model import FaceModel, eye_opening, mouth_opening
@@ -27,7 +27,7 @@ from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Fl
 
 PIECE = 10 * FPS
 """Most frames kept in memory and measured at a time; figures are means over such pieces."""
-METRICS = (*loudness_sync.METRICS, *jitter.METRICS, *blink_rate.METRICS, *mouth_sharpness.METRICS)
+METRICS = (*loudness_sync.METRICS, *jitter.METRICS, *blink_rate.METRICS, sharpness.MOUTH)
 """Metrics of all frames."""
 IDENTITY = csim.METRICS
 """Metrics of every ``IDENTITY_STEP``th frame."""

@@ -107,7 +107,7 @@ def load_case(store: Store, meta: ClipMeta, other: ClipMeta, options: SuiteOptio
     length = min(len(clip), len(track))
     audio = None
     if meta.av_lag is not None:
-        audio = in_step(read_speech(store.speech(meta.clip)), meta.av_lag)
+        audio = in_step(read_speech(store.speech(meta.clip)), meta.lag)
         length = min(length, len(audio.samples) // SAMPLES_PER_FRAME)
     past, rest = slice(PAST), slice(PAST, length)
     speech = None if audio is None else _part(audio, rest)

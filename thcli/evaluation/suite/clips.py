@@ -56,7 +56,7 @@ def _unfit(meta: ClipMeta, options: SuiteOptions) -> str:
     """Return why a clip cannot be rendered; empty where it can."""
     if options.drive == "audio" and meta.av_lag is None:
         return "its sound is not known to fit its picture (av_lag is null)"
-    usable = meta.frames - abs(meta.av_lag or 0)
+    usable = meta.frames - abs(meta.lag)
     if usable < PAST + LEAST:
         return f"{meta.frames} frames, expected {PAST} for reference and {LEAST} to draw"
     return ""
