@@ -62,7 +62,7 @@ def rows(name: str, video: Path, speech: Path, folder: Path) -> list[str]:
     """Return the rows of one video: decoding and encoding alone, and dubbed by both renderers."""
     from thcli.clips.ffmpeg import executable, h264_encoder
 
-    encoder = h264_encoder()
+    encoder = h264_encoder(quick=True)
     settings = [part for key, value in encoder.options for part in (f"-{key}", value)]
     began = time.perf_counter()
     command = [executable(), "-v", "error", "-y", "-i", str(video), "-c:v", encoder.name, *settings]

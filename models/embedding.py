@@ -84,6 +84,10 @@ class Attended:
     appearance: Tensor
     theta: tuple[Theta, ...]
 
+    def cut(self, top: int, left: int, height: int, width: int) -> Attended:
+        """Return the embedding for a part of the frames, in positions of the last level."""
+        return Attended(self.appearance[..., top : top + height, left : left + width], self.theta)
+
 
 class HybridEmbedding(nn.Module):
     """The hybrid embedding module of §4.2: E_A, E_I, E_L and E_F."""

@@ -60,12 +60,19 @@ class FlowNetwork(nn.Module):
         self.attention = convolution(dims.width, 1)
         nn.init.zeros_(self.flow.weight)
 
-    def forward(self, image: Tensor, own_map: Tensor, target_map: Tensor) -> Warped:
-        """Warp an image [B, 3, H, W] in -1..1 from its own landmark map to the target's, both [B, 1, H, W] in 0..1."""
+    def forward(
+        self, image: Tensor, own_map: Tensor, target_map: Tensor, whole: tuple[int, int] | None = None
+    ) -> Warped:
+        """Warp an image [B, 3, H, W] in -1..1 from its own landmark map to the target's, both [B, 1, H, W] in 0..1.
+
+        whole: (height, width) of the image of which the three are a part, by which the flow is measured; None for all
+        """
         features = self.layers(torch.cat([image, own_map, target_map], dim=1))
         size = (image.shape[-2], image.shape[-1])
         flow = resized(self.flow(features).float(), size)
         attention = torch.sigmoid(resized(self.attention(features), size))
+        if whole is not None:
+            flow = flow * flow.new_tensor([whole[1] / size[1], whole[0] / size[0]]).view(1, 2, 1, 1)
         return Warped(warp(image, flow), attention, flow)
 
 

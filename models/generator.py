@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from .composition import Composition, CompositionDims
-from .embedding import Embedding, EmbeddingDims, HybridEmbedding
+from .embedding import Attended, Embedding, EmbeddingDims, HybridEmbedding
 from .flow import FlowDims, FlowNetwork, Warped
 
 
@@ -72,6 +72,11 @@ class GeneratorDims:
     nonlinear_composition: bool = True
     warping: bool = True
     floor: bool = True
+
+    @property
+    def reach(self) -> int:
+        """Side of the square of pixels that is one position of the last level."""
+        return self.stem << (len(self.widths) - 1)
 
     @property
     def embedding(self) -> EmbeddingDims:
@@ -184,8 +189,24 @@ class Generator(nn.Module):
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
         """Generate the images of target frames; the embedding's B is that of the frames, or 1."""
-        projected, matched = self._warped(frames)
-        attended = self.embedding.attend(embedding, frames.target_map)
+        return self._generated(frames, self.embedding.attend(embedding, frames.target_map))
+
+    def part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Generated:
+        """Generate a part of target frames, almost as ``forward`` does: only near its border are images different.
+
+        frames: the part alone; its sides are multiples of ``dims.reach``
+        target_map: [B, 1, H, W], landmark map of the whole frames, which the embedding is combined for
+        corner: (top, left) of the part in the whole, multiples of ``dims.reach``
+        """
+        reach = self.dims.reach
+        height, width = frames.target_map.shape[-2:]
+        attended = self.embedding.attend(embedding, target_map)
+        cut = attended.cut(corner[0] // reach, corner[1] // reach, height // reach, width // reach)
+        return self._generated(frames, cut, (target_map.shape[-2], target_map.shape[-1]))
+
+    def _generated(self, frames: Frames, attended: Attended, whole: tuple[int, int] | None = None) -> Generated:
+        """Generate images of frames, or of a part of those of (height, width) ``whole``."""
+        projected, matched = self._warped(frames, whole)
         layers = self._layers(frames, projected, matched)
         painted = self.composition(attended, frames.target_map, self._guides(frames, layers)).float()
         change, shares = painted[:, :3], painted[:, 3:]
@@ -194,13 +215,13 @@ class Generator(nn.Module):
         image = self._matted(layered(frames.geometric, [y for y, _ in layers], shares, change), projected, matched)
         return Generated(image, change, shares, projected, matched)
 
-    def _warped(self, frames: Frames) -> tuple[Warped | None, Warped | None]:
+    def _warped(self, frames: Frames, whole: tuple[int, int] | None) -> tuple[Warped | None, Warped | None]:
         """The projected and the matched image, warped to the target landmarks; None where a module is removed."""
         projected = matched = None
         if self.projected_flow is not None:
-            projected = self.projected_flow(frames.projected, frames.target_map, frames.target_map)
+            projected = self.projected_flow(frames.projected, frames.target_map, frames.target_map, whole)
         if self.matched_flow is not None:
-            matched = self.matched_flow(frames.matched, frames.matched_map, frames.target_map)
+            matched = self.matched_flow(frames.matched, frames.matched_map, frames.target_map, whole)
         return projected, matched
 
     def _layers(

@@ -46,6 +46,29 @@ def test_a_reduced_window_has_the_colours_of_the_whole_one(step):
     assert torch.allclose(reduced, plain.window(CropBox(0, 0, 32))[:, ::step, ::step], atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [8, 16, 40])
+def test_resampled_is_the_window_resized_with_antialiasing(size):
+    rows = np.add.outer(2.0 * np.arange(48), 1.5 * np.arange(64))
+    smooth = [
+        (40 + plane).astype(np.uint8).ravel() for plane in (rows, 60 + 0.2 * rows[::2, ::2], 0.5 * rows[::2, ::2])
+    ]
+    one = YuvFrame(np.concatenate(smooth), (64, 48), YuvColours())
+    box = CropBox(12, 6, 32)
+    whole = one.resampled(box, size, 0, 0, size, size)
+    expected = torch.nn.functional.interpolate(
+        one.window(box)[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )[0]
+    inner = slice(2, -2)
+    assert (whole - expected)[:, inner, inner].abs().max() < 0.02
+    assert torch.allclose(one.resampled(box, size, 2, 4, 5, 3), whole[:, 2:7, 4:7], atol=1e-6)
+
+
+def test_resampled_repeats_the_border():
+    plain = YuvFrame(np.full(32 * 24 * 3 // 2, 120, np.uint8), (32, 24), YuvColours())
+    beyond = plain.resampled(CropBox(-20, -10, 60), 20, 0, 0, 20, 20)
+    assert (beyond - beyond[:, :1, :1]).abs().max() < 1e-5
+
+
 def test_add_changes_nothing_where_the_change_is_zero():
     one = frame()
     before = one.data.copy()

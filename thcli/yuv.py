@@ -5,7 +5,9 @@ Only a window is converted, and only its change is written back: what does not c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -83,6 +85,23 @@ class YuvFrame:
         u, v = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)[0]
         return self._rgb(y, u, v)
 
+    def resampled(self, box: CropBox, size: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return a part of a square of the frame, resized to ``size`` px with anti-aliasing, as RGB float32 in 0..1.
+
+        box: square whose corner and side are even
+        top, left, height, width: the part, px of the resized square
+
+        Returns [3, height, width]; the frame's border repeats.
+        """
+        scale = box.side / size
+        planes = []
+        for plane, half in ((self.y, 1), (self.u, 2), (self.v, 2)):
+            rows, first_row = _averaging(top, height, scale / half)
+            columns, first_column = _averaging(left, width, scale / half)
+            place = (box.y0 // half + first_row, box.x0 // half + first_column, rows.shape[1], columns.shape[1])
+            planes.append(rows @ (_cut(plane, *place).float() @ columns.T))
+        return self._rgb(*planes)
+
     def _rgb(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Return planes [h, w] of one size as RGB [3, h, w] in 0..1."""
         matrix, offset = self.colours.to_rgb()
@@ -127,6 +146,21 @@ def _cut(plane: Image, top: int, left: int, height: int, width: int) -> Tensor:
     down = np.clip(np.arange(top, top + height), 0, rows - 1)
     across = np.clip(np.arange(left, left + width), 0, columns - 1)
     return torch.from_numpy(plane[down[:, None], across])
+
+
+@lru_cache(maxsize=64)
+def _averaging(first: int, count: int, scale: float) -> tuple[Tensor, int]:
+    """Return weights [count, n] with which n pixels in a row make ``count`` of a resized row, and the first of the n.
+
+    first: number of the first pixel that is made
+    scale: width of a pixel that is made, px of the row; the weights are triangles of twice that width
+    """
+    reach = max(scale, 1.0)
+    centres = (torch.arange(first, first + count, dtype=torch.float64) + 0.5) * scale
+    begin, end = math.floor(float(centres[0]) - reach), math.ceil(float(centres[-1]) + reach)
+    places = torch.arange(begin, end, dtype=torch.float64) + 0.5
+    weights = (1 - (places - centres[:, None]).abs() / reach).clamp(min=0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float(), begin
 
 
 def _reduced(plane: Image, box: CropBox, scale: int, step: int) -> Tensor:

@@ -135,6 +135,16 @@ def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache,
     )
 
 
+def test_the_lips_follow_another_video(thgen, video, word, folder, own_cache):
+    given = ("dub", video, "--audio", word, "--renderer", "warp", "--device", "cpu", "--length", "video")
+    (folder / "still.mp4").write_bytes(video.read_bytes())
+    said = thgen(*given, "-o", "out.mp4", "--expression", "still.mp4", "--save-curves", "c.csv")
+    assert said.code == 0, said.err
+    assert set(json.loads((folder / "out.mp4.json").read_text())["inputs"]) == {"video", "audio", "expression"}
+    moved = np.genfromtxt(folder / "c.csv", delimiter=",", names=True)
+    assert len(moved) == 25 and max(np.ptp(moved[f"e{i:02}"]) for i in range(20)) < 0.5  # a face that never moves
+
+
 def test_a_longer_speech_makes_the_video_longer_and_a_part_does_not(thgen, video, folder, say, own_cache):
     say(folder / "long.wav", 1.6)
     warp = ("--renderer", "warp", "--device", "cpu")

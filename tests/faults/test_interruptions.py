@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -119,6 +120,41 @@ def test_generate_leaves_nothing_when_its_process_gets_a_signal(folder, tmp_path
     assert (running.wait(60), rest) == (code, [f"thgen: {message}"])
     assert sorted(path.name for path in folder.iterdir()) == before
     assert list(temporary.iterdir()) == []
+
+
+def processes_that_name(path: Path) -> list[str]:
+    """Return the command lines of running processes that name a path, where Linux lists them."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [command] if str(path) in command else []
+    return found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.usefixtures("signals_are_heard")
+@pytest.mark.parametrize("stage", ["track", "draw"])
+def test_dub_leaves_neither_files_nor_processes_when_it_gets_a_signal(folder, tmp_path, stage):
+    cache, temporary = tmp_path / "cache", tmp_path / "temporary"
+    speech = Path(__file__).parents[2] / "samples" / "speech.wav"
+    given = ["dub", "clip.mp4", "--audio", str(speech), "-o", "out.mp4", "--progress", "json"]
+    before = sorted(path.name for path in folder.iterdir())
+    running = subprocess.Popen(
+        [*COMMAND[:3], *given, *COMMAND[4:]], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith("{") and json.loads(line).get("stage") == stage:
+            running.send_signal(signal.SIGTERM)
+            break
+    rest = [line for line in running.stderr.read().splitlines() if not line.startswith("{")]
+    assert (running.wait(60), rest) == (143, ["thgen: stopped by SIGTERM"])
+    assert sorted(path.name for path in folder.iterdir()) == before
+    kept = [path for path in cache.rglob("*") if path.is_file()]
+    assert list(temporary.iterdir()) == [] and len(kept) == (1 if stage == "draw" else 0)
+    assert processes_that_name(folder) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

@@ -102,6 +102,26 @@ def test_render_gives_a_frame_alone_as_in_a_batch(weights: Path, given: Given) -
         assert theta.render(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
 
 
+def test_render_part_of_everything_is_render(weights: Path, given: Given) -> None:
+    images, maps, frames = given(2, 3)
+    theta = onnx_and_torch(weights)[1]
+    embedding = theta.embed(images, maps)
+    assert torch.equal(theta.render_part(frames, embedding, frames.target_map, (0, 0)), theta.render(frames, embedding))
+
+
+def test_render_part_is_a_part_of_render_but_for_its_border(given: Given) -> None:
+    images, maps, frames = given(1, 2)
+    theta = TorchGenerator(load_generator(checkpoints.find_weights("generator.safetensors")), precision=torch.float32)
+    embedding = theta.embed(images, maps)
+    whole = theta.render(frames, embedding)[..., 64:192, 32:224]
+    cut = Frames(*(getattr(frames, field.name)[..., 64:192, 32:224] for field in dataclasses.fields(Frames)))
+    part = theta.render_part(cut, embedding, frames.target_map, (64, 32))
+    assert part.shape == whole.shape
+    inside = (..., slice(24, -24), slice(24, -24))
+    # Θ changes an image of noise a lot.
+    assert (part - whole)[inside].abs().mean() < 0.06 * (whole - cut.geometric)[inside].abs().mean()
+
+
 def test_torch_generator_in_bfloat16_rounds_little_and_repeatably(given: Given) -> None:
     images, maps, frames = given(2, 3)
     network = load_generator(checkpoints.find_weights("generator.safetensors"))

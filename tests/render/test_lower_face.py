@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 
 from thcli.checkpoints import MOUTH_INTERIOR, shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
+from thcli.pipeline.models import load_models
 from thcli.records import CROP_SIZE
 from thcli.render.compose import Patch, compose
-from thcli.render.lower_face import LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
+from thcli.render.lower_face import LowerFace, LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
 from thcli.render.mouth_interior import MouthInterior
+from thcli.render.window import Part
 
 MODEL = FaceModel.load(shipped_weights() / "face_model.safetensors")
 MODELS = SimpleNamespace(
@@ -35,8 +38,9 @@ class Still:
     def part(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
         return self.image[:, top : top + height, left : left + width]
 
-    def reduced(self, size: int) -> torch.Tensor:
-        return torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)[0]
+    def reduced(self, size: int, part: Part) -> torch.Tensor:
+        image = torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)
+        return image[0, :, part.top : part.top + part.height, part.left : part.left + part.width]
 
 
 def mesh(opening: float = 0.0) -> np.ndarray:
@@ -53,9 +57,13 @@ def renderer() -> LowerFaceRenderer:
     return LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]))
 
 
+def lower_face(filmed, target, share=1.0, seed=0) -> LowerFace:
+    return LowerFace(Still(seed), filmed, target, np.float32([0.4, 0.6]), np.ones(3, np.float32), share)
+
+
 def drawn(renderer, filmed, target, share=1.0):
     """Return the change on the whole window."""
-    one = renderer.draw(Still(), filmed, target, np.float32([0.4, 0.6]), np.ones(3, np.float32), share)
+    [one] = renderer.draw([lower_face(filmed, target, share)])
     whole = torch.zeros(3, SIDE, SIDE)
     whole[:, one.top : one.top + one.change.shape[1], one.left : one.left + one.change.shape[2]] = one.change
     return whole
@@ -91,6 +99,32 @@ def test_the_chin_moves_with_the_jaw(renderer):
 def test_half_the_opacity_is_half_the_change(renderer):
     whole, half = (drawn(renderer, mesh(0), mesh(2), share) for share in (1.0, 0.5))
     assert torch.allclose(half, whole / 2, atol=1e-6)
+
+
+def test_a_face_is_drawn_alone_as_among_others(renderer):
+    faces = [lower_face(mesh(0), mesh(2)), lower_face(mesh(0), mesh(2), 0.5, seed=3), lower_face(mesh(0), mesh(0))]
+    faces[2] = dataclasses.replace(faces[2], gain=np.float32([1.1, 1, 0.9]))
+    for one, [alone] in zip(renderer.draw(faces), (renderer.draw([face]) for face in faces), strict=True):
+        together, single = (torch.zeros(3, SIDE, SIDE) for _ in range(2))
+        for whole, part in ((together, one), (single, alone)):
+            height, width = part.change.shape[1:]
+            whole[:, part.top : part.top + height, part.left : part.left + width] = part.change
+        assert (together - single).abs().max() < 0.02 and single.abs().max() > 0.05
+
+
+def test_theta_changes_the_lower_face_alone(theta_weights):
+    models = load_models(theta_weights, "cpu")
+    references = torch.stack([Still(1).image, Still(2).image])
+    both = [
+        LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]), theta)
+        for theta in (None, models.theta_in_parts)
+    ]
+    without, with_theta = (drawn(one, mesh(0), mesh(2)) for one in both)
+    scale = SIDE / CROP_SIZE
+    eyes, chin = int((130 - 0.2 * 75) * scale), int((130 + 1.2 * 75) * scale)
+    for far in (slice(eyes), slice(chin, None)):
+        assert torch.allclose(without[:, far], with_theta[:, far], atol=1e-6)
+    assert (without - with_theta).abs().max() > 0.02
 
 
 def test_the_same_call_gives_the_same_bytes(renderer):

@@ -136,7 +136,7 @@ class VideoRewriter(VideoWriter):
         self._count += 1
 
     def _command(self) -> list[str]:
-        encoder = h264_encoder()
+        encoder = h264_encoder(quick=True)
         tags, unit = self._how.tags, self._unit
         late = float(self._first * unit)
         frames = ffmpeg.input("pipe:0", format="matroska", itsoffset=f"{late:.6f}")

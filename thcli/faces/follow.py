@@ -18,8 +18,9 @@ AROUND = 2.0
 """Side of the part of a frame that is given to the tracker, over the face's longer side."""
 WIDE = 3.4
 """Side of the part of a frame from which looks are taken, over the face's longer side."""
-TRACKED = 150
-"""Least longer side, px, of a face in the part that is given to the tracker; larger ones are reduced to it."""
+TRACKED = 100
+"""Least longer side, px, of a face in the part that is given to the tracker, which sees 85 px of it; larger ones are
+reduced."""
 SEARCH_EVERY = 6
 """Distance in frames between those that are searched for the person while they are out of view."""
 SEARCHED_AT_ONCE = 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, place_of
+from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, THETA, place_of
 from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
@@ -140,7 +140,10 @@ def check_disk(output: Path | Stream, takes: Estimate | None) -> int | None:
 
 def job_weights(models: Models, options: GenerateOptions | DubOptions) -> list[Path]:
     """Return the files of weights that a video with these options depends on (``Models.files``)."""
-    return models.files(theta=options.renderer == "network", checkpoint=options.adapt > 0)
+    network = options.renderer == "network"
+    if isinstance(options, DubOptions):  # Θ renders parts of images there, in PyTorch on any device
+        return models.files(theta=False) + ([models.find(THETA)] if network else [])
+    return models.files(theta=network, checkpoint=options.adapt > 0)
 
 
 def weights_by_place(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:

@@ -25,11 +25,11 @@ from thcli.pipeline.models import load_models
 from thcli.pipeline.options import DubOptions, Stream
 from thcli.records import FPS
 
-TRACK_FRAME, TRACK_PIXEL = 0.018, 4.0e-9
+TRACK_FRAME, TRACK_PIXEL = 0.012, 4.0e-9
 """CPU seconds of the first pass: per frame, and per pixel of each frame."""
-DRAW_FRAME = {"warp": 0.030, "network": 0.075}
+DRAW_FRAME = {"warp": 0.018, "network": 0.034}
 """CPU seconds of drawing a frame, by renderer."""
-WRITE_PIXEL = 2.2e-8
+WRITE_PIXEL = 1.2e-8
 """CPU seconds of decoding and encoding, per pixel of each frame."""
 HEAR_SECOND = 0.1
 """CPU seconds of listening, per second of sound."""

@@ -22,8 +22,9 @@ from thcli.generation.report import write_report_of
 from thcli.images import crop_frame
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.pipeline.dub import Dubbing
+from thcli.pipeline.mouths import choose_mouths
 from thcli.pipeline.options import Progress
-from thcli.pipeline.redrawn import Changed, choose_mouths
+from thcli.pipeline.redrawn import Changed
 from thcli.pipeline.timeline import in_order
 from thcli.records import FPS, SAMPLE_RATE, CropBox, FaceTrack, Float, Speech
 

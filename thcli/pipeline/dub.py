@@ -18,8 +18,9 @@ from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
 from thcli.pipeline.footage import Footage, read_footage, survey_video
 from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
+from thcli.pipeline.mouths import choose_mouths, gather_mouths
 from thcli.pipeline.options import DubOptions
-from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, choose_mouths, draw_ahead, gather_mouths
+from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, draw_ahead
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.pipeline.tracking import track_driver
@@ -29,7 +30,7 @@ from thcli.yuv import YuvFrame
 
 SHORT = 0.05
 """Most seconds that are not dubbed without being told of."""
-SURVEY = "dub 3"
+SURVEY = "dub 4"
 """Version of the first pass, part of the key of what is kept of it."""
 
 
@@ -113,7 +114,7 @@ def draw_dubbing(
     targets = dubbing.targets
     chosen = choose_mouths(targets.footage, targets.face, options.references)
     mouths = gather_mouths(dubbing.info, targets.footage, targets.face, chosen)
-    redrawer = Redrawer(models, targets, mouths, models.theta if options.renderer == "network" else None)
+    redrawer = Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
     with closing(stream_stored(dubbing.info)) as stream:
         frames = in_order(stream, targets.line, targets.footage)
         for t, (frame, changed) in enumerate(draw_ahead(redrawer, frames, models.device)):

@@ -18,6 +18,7 @@ from thcli.motion.silence import rest_expression
 from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.person import neutral_mesh
 from thcli.records import CropBox, Float
+from thcli.render.window import WINDOW_STEP
 from thcli.rotations import remove_pose, to_canonical_units
 
 SAMPLES = 1500
@@ -34,8 +35,6 @@ LEAST_SECONDS = 0.4
 """Least seconds of a stretch of frames that is dubbed."""
 STEADY = (0.4, 1.0)
 """Standard deviations, seconds, with which place and size of the window are smoothed."""
-WINDOW_STEP = 16
-"""Number of pixels of which the sides of windows are multiples, so that they can be reduced."""
 REASONS = (
     "the person is not in view",
     "face too small",

@@ -37,7 +37,7 @@ from thcli.faces.protocol import Tracker
 if TYPE_CHECKING:
     from torch import nn
 
-    from thcli.render.generator import FrameGenerator
+    from thcli.render.generator import FrameGenerator, TorchGenerator
     from thcli.render.mouth_interior import MouthInterior
     from thgen_models.expression import ExpressionNetwork
     from thgen_models.generator import Generator
@@ -152,6 +152,19 @@ class Models:
             return TorchGenerator(load_generator(paths[0]), self.device, precision_of(self.precision, self.device))
 
         return self._kept("Θ", self.theta_files(), load, self.device, self.precision)
+
+    @property
+    def theta_in_parts(self) -> TorchGenerator:
+        """Generator Θ for parts of images, which takes less time in PyTorch on any device."""
+        from thcli.render.generator import TorchGenerator, precision_of
+
+        return self._kept(
+            "Θ",
+            [self.find(THETA)],
+            lambda path: TorchGenerator(load_generator(path), self.device, precision_of(self.precision, self.device)),
+            self.device,
+            self.precision,
+        )
 
     @property
     def generator(self) -> Generator:

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thcli.clips.probe import MediaInfo
-from thcli.clips.timed import stream_stored
-from thcli.face_model import FaceModel, mouth_opening
+from thcli.face_model import FaceModel
 from thcli.faces.follow import LOWER
-from thcli.images import resized, smoothstep
-from thcli.pipeline.filmed import WINDOW_STEP, FilmedFace, lips_of, unpose
+from thcli.images import smoothstep
+from thcli.pipeline.filmed import FilmedFace, unpose
 from thcli.pipeline.footage import PART, Footage
+from thcli.pipeline.mouths import Mouths
 from thcli.pipeline.timeline import Timeline
-from thcli.records import CROP_SIZE, FPS, CropBox, Float
-from thcli.render.generator import FrameGenerator
+from thcli.records import FPS, CropBox, Float
+from thcli.render.generator import PartGenerator
 from thcli.render.geometric import RenderModels
-from thcli.render.lower_face import LowerFaceRenderer, light_gain, lip_weight, lower_weight
+from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, lip_weight, lower_weight
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
-from thcli.render.references import medoids
+from thcli.render.window import Part
 from thcli.rotations import apply_pose, to_pixels
 from thcli.threads import usable_cores
 from thcli.yuv import YuvFrame
 
-LARGEST_REFERENCE = 768
-"""Largest side of a reference's window that is kept, px."""
-TURNED = 0.15
-"""Weight of a radian of turn beside the shape of the lips where references are chosen."""
-ALIKE = 0.0004
-"""Squared distance of the lips' shapes up to which the sharper of two frames is taken."""
+GROUP = 4
+"""Number of frames in a row that are drawn together."""
 ELSEWHERE = 0.0008
 """Cost of a reference of another shot, in the unit of ``MOUTH``."""
-CONFIDENT = 0.5
-"""Least confidence of the tracker in a frame that serves as a reference."""
 SKIN = slice(LOWER, None)
 """Places of ``faces.follow.PLACES`` by which light is compared."""
 
@@ -125,59 +118,6 @@ class LipTargets:
         return np.stack(placed).astype(np.float32), target.astype(np.float32)
 
 
-def choose_mouths(footage: Footage, face: FilmedFace, count: int) -> np.ndarray:
-    """Choose at most ``count`` of the sampled frames that together show the most mouths: [K], indices of ``sampled``.
-
-    The most and the least open mouth, the widest and the roundest are among them; the others are medoids of the lips'
-    shape and of the turn of the head. Of frames that are alike the sharper is taken.
-    """
-    sure = np.flatnonzero(footage.confidence[face.sampled] >= CONFIDENT)
-    sure = sure if len(sure) else np.arange(len(face.sampled))
-    if len(sure) <= count:
-        return sure
-    lips = lips_of(face.unposed[sure]) / np.sqrt(lips_of(face.unposed[:1]).shape[1] / 3)
-    turn = TURNED * face.pose[face.sampled[sure], :3]
-    known = np.concatenate([lips, turn], axis=1).astype(np.float64)
-    squares = (known**2).sum(axis=1)
-    distance = np.maximum(squares[:, None] + squares[None] - 2 * known @ known.T, 0)
-    width = np.linalg.norm(face.unposed[sure][:, 61] - face.unposed[sure][:, 291], axis=-1)
-    opening = mouth_opening(face.unposed[sure])
-    extreme = [int(values.argmax()) for values in (opening, -opening, width, -width)]
-    chosen = list(dict.fromkeys([*extreme, *medoids(distance, max(count - len(extreme), 1))]))[:count]
-    sharp = footage.sharpness[face.sampled[sure]]
-    best = [int(max(np.flatnonzero(distance[i] <= ALIKE), key=lambda j: sharp[j], default=i)) for i in chosen]
-    return sure[np.unique(best)]
-
-
-@dataclass(frozen=True)
-class Mouths:
-    """References: frames out of which mouths are taken.
-
-    frames: [K], their numbers
-    images: [K, 3, S, S] float32, their windows
-    meshes: [K, V, 3] float32, px of the window resized to ``CROP_SIZE``
-    unposed: [K, V, 3] float32
-    """
-
-    frames: np.ndarray
-    images: Tensor
-    meshes: Float
-    unposed: Float
-
-
-def gather_mouths(info: MediaInfo, footage: Footage, face: FilmedFace, chosen: np.ndarray) -> Mouths:
-    """Read the frames ``chosen`` [K] of those sampled, and cut out their windows."""
-    frames = face.sampled[chosen]
-    side = int(np.clip(max(face.window(t).side for t in frames), CROP_SIZE, LARGEST_REFERENCE))
-    images, meshes = [], []
-    with closing(stream_stored(info, only=frames.tolist())) as stream:
-        for t, timed in zip(frames, stream, strict=True):
-            box = face.window(t)
-            images.append(resized(timed.frame.window(box)[None], side)[0])
-            meshes.append(box.to_crop(footage.meshes(t, t + 1)[0]))
-    return Mouths(frames, torch.stack(images), np.stack(meshes), face.unposed[chosen])
-
-
 def match_mouths(targets: LipTargets, mouths: Mouths) -> Float:
     """Return the weights [M, K] of the references in each frame that is made; frames that are not drawn have any."""
     footage, face = targets.footage, targets.face
@@ -215,11 +155,8 @@ class _Window:
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         return self.frame.part(self.box.y0 + top, self.box.x0 + left, height, width)
 
-    def reduced(self, size: int) -> Tensor:
-        step = 1
-        while self.side // (2 * step) >= size and 2 * step <= WINDOW_STEP:
-            step *= 2
-        return resized(self.frame.window(self.box, step)[None], size)[0]
+    def reduced(self, size: int, part: Part) -> Tensor:
+        return self.frame.resampled(self.box, size, *part)
 
 
 class Redrawer:
@@ -228,26 +165,34 @@ class Redrawer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: FrameGenerator | None) -> None:
+    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: PartGenerator | None) -> None:
         self.targets, self.mouths = targets, mouths
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
         self.ready: dict[int, tuple[Float, Float]] = {}
         self._lock = Lock()
 
-    def draw(self, t: int, frame: YuvFrame) -> Changed | None:
-        """Draw the target into frame ``t`` that is made, in place; return what it changed, None for nothing."""
-        weight = float(self.targets.weight[t])
-        if weight <= 0:
-            return None
-        filmed, target = self._meshes(t)
-        box = self.targets.face.window(int(self.targets.line.source[t]))
-        drawn = self.renderer.draw(
-            _Window(frame, box), box.to_crop(filmed), box.to_crop(target), self.weights[t], self._gain(t), weight
-        )
-        frame.add(box.y0 + drawn.top, box.x0 + drawn.left, drawn.change)
-        height, width = drawn.change.shape[1:]
-        return Changed(box.x0 + drawn.left, box.y0 + drawn.top, width, height)
+    def draw(self, first: int, frames: Sequence[YuvFrame]) -> list[Changed | None]:
+        """Draw the targets into some of the frames that are made, in place; return what changed, None for nothing.
+
+        first: number of the first of them
+        """
+        weights = self.targets.weight[first : first + len(frames)]
+        used = np.flatnonzero(weights > 0).tolist()
+        boxes = {i: self.targets.face.window(int(self.targets.line.source[first + i])) for i in used}
+        faces = [self._face(first + i, _Window(frames[i], boxes[i])) for i in used]
+        changed: list[Changed | None] = [None] * len(frames)
+        for i, drawn in zip(used, self.renderer.draw(faces), strict=True):
+            top, left = boxes[i].y0 + drawn.top, boxes[i].x0 + drawn.left
+            frames[i].add(top, left, drawn.change)
+            height, width = drawn.change.shape[1:]
+            changed[i] = Changed(left, top, width, height)
+        return changed
+
+    def _face(self, t: int, window: _Window) -> LowerFace:
+        """Return what is to be drawn into a window of frame ``t``."""
+        filmed, target = (window.box.to_crop(mesh) for mesh in self._meshes(t))
+        return LowerFace(window, filmed, target, self.weights[t], self._gain(t), float(self.targets.weight[t]))
 
     def _meshes(self, t: int) -> tuple[Float, Float]:
         """Return the filmed and the target mesh of a frame, px of the frame."""
@@ -278,26 +223,31 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
+def _done(frames: list[YuvFrame], drawn: Future[list[Changed | None]]) -> Iterator[tuple[YuvFrame, Changed | None]]:
+    return zip(frames, drawn.result(), strict=True)
+
+
 def draw_ahead(
     redrawer: Redrawer, frames: Iterable[YuvFrame], device: str
 ) -> Iterator[tuple[YuvFrame, Changed | None]]:
-    """Yield the frames that are made, drawn, in order; on a CPU each core draws another one.
+    """Yield the frames that are made, drawn, in order; on a CPU each core draws other ones.
 
-    A frame consists of many small steps, which one thread each does in less time than all threads together.
+    A frame consists of many small steps, which one thread each does in less time than all threads together. Frames are
+    drawn in groups, the same on any number of cores.
     """
     workers = usable_cores() if device == "cpu" else 1
-    waiting: deque[tuple[YuvFrame, Future[Changed | None]]] = deque()
+    waiting: deque[tuple[list[YuvFrame], Future[list[Changed | None]]]] = deque()
     pool = ThreadPoolExecutor(workers, initializer=_alone if workers > 1 else None)
     threads = torch.get_num_threads()
+    rest, first = iter(frames), 0
     try:
-        for t, frame in enumerate(frames):
-            waiting.append((frame, pool.submit(redrawer.draw, t, frame)))
-            if len(waiting) > 2 * workers:
-                first, drawn = waiting.popleft()
-                yield first, drawn.result()
+        while group := list(islice(rest, GROUP)):
+            waiting.append((group, pool.submit(redrawer.draw, first, group)))
+            first += len(group)
+            if len(waiting) > workers + 1:
+                yield from _done(*waiting.popleft())
         while waiting:
-            first, drawn = waiting.popleft()
-            yield first, drawn.result()
+            yield from _done(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

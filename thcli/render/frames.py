@@ -130,18 +130,20 @@ class NeuralRenderer:
         return drawn.to(self.geometric.references.device)
 
 
-def keep_detail(change: Tensor, geometric: Tensor) -> Tensor:
-    """Remove the fine detail from a change [B, 3, S, S] to images y_geo [B, 3, S, S].
+def keep_detail(change: Tensor, geometric: Tensor, side: int | None = None) -> Tensor:
+    """Remove the fine detail from a change [B, 3, H, W] to images y_geo [B, 3, H, W].
 
     Θ blends photographs, and where these are not aligned to the pixel, hair, teeth and lashes come out soft, while
     those of the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256
     is left out, and y_geo's own detail is raised by what warping has cost it. On val, with eight references, Θ alone
     has 0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.95
     and 8.35.
+
+    side: side of the square of which these are a part, px; None where they are all of it
     """
     # The blur of a difference is the difference of the blurs, so one blur serves the change and y_geo.
     both = change - LOST * geometric
-    return change + blur(both, FINE * change.shape[-1] / CROP_SIZE) - both
+    return change + blur(both, FINE * (side or change.shape[-1]) / CROP_SIZE) - both
 
 
 def _crop_in_canvas(person: Person) -> tuple[EllipsisType, slice, slice]:

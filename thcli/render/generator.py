@@ -15,7 +15,8 @@ exported networks lie beside the checkpoint, else in PyTorch in float32. A GPU r
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 PICTURE = "picture"
 """Name of the only output of the exported frame network."""
+PART_STEP = 32
+"""Number of pixels of which corner and sides of a part of an image are multiples."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Data types by their names in ``--precision``."""
 
@@ -54,6 +57,18 @@ class FrameGenerator(Protocol):
 
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
         """Render images [B, 3, 256, 256] float32 in -1..1 of frames [B, …] of the person, for any B."""
+
+
+class PartGenerator(FrameGenerator, Protocol):
+    """Θ that can render a part of an image, which takes less time."""
+
+    def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
+        """Render a part of images of 256²: [B, 3, h, w] float32 in -1..1; only near its border is it different.
+
+        frames: the part alone; its sides are multiples of ``PART_STEP``
+        target_map: [B, 1, 256, 256] float32 in 0..1, landmark map of the whole image
+        corner: (top, left) of the part in the whole, multiples of ``PART_STEP``
+        """
 
 
 def precision_of(name: str, device: str) -> torch.dtype:
@@ -103,13 +118,24 @@ class TorchGenerator:
     @torch.inference_mode()
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.render``."""
-        # Without these flags cuDNN may choose algorithms that sum in another order every time.
+        with self._arithmetic():
+            image: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
+            return image
+
+    @torch.inference_mode()
+    def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
+        """See ``PartGenerator.render_part``."""
+        with self._arithmetic():
+            return self._frames.generator.part(frames, embedding, target_map, corner).image.clamp(-1, 1)
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """Compute in the chosen precision, in one order of sums: cuDNN may else choose another one every time."""
         with (
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
             torch.autocast(self._kind, self.precision, enabled=self.precision != torch.float32),
         ):
-            image: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
-            return image
+            yield
 
 
 def _keep_in_range(half: Generator, embedding: HybridEmbedding, kind: str) -> None:

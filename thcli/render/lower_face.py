@@ -8,8 +8,9 @@ mends both where they meet. What is returned is a change of the frame, 0 whereve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -21,13 +22,25 @@ from thcli.images import blur, fill, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
-from thcli.render.generator import FrameGenerator
+from thcli.render.generator import PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_landmarks
-from thcli.render.rasterize import Fragments, interpolate
-from thcli.render.warp import pixel_grid, side_by_side
+from thcli.render.rasterize import Fragments
+from thcli.render.warp import pixel_grid
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
+from thcli.render.window import (
+    Part,
+    Window,
+    around,
+    changed_box,
+    enlarged_part,
+    fitted,
+    in_window,
+    moved,
+    part_around,
+    reduced_part,
+)
 from thgen_models.generator import Frames
 
 REST, FREE = 0.12, 0.33
@@ -53,8 +66,6 @@ LIGHT_RANGE = (0.6, 1.7)
 """Least and largest factor by which a reference is brought to the light of the frame."""
 SMALL = 64
 """Least side, px, of the images on which the light of a patch is compared."""
-EVEN = 2
-"""Corners and sides of changes are multiples of this, as chroma has half the size."""
 
 
 def lower_weight(model: FaceModel) -> Float:
@@ -75,28 +86,6 @@ def lip_weight(model: FaceModel) -> Float:
     return (smoothstep(share)[:, None] * lower_weight(model)).astype(np.float32)
 
 
-class Part(NamedTuple):
-    """A rectangle of a window: corner and size, px, all even."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-class Window(Protocol):
-    """A square of a frame, of ``side`` px."""
-
-    @property
-    def side(self) -> int: ...
-
-    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
-        """Return a part of the square as RGB [3, height, width] float32 in 0..1."""
-
-    def reduced(self, size: int) -> Tensor:
-        """Return the square as RGB [3, size, size] float32 in 0..1."""
-
-
 def patch_weight(model: FaceModel) -> Float:
     """Return how far the patch of the mouth covers each vertex [V, 1]: 1 around the lips, and further down the chin.
 
@@ -106,6 +95,25 @@ def patch_weight(model: FaceModel) -> Float:
     down = smoothstep(np.clip((model.canonical[:, 1] - BELOW[0]) / (BELOW[1] - BELOW[0]), 0, 1))
     near, end = (above + down * (below - above) for above, below in zip(MOUTH_REACH, CHIN_REACH, strict=True))
     return smoothstep(np.clip((end - far) / (end - near), 0, 1))[:, None].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LowerFace:
+    """What is to be drawn into one frame.
+
+    window: a square of the frame
+    filmed, target: [V, 3], meshes, px of the window resized to ``CROP_SIZE``
+    weights: [K], weights of the references for the mouth
+    gain: [3], factors that bring the references to the light of the frame
+    share: opacity of what is drawn, 0..1
+    """
+
+    window: Window
+    filmed: Float
+    target: Float
+    weights: Float
+    gain: Float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,16 @@ class Drawn:
     left: int
 
 
+@dataclass(frozen=True)
+class _Laid:
+    """A lower face without Θ: what was filmed in ``box`` and what is drawn there, [3, h, w], and where Θ may paint."""
+
+    box: Part
+    filmed: Tensor
+    drawn: Tensor
+    paint: Tensor
+
+
 class LowerFaceRenderer:
     """Renderer of one person's lower face.
 
@@ -129,9 +147,7 @@ class LowerFaceRenderer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(
-        self, models: RenderModels, images: Tensor, meshes: Float, theta: FrameGenerator | None = None
-    ) -> None:
+    def __init__(self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None) -> None:
         model = models.face_model
         there = torch.from_numpy(meshes)
         self.warper = ReferenceWarper(images, there, model, prior_head_weights(), models.device, models.mouth_interior)
@@ -146,78 +162,107 @@ class LowerFaceRenderer:
             self.embedding = theta.embed(self.images, self.maps)
 
     @torch.inference_mode()
-    def draw(self, window: Window, filmed: Float, target: Float, weights: Float, gain: Float, share: float) -> Drawn:
-        """Draw a target into a window.
+    def draw(self, faces: Sequence[LowerFace]) -> list[Drawn]:
+        """Draw the lower faces of some frames, which Θ renders together."""
+        runs = groupby(faces, key=lambda face: face.window.side)
+        all_laid = [laid for side, run in runs for laid in self._laid(list(run), side)]
+        if self.theta is not None:
+            all_laid = self._mended(self.theta, faces, all_laid)
+        return [
+            Drawn((face.share * (laid.drawn - laid.filmed)).cpu(), laid.box.top, laid.box.left)
+            for face, laid in zip(faces, all_laid, strict=True)
+        ]
 
-        window: a square of the frame
-        filmed, target: [V, 3], meshes, px of the window resized to ``CROP_SIZE``
-        weights: [K], weights of the references for the mouth
-        gain: [3], factors that bring the references to the light of the frame
-        share: opacity of what is drawn, 0..1
-        """
-        there, wanted = (torch.from_numpy(mesh)[None].to(self.device) for mesh in (filmed, target))
-        patch, fragments = self.warper.mouth(wanted, weights[None], window.side)
-        flow = self._flow(fragments, there, wanted)
-        paint = self._paintable(fragments) if self.theta is not None else None
-        box = _box(flow, paint, patch, window.side)
-        around = _around(box, flow, window.side)
-        surrounding = window.part(*around).to(self.device)
-        top, left = box.top - around.top, box.left - around.left
-        base = surrounding[:, top : top + box.height, left : left + box.width]
-        moved = _moved(surrounding, around, flow, box, window.side)
+    def _laid(self, faces: Sequence[LowerFace], side: int) -> list[_Laid]:
+        """Draw lower faces without Θ, in windows of one side."""
+        filmed, target = (
+            torch.from_numpy(np.stack(meshes)).to(self.device)
+            for meshes in ([face.filmed for face in faces], [face.target for face in faces])
+        )
+        also = torch.cat([(filmed - target)[..., :2], self.lower.expand(len(faces), -1, -1)], -1)
+        weights = np.stack([face.weights for face in faces])
+        patch, fragments, values = self.warper.mouth(target, weights, side, also)
+        flow = self._flow(fragments, values[:, :2], filmed, target)
+        paint = blur(values[:, 2:], PAINT_BLUR) * (values[:, 2:] > 0)
+        return [
+            self._in_frame(face, flow[i : i + 1], paint[i : i + 1], _lit(patch, i, face.gain))
+            for i, face in enumerate(faces)
+        ]
+
+    def _in_frame(self, face: LowerFace, flow: Tensor, paint: Tensor, patch: Patch | None) -> _Laid:
+        """Move the filmed lower face by a flow [1, 2, 256, 256], and lay a patch over it."""
+        side = face.window.side
+        box = changed_box(flow, paint if self.theta is not None else None, patch, side)
+        outer = around(box, flow, side)
+        surrounding = face.window.part(*outer).to(self.device)
+        top, left = box.top - outer.top, box.left - outer.left
+        filmed = surrounding[:, top : top + box.height, left : left + box.width]
+        drawn = moved(surrounding, outer, flow, box, side)
         if patch is not None:
-            lit = (patch.image * torch.from_numpy(gain).to(self.device).view(1, 3, 1, 1)).clamp(0, 1)
-            lay_over(moved, Patch(lit, patch.mask, patch.top - box.top, patch.left - box.left))
-        if paint is not None:
-            change = self._mended(window, moved - base, box, wanted, weights) * paint
-            moved = (moved + _enlarged(change, box, window.side)).clamp(0, 1)
-        return Drawn((share * (moved - base)).cpu(), box.top, box.left)
+            lay_over(drawn, Patch(patch.image, patch.mask, patch.top - box.top, patch.left - box.left))
+        return _Laid(box, filmed, drawn, paint)
 
-    def _flow(self, fragments: Fragments, filmed: Tensor, target: Tensor) -> Tensor:
-        """Return the flow [1, 2, 256, 256] from the target to the filmed frame, px of the crop."""
-        moved = side_by_side(fragments, self.faces, target, filmed)
+    def _flow(self, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
+        """Return the flow [B, 2, 256, 256] from the targets to the filmed frames, px of the crop.
+
+        moves: [B, 2, 256, 256], those of the meshes themselves, 0 beside them
+        """
         mask = fragments.mask[:, None].float()
-        unit = (filmed[0, 33, :2] - filmed[0, 263, :2]).norm().clamp(min=20.0)
+        unit = torch.hypot(*(filmed[:, 33, :2] - filmed[:, 263, :2]).unbind(-1)).mean().clamp(min=20.0)
         reach = int(FADE * float(unit) / COARSE)
         near = F.max_pool2d(F.max_pool2d(mask, COARSE), 2 * reach + 1, 1, reach)
         beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(target))
         known = torch.maximum(mask, beside)
-        flow = fill(moved * mask, known)
-        length = flow.norm(dim=1, keepdim=True)
+        flow = fill(moves, known)
+        length = torch.hypot(flow[:, :1], flow[:, 1:])
         return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
 
     def _above(self, target: Tensor) -> Tensor:
-        """Return 1 where a pixel lies higher than the base of the nose of a mesh [1, V, 3]: [1, 1, 256, 256]."""
-        top, chin, nose = (target[0, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
-        height = torch.einsum("i,ihw->hw", chin - top, self.grid - nose.view(2, 1, 1))
-        return (height < 0).float()[None, None]
+        """Return 1 where a pixel lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, 256, 256]."""
+        top, chin, nose = (target[:, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
+        down = chin - top
+        height = torch.einsum("bi,ihw->bhw", down, self.grid) - (down * nose).sum(1).view(-1, 1, 1)
+        return (height < 0).float()[:, None]
 
-    def _paintable(self, fragments: Fragments) -> Tensor:
-        """Return where Θ may change the image: [1, 1, 256, 256] in 0..1, the lower face with a soft border."""
-        weight = interpolate(fragments, self.faces, self.lower[None]).contiguous()
-        return blur(weight, PAINT_BLUR) * (weight > 0)
+    def _mended(self, theta: PartGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
+        """Return lower faces with Θ's change, where it may paint."""
+        part = part_around(torch.cat([laid.paint for laid in all_laid]))
+        if part is None:
+            return list(all_laid)
+        cut = (..., slice(part.top, part.top + part.height), slice(part.left, part.left + part.width))
+        geometric = torch.stack([self._reduced(face, laid, part) for face, laid in zip(faces, all_laid, strict=True)])
+        targets = torch.from_numpy(np.stack([face.target for face in faces]))
+        matched = [int(face.weights.argmax()) for face in faces]
+        given, maps = geometric * 2 - 1, _maps(targets).to(self.device)
+        frames = Frames(given, given, self.images[matched][cut], self.maps[matched][cut], maps[cut])
+        image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
+        changes = keep_detail(image - geometric, geometric, CROP_SIZE)
+        mended = []
+        for face, laid, change in zip(faces, all_laid, changes, strict=True):
+            side = face.window.side
+            larger = fitted(enlarged_part(change[None] * laid.paint[cut], side), in_window(part, side), laid.box)
+            mended.append(replace(laid, drawn=(laid.drawn + larger[0]).clamp_(0, 1)))
+        return mended
 
-    def _mended(self, window: Window, change: Tensor, box: Part, target: Tensor, weights: Float) -> Tensor:
-        """Return Θ's change [1, 3, 256, 256] of a window that has changed [3, h, w] in a part."""
-        assert self.theta is not None
-        geometric = window.reduced(CROP_SIZE).to(self.device)[None] + _reduced_change(change, box, window.side)
-        geometric = geometric.clamp(0, 1)
-        matched = [int(weights.argmax())]
-        frames = Frames(
-            geometric=geometric * 2 - 1,
-            projected=geometric * 2 - 1,
-            matched=self.images[matched],
-            matched_map=self.maps[matched],
-            target_map=_maps(target.cpu()).to(self.device),
-        )
-        image = (self.theta.render(frames, self.embedding) + 1) / 2
-        return keep_detail(image - geometric, geometric)
+    def _reduced(self, face: LowerFace, laid: _Laid, part: Part) -> Tensor:
+        """Return a part of a window at 256², with what is drawn there: [3, h, w]."""
+        seen = face.window.reduced(CROP_SIZE, part).to(self.device)
+        change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, face.window.side))
+        return (seen + reduced_part(change, part)[0]).clamp_(0, 1)
 
 
 def light_gain(there: Float, frame: Float) -> Float:
     """Return the factors [3] that bring a reference, whose skin has the colours [P, 3], to those in the frame."""
     ratio = np.median((frame + 8.0) / (there + 8.0), axis=0)
     return np.clip(ratio, *LIGHT_RANGE).astype(np.float32)
+
+
+def _lit(patch: Patch | None, frame: int, gain: Float) -> Patch | None:
+    """Return the patch of one of several frames in the light of that frame."""
+    if patch is None:
+        return None
+    image = patch.image[frame : frame + 1] * torch.from_numpy(gain).to(patch.image.device).view(1, 3, 1, 1)
+    return Patch(image.clamp_(0, 1), patch.mask[frame : frame + 1], patch.top, patch.left)
 
 
 def _maps(meshes: Tensor) -> Tensor:
@@ -245,64 +290,3 @@ def lay_over(image: Tensor, patch: Patch) -> None:
         correction = F.interpolate(correction, scale_factor=factor, mode="bilinear", align_corners=False)
     lit = (patch.image + correction[..., :height, :width]).clamp(0, 1)
     there += patch.mask * (lit - there)
-
-
-def _box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: int) -> Part:
-    """Return the part that may change of a window of ``size`` px."""
-    touched = flow.abs().amax((0, 1)) > 0
-    if paint is not None:
-        touched = touched | (paint[0, 0] > 0)
-    ends: list[int] = []
-    for axis in (1, 0):
-        used = torch.nonzero(touched.any(axis))[:, 0]
-        first, last = (int(used[0]) - 1, int(used[-1]) + 2) if len(used) else (CROP_SIZE // 2, CROP_SIZE // 2 + 2)
-        low, high = first * size / CROP_SIZE, last * size / CROP_SIZE
-        if patch is not None:
-            begin = patch.top if axis == 1 else patch.left
-            low, high = min(low, begin), max(high, begin + patch.image.shape[-2 if axis == 1 else -1])
-        ends += [max(int(low) // EVEN * EVEN, 0), min(-(-int(np.ceil(high)) // EVEN) * EVEN, size)]
-    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
-
-
-def _around(box: Part, flow: Tensor, size: int) -> Part:
-    """Return the part of a window of ``size`` px from which a part is taken whose content moves by a flow."""
-    reach = (int(float(flow.abs().max()) * size / CROP_SIZE) + 4) // EVEN * EVEN
-    top, left = max(box.top - reach, 0), max(box.left - reach, 0)
-    bottom, right = min(box.top + box.height + reach, size), min(box.left + box.width + reach, size)
-    return Part(top, left, bottom - top, right - left)
-
-
-def _moved(surrounding: Tensor, around: Part, flow: Tensor, box: Part, size: int) -> Tensor:
-    """Return a part [3, h, w] of a window whose content is moved by a flow [1, 2, 256, 256], out of one around it."""
-    shift = _enlarged(flow, box, size)[None] * (size / CROP_SIZE)
-    steps = [torch.arange(n, device=flow.device) + 0.5 for n in (box.height, box.width)]
-    y, x = torch.meshgrid(*steps, indexing="ij")
-    place = torch.stack([x + (box.left - around.left), y + (box.top - around.top)])[None] + shift
-    half = place.new_tensor([around.width / 2, around.height / 2]).view(1, 2, 1, 1)
-    where = (place / half - 1).permute(0, 2, 3, 1)
-    moved = F.grid_sample(surrounding[None], where, mode="bicubic", padding_mode="border", align_corners=False)
-    return moved[0].clamp(0, 1)
-
-
-def _enlarged(values: Tensor, box: Part, size: int) -> Tensor:
-    """Return the part [C, h, w] of a map [1, C, 256, 256] of a window of ``size`` px, enlarged to its pixels."""
-    scale = CROP_SIZE / size
-    steps = [
-        (torch.arange(first, first + count, device=values.device) + 0.5) * scale / (CROP_SIZE / 2) - 1
-        for first, count in ((box.top, box.height), (box.left, box.width))
-    ]
-    y, x = torch.meshgrid(*steps, indexing="ij")
-    where = torch.stack([x, y], -1)[None]
-    return F.grid_sample(values, where, padding_mode="border", align_corners=False)[0]
-
-
-def _reduced_change(change: Tensor, box: Part, size: int) -> Tensor:
-    """Return a change [3, h, w] of a part of a window of ``size`` px on the whole window at 256²: [1, 3, 256, 256]."""
-    factor = max(1, int(size / CROP_SIZE))
-    small = F.avg_pool2d(change[None], factor, ceil_mode=True, count_include_pad=False)
-    steps = (torch.arange(CROP_SIZE, device=change.device) + 0.5) * (size / CROP_SIZE)
-    x = (steps - box.left) / (factor * small.shape[-1] / 2) - 1
-    y = (steps - box.top) / (factor * small.shape[-2] / 2) - 1
-    down, across = torch.meshgrid(y, x, indexing="ij")
-    where = torch.stack([across, down], -1)[None]
-    return F.grid_sample(small, where, padding_mode="zeros", align_corners=False)

@@ -90,15 +90,19 @@ class ReferenceWarper:
         ]
         return image, [patch for patch in patches if patch is not None]
 
-    def mouth(self, target: Tensor, weights: Float, size: int) -> tuple[Patch | None, Fragments]:
-        """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px; also return the fragments.
+    def mouth(self, target: Tensor, weights: Float, size: int, also: Tensor) -> tuple[Patch | None, Fragments, Tensor]:
+        """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px.
 
         weights: [B, K], weights of the references, rows sum to 1
+        also: [B, V, C], further attributes of the vertices
+
+        Also returns the fragments, and the attributes at each pixel of the crop, [B, C, 256, 256].
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        mask = interpolate(fragments, self.faces, self.parts[:, :1].expand(len(target), -1, -1)).contiguous()
-        return self._patch(target, fragments, mask, weights, self.painter, size), fragments
+        attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
+        mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
+        return self._patch(target, fragments, mask, weights, self.painter, size), fragments, values
 
     def source(self, target: Tensor, reference: int) -> Tensor:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
@@ -223,21 +227,20 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
     size = images.shape[-1]
     down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
     right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
-    squeeze = torch.maximum(down.norm(dim=-1), right.norm(dim=-1)) * (size / 2)
+    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2)
     depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
     patches = where.new_zeros(len(where), images.shape[1], *where.shape[1:3])
     for k in sorted(set(references)):
         rows = [i for i, reference in enumerate(references) if reference == k]
         source, places = _cut(images[k : k + 1], where[rows])
-        own = source.expand(len(rows), -1, -1, -1)
-        patch = _share(depth[rows], 0) * _bicubic(own, places)
-        by_pixel = patch.permute(0, 2, 3, 1)
+        patch = _share(depth[rows], 0) * _bicubic(source.expand(len(rows), -1, -1, -1), places)
         for i, sigma in enumerate(LEVELS, 1):
-            share = _share(depth[rows, 0], i)
-            seen = share > 0  # only a few pixels
-            if bool(seen.any()):
-                looked_up = _bicubic(blur(source, sigma), places[seen][None, None])[0, :, 0].T
-                by_pixel[seen] += share[seen][:, None] * looked_up
+            share = _share(depth[rows], i)
+            seen = (share > 0).any(0)[0]
+            if bool(seen.any()):  # only in a small part
+                high, wide = (slice(*_extent(seen.any(axis))) for axis in (1, 0))
+                blurred = blur(source, sigma).expand(len(rows), -1, -1, -1)
+                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, places[:, high, wide])
         patches[rows] = patch
     return patches.clamp_(0, 1)
 
@@ -268,9 +271,14 @@ def _ends(used: Tensor) -> tuple[int, int]:
 
     Few sizes of patches save memory, because the libraries keep some for every size.
     """
+    first, end = _extent(used)
+    return first // SNAP * SNAP, min(-(-end // SNAP) * SNAP, CROP_SIZE)
+
+
+def _extent(used: Tensor) -> tuple[int, int]:
+    """Return the first place in use and the one after the last."""
     places = torch.nonzero(used)[:, 0]
-    first, last = int(places[0]), int(places[-1]) + 1
-    return first // SNAP * SNAP, min(-(-last // SNAP) * SNAP, CROP_SIZE)
+    return int(places[0]), int(places[-1]) + 1
 
 
 def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -1,0 +1,144 @@
+"""Parts of a square window of a frame: what is to be drawn in it, moved in it, and enlarged or reduced to its pixels.
+
+Flows and maps have the 256² of a crop (``records.CROP_SIZE``), the window as many pixels as the frame gives it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.records import CROP_SIZE
+from thcli.render.compose import Patch
+from thcli.render.generator import PART_STEP
+
+PAINT_ROOM = 8
+"""Least distance of what Θ may change from the border of the part that it renders, px of the crop, as it sees less
+there; where the part ends at the border of the crop there is none."""
+EVEN = 2
+"""Corners and sides of changes are multiples of this, as chroma has half the size."""
+
+
+class Part(NamedTuple):
+    """A rectangle of a window: corner and size, px, all even."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+WINDOW_STEP = 16
+"""Number of pixels of which the sides of windows are multiples."""
+WHOLE_PIXELS = CROP_SIZE // WINDOW_STEP
+"""Number of pixels of the crop that are a whole number of pixels in any window."""
+
+
+class Window(Protocol):
+    """A square of a frame, of ``side`` px."""
+
+    @property
+    def side(self) -> int: ...
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return a part of the square as RGB [3, height, width] float32 in 0..1."""
+
+    def reduced(self, size: int, part: Part) -> Tensor:
+        """Return a part of the square reduced to ``size`` px, as RGB [3, height, width] float32 in 0..1."""
+
+
+def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: int) -> Part:
+    """Return the part that may change of a window of ``size`` px."""
+    touched = flow.abs().amax((0, 1)) > 0
+    if paint is not None:
+        touched = touched | (paint[0, 0] > 0)
+    ends: list[int] = []
+    for axis in (1, 0):
+        used = torch.nonzero(touched.any(axis))[:, 0]
+        first, last = (int(used[0]) - 1, int(used[-1]) + 2) if len(used) else (CROP_SIZE // 2, CROP_SIZE // 2 + 2)
+        low, high = first * size / CROP_SIZE, last * size / CROP_SIZE
+        if patch is not None:
+            begin = patch.top if axis == 1 else patch.left
+            low, high = min(low, begin), max(high, begin + patch.image.shape[-2 if axis == 1 else -1])
+        ends += [max(int(low) // EVEN * EVEN, 0), min(-(-int(np.ceil(high)) // EVEN) * EVEN, size)]
+    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
+
+
+def part_around(paint: Tensor) -> Part | None:
+    """Return the part of the crop that Θ renders to change it where any of ``paint`` [B, 1, 256, 256] is above 0."""
+    painted = (paint > 0).any(0)[0]
+    ends: list[int] = []
+    for axis in (1, 0):
+        used = torch.nonzero(painted.any(axis))[:, 0]
+        if not len(used):
+            return None
+        first, end = int(used[0]) - PAINT_ROOM, int(used[-1]) + 1 + PAINT_ROOM
+        ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, CROP_SIZE)]
+    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
+
+
+def around(box: Part, flow: Tensor, size: int) -> Part:
+    """Return the part of a window of ``size`` px from which a part is taken whose content moves by a flow."""
+    reach = (int(float(flow.abs().max()) * size / CROP_SIZE) + 4) // EVEN * EVEN
+    top, left = max(box.top - reach, 0), max(box.left - reach, 0)
+    bottom, right = min(box.top + box.height + reach, size), min(box.left + box.width + reach, size)
+    return Part(top, left, bottom - top, right - left)
+
+
+def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) -> Tensor:
+    """Return a part [3, h, w] of a window whose content is moved by a flow [1, 2, 256, 256], out of one around it."""
+    shift = enlarged(flow, box, size) * (size / CROP_SIZE)
+    steps = [torch.arange(n, device=flow.device) + 0.5 for n in (box.height, box.width)]
+    y, x = torch.meshgrid(*steps, indexing="ij")
+    place = torch.stack([x + (box.left - outer.left), y + (box.top - outer.top)])[None] + shift
+    half = place.new_tensor([outer.width / 2, outer.height / 2]).view(1, 2, 1, 1)
+    where = (place / half - 1).permute(0, 2, 3, 1)
+    image = F.grid_sample(surrounding[None], where, mode="bicubic", padding_mode="border", align_corners=False)
+    return image[0].clamp_(0, 1)
+
+
+def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
+    """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to a window of ``size`` px.
+
+    size: a multiple of ``WINDOW_STEP``
+    """
+    scale = size / CROP_SIZE
+    cuts, slices = [], []
+    for first, count in ((box.top, box.height), (box.left, box.width)):
+        begin = max(int(first / scale) - 1, 0) // WHOLE_PIXELS * WHOLE_PIXELS
+        end = -(-(int((first + count) / scale) + 2) // WHOLE_PIXELS) * WHOLE_PIXELS
+        cuts.append(slice(begin, min(end, CROP_SIZE)))
+        slices.append(slice(first - round(begin * scale), first - round(begin * scale) + count))
+    return _scaled(values[..., cuts[0], cuts[1]], scale)[..., slices[0], slices[1]]
+
+
+def in_window(part: Part, size: int) -> Part:
+    """Return a part of the crop, whose edges are multiples of ``WHOLE_PIXELS``, in px of a window of ``size`` px."""
+    return Part(*(edge * size // CROP_SIZE for edge in part))
+
+
+def fitted(values: Tensor, given: Part, wanted: Part) -> Tensor:
+    """Return values [1, C, h, w] of one part of a window on another part, 0 beyond the first."""
+    left, top = given.left - wanted.left, given.top - wanted.top
+    return F.pad(values, (left, wanted.width - given.width - left, top, wanted.height - given.height - top))
+
+
+def enlarged_part(values: Tensor, size: int) -> Tensor:
+    """Return a part [1, C, h, w] of a map of 256² in px of a window of ``size`` px: that of ``in_window``."""
+    return _scaled(values, size / CROP_SIZE)
+
+
+def reduced_part(values: Tensor, part: Part) -> Tensor:
+    """Return values [1, C, h, w] of a part of a window, reduced to the pixels of that part of the crop."""
+    return F.interpolate(values, size=(part.height, part.width), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _scaled(values: Tensor, scale: float) -> Tensor:
+    size = [round(length * scale) for length in values.shape[-2:]]
+    if tuple(size) == tuple(values.shape[-2:]):
+        return values
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
