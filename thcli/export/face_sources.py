@@ -16,8 +16,8 @@ from thcli.export.gltf import to_glb
 from thcli.face_model import FaceModel, eye_opening
 from thcli.motion.blink import eye_closure
 from thcli.pipeline.dub import Dubbing, dubbed_curves
+from thcli.pipeline.mouths import gather_mouths
 from thcli.pipeline.person import OPEN, neutral_mesh
-from thcli.pipeline.redrawn import gather_mouths
 from thcli.pipeline.target import DrivenTarget
 from thcli.records import CROP_SIZE, FPS, FaceTrack, Float
 from thcli.render.geometric import to_uint8
