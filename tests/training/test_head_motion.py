@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from thcli.checkpoints import load_checkpoint
 from thcli.config import MotionConfig, TrainOptions
-from thcli.data.store import SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
+from thcli.data.store import MOUTH_LEADS, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import MediaError, UsageError
 from thcli.records import FaceTrack
 from thcli.training import head_motion
@@ -153,9 +153,9 @@ def test_train_head_motion_makes_the_same_weights_of_a_store_again(tmp_path: Pat
 def test_load_motion_brings_audio_and_motion_into_step(tmp_path: Path) -> None:
     store = write_store(tmp_path, subjects=2, lag=3)
     (loaded,) = head_motion.load_motion(store)  # The lag of the other clip is not known.
-    track = store.track("c1")
-    assert len(loaded) == len(track) - 3 == len(loaded.features)
-    np.testing.assert_allclose(loaded.placed[0, :3], -track.pose[3, :3], atol=1e-6)
+    track, lag = store.track("c1"), 3 - MOUTH_LEADS
+    assert len(loaded) == len(track) - lag == len(loaded.features)
+    np.testing.assert_allclose(loaded.placed[0, :3], -track.pose[lag, :3], atol=1e-6)
 
 
 def test_head_motion_stage_refuses_too_little_material() -> None:

@@ -163,7 +163,9 @@ class LowerFaceRenderer:
 
     @torch.inference_mode()
     def draw(self, faces: Sequence[LowerFace]) -> list[Drawn]:
-        """Draw the lower faces of some frames, which Θ renders together."""
+        """Draw the lower faces of some frames, which Θ renders together; of none where no frame shows the face."""
+        if not faces:
+            return []
         runs = groupby(faces, key=lambda face: face.window.side)
         all_laid = [laid for side, run in runs for laid in self._laid(list(run), side)]
         if self.theta is not None:

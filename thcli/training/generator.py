@@ -217,7 +217,7 @@ class GeneratorStage:
         for episode in self.held_out[:SHOWN]:
             batch, made = self._validate(network, episode)
             shown = torch.stack([x[0] for x in (batch.frames.geometric, batch.frames.projected, made, batch.real)])
-            rows.append(((shown + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+            rows.append(((shown.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
         return {"y_geo, projected, made, real": tile(np.concatenate(rows), columns=4)}
 
     def _on_device(self, batch: GeneratorBatch) -> GeneratorBatch:
