@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from thcli.render.landmark_maps import SEGMENTS, draw_landmarks
+from thcli.render.landmark_maps import SEGMENTS, draw_features, draw_landmarks
 
 HEIGHT, WIDTH = 40, 52
 
@@ -68,3 +68,19 @@ def test_draw_landmarks_of_coinciding_landmarks_with_depth_draws_one_dot() -> No
 def test_draw_landmarks_draws_nothing_for_broken_and_distant_landmarks() -> None:
     for value in (float("nan"), float("inf"), 1e30, -1e30, 5e3):
         assert draw_landmarks(torch.full((1, 68, 2), value), HEIGHT, WIDTH).sum() == 0
+
+
+def test_draw_features_marks_mouth_and_eyes_softly() -> None:
+    landmarks = torch.zeros(2, 68, 2)
+    landmarks[:, 36:42] = torch.tensor([[20.0, 20], [24, 18], [28, 18], [32, 20], [28, 22], [24, 22]])
+    landmarks[:, 42:48] = landmarks[:, 36:42] + torch.tensor([24.0, 0])
+    landmarks[:, 48:68] = 40 + 8 * torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    landmarks[1] += 10
+    features = draw_features(landmarks, 96, 80)
+    assert features.shape == (2, 1, 96, 80) and float(features.min()) >= 0 and float(features.max()) == 1
+    for marked, points in zip(features, landmarks, strict=True):
+        assert all(marked[0, int(y), int(x)] == 1 for x, y in points[36:].tolist())
+    assert features[0, 0, 20, 38] == 0 and features[0, 0, 80, 40] == 0
+    assert torch.equal(features[0, 0, :-10, :-10], features[1, 0, 10:, 10:])
+    # A hard edge would be visible.
+    assert float(features.diff(dim=-1).abs().max()) < 1

@@ -143,7 +143,7 @@ def test_validation_images_of_theta_stand_in_rows(unexported: tuple[Path, Genera
         assert np.array_equal(shown, episode.image(field, 0)), field
     # The network is untrained, so it changes nothing but the detail that it makes up for.
     flat = torch.from_numpy(geometric).permute(2, 0, 1)[None] / 127.5 - 1
-    detail = flat + keep_detail(torch.zeros_like(flat), flat)
+    detail = flat + keep_detail(torch.zeros_like(flat), flat, torch.zeros_like(flat[:, :1]))
     expected = ((detail.clamp(-1, 1) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
     assert np.abs(made - expected).max() <= 1
 

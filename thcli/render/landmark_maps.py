@@ -24,6 +24,28 @@ SEGMENTS = tuple(
 """Pairs of landmarks that a line joins."""
 EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
 """Landmarks of the eyes, the right eye first, and of the mouth."""
+ROOM, SOFTNESS = 0.3, 0.15
+"""Margin around the box of a feature, and width of the box's soft border, both over the larger side of the box."""
+
+
+@torch.no_grad()
+def draw_features(landmarks: Tensor, height: int, width: int) -> Tensor:
+    """Draw masks [B, 1, H, W] float32 of mouth and eyes of landmarks [B, 68, 2 or 3] px: 1 in their boxes, 0 outside.
+
+    The borders of the boxes are soft; not differentiable.
+    """
+    columns, rows = (torch.arange(n, device=landmarks.device) + 0.5 for n in (width, height))
+    features = torch.zeros(len(landmarks), height, width, device=landmarks.device)
+    for part in (*EYES, MOUTH):
+        points = landmarks[:, part, :2].float()
+        low, high = points.amin(dim=1), points.amax(dim=1)
+        side = (high - low).amax(dim=1).clamp(min=1)
+        inside = []
+        for axis, place in enumerate((columns, rows)):
+            depth = torch.minimum(place - low[:, axis, None], high[:, axis, None] - place) + ROOM * side[:, None]
+            inside.append((depth / (SOFTNESS * side[:, None]) + 0.5).clamp(0, 1))
+        features = torch.maximum(features, inside[1][:, :, None] * inside[0][:, None, :])
+    return features[:, None]
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from thcli.render.frames import keep_detail
 from thcli.render.generator import PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
-from thcli.render.landmark_maps import draw_landmarks
+from thcli.render.landmark_maps import draw_features, draw_landmarks
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
@@ -238,7 +238,8 @@ class LowerFaceRenderer:
         given, maps = geometric * 2 - 1, _maps(targets).to(self.device)
         frames = Frames(given, given, self.images[matched][cut], self.maps[matched][cut], maps[cut])
         image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
-        changes = keep_detail(image - geometric, geometric, CROP_SIZE)
+        features = draw_features(targets[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(self.device)
+        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE)
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side

@@ -19,6 +19,7 @@ from thcli.errors import MediaError
 from thcli.export.exporters import check_exporter, export_generator
 from thcli.records import CROP_SIZE, Image
 from thcli.render.frames import keep_detail
+from thcli.render.landmark_maps import draw_features
 from thcli.training.adversary import Adversary
 from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, roughness, sharpness, ssim, temporal_error, weighted_error
@@ -229,5 +230,5 @@ class GeneratorStage:
 
 def _shown(made: Tensor, batch: GeneratorBatch) -> Tensor:
     """Return images [F, 3, S, S] of Θ as ``thgen generate`` shows them, with y_geo's fine detail."""
-    geometric = batch.frames.geometric
-    return geometric + keep_detail(made - geometric, geometric)
+    geometric, size = batch.frames.geometric, made.shape[-1]
+    return geometric + keep_detail(made - geometric, geometric, draw_features(batch.landmarks, size, size))

@@ -14,13 +14,11 @@ from torch import Tensor
 from thcli.config import PictureAugment
 from thcli.data.episodes import WINDOW, PackedEpisode
 from thcli.records import CROP_SIZE, Image
-from thcli.render.landmark_maps import EYES, LINE_WIDTH, MOUTH, draw_landmarks
+from thcli.render.landmark_maps import EYES, LINE_WIDTH, MOUTH, ROOM, draw_landmarks
 from thgen_models.generator import Frames
 
 NO_CHANGE = PictureAugment(gain=0, tint=0, offset=0, gamma=0, zoom=1, occlusion=0)
 """Augmentation that leaves images as they are."""
-ROOM = 0.3
-"""Margin around the box of a feature, over the larger side of the box."""
 
 
 @dataclass(frozen=True)
