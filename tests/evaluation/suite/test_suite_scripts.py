@@ -65,6 +65,7 @@ def episodes(tmp_path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_ablation_trains_six_networks_alike_and_once(run, episodes, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("thcli.export.exporters.export_generator", lambda network, folder: None)  # It takes a minute.
     out = tmp_path / "six"
