@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +130,17 @@ def device_name() -> str:
 def tests(given: argparse.Namespace) -> Iterator[Task]:
     """Run each file of tests marked ``gpu``; one that fails is run again the next time."""
     for name in TEST_FILES:
+        yield Task(f"tests: {name}", partial(test, given, name))
 
-        def work(name: str = name) -> dict[str, Any] | None:
-            command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-rs", name]
-            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            with (given.out / "tests.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{' '.join(command[1:])}\n{done.stdout}\n")
-            print(done.stdout, flush=True)
-            return None if done.returncode else {"outcome": done.stdout.splitlines()[-1]}
 
-        yield Task(f"tests: {name}", work)
+def test(given: argparse.Namespace, name: str) -> dict[str, Any] | None:
+    """Run a file of tests, and keep what it prints."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-rs", name]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with (given.out / "tests.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{' '.join(command[1:])}\n{done.stdout}\n")
+    print(done.stdout, flush=True)
+    return None if done.returncode else {"outcome": done.stdout.splitlines()[-1]}
 
 
 def theta(given: argparse.Namespace) -> Iterator[Task]:
@@ -147,13 +149,12 @@ def theta(given: argparse.Namespace) -> Iterator[Task]:
     precisions = ("fp32", "bf16") if given.device == "cpu" else ("fp32", "bf16", "fp16")
     for precision in precisions:
         for batch in (1, 2) if given.tiny else (1, 4, 16, 64):
-            work = lambda p=precision, b=batch: measure(lite, given, p, b)  # noqa: E731
-            yield Task(f"theta: lite, {precision}, batch {batch}", work)
+            yield Task(f"theta: lite, {precision}, batch {batch}", partial(measure, lite, given, precision, batch))
     if given.tiny:
         return
     yield Task("theta: paper, bf16, batch 8", lambda: measure(Generator(PAPER), given, "bf16", 8))
     for batch in (1, 16):
-        work = lambda b=batch: measure(lite, given, "bf16", b, compiled=True)  # noqa: E731
+        work = partial(measure, lite, given, "bf16", batch, compiled=True)
         yield Task(f"theta: lite, bf16, batch {batch}, torch.compile with CUDA graphs", work)
 
 
@@ -201,7 +202,7 @@ def video(given: argparse.Namespace) -> Iterator[Task]:
         ("warp", {"renderer": "warp", "batch_size": 16}),
     ]
     for name, options in rows[:1] if given.tiny else rows:
-        yield Task(f"video: {name}", lambda o=options: end_to_end(given, o))
+        yield Task(f"video: {name}", partial(end_to_end, given, options))
 
 
 def end_to_end(given: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,12 @@ def smoothstep(share: Share) -> Share:
     return share * share * (3 - 2 * share)
 
 
+def extent(used: Tensor) -> tuple[int, int]:
+    """Return the first place in use of [N] bool, of which at least one is, and the one after the last."""
+    places = torch.nonzero(used)[:, 0]
+    return int(places[0]), int(places[-1]) + 1
+
+
 def resized(images: Tensor, size: int) -> Tensor:
     """Resize images or maps [B, C, S, S] to [B, C, size, size] with anti-aliasing."""
     if images.shape[-1] == size:

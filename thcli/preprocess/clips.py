@@ -31,8 +31,6 @@ from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, Usage
 from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
-MESH_FORMATS = ("npz", "glb", "obj")
-"""Formats of the kind ``mesh``: arrays, an animated 3D file, a still one."""
 KINDS = ("landmarks", "poses", "mesh", "audio", "all")
 """Kinds of preprocessing."""
 FIELDS = {"landmarks": ("box", "landmarks"), "poses": ("pose", "scale"), "mesh": ("mesh",)}
@@ -59,7 +57,7 @@ class PreprocessOptions:
     workers: number of clips that are worked on at a time
     resume: whether clips that are done are left alone
     layout: naming of the files, see ``thcli.data.sources``
-    mesh_format: one of ``MESH_FORMATS``
+    mesh_format: format of the kind ``mesh``: ``npz``, arrays; ``glb``, an animated 3D file; or ``obj``, a still one
     """
 
     tracker: str = "builtin"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.face_model import LEFT_EYE, LIPS, RIGHT_EYE, FaceModel
-from thcli.images import blur, smoothstep
+from thcli.images import blur, extent, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import Patch
 from thcli.render.head_weights import HeadWeightMap
@@ -238,7 +238,7 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
             share = _share(depth[rows], i)
             seen = (share > 0).any(0)[0]
             if bool(seen.any()):  # only in a small part
-                high, wide = (slice(*_extent(seen.any(axis))) for axis in (1, 0))
+                high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
                 blurred = blur(source, sigma).expand(len(rows), -1, -1, -1)
                 patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, places[:, high, wide])
         patches[rows] = patch
@@ -271,14 +271,8 @@ def _ends(used: Tensor) -> tuple[int, int]:
 
     Few sizes of patches save memory, because the libraries keep some for every size.
     """
-    first, end = _extent(used)
+    first, end = extent(used)
     return first // SNAP * SNAP, min(-(-end // SNAP) * SNAP, CROP_SIZE)
-
-
-def _extent(used: Tensor) -> tuple[int, int]:
-    """Return the first place in use and the one after the last."""
-    places = torch.nonzero(used)[:, 0]
-    return int(places[0]), int(places[-1]) + 1
 
 
 def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from thcli.images import extent
 from thcli.records import CROP_SIZE
 from thcli.render.compose import Patch
 from thcli.render.generator import PART_STEP
@@ -58,9 +59,8 @@ def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: i
         touched = touched | (paint[0, 0] > 0)
     ends: list[int] = []
     for axis in (1, 0):
-        used = torch.nonzero(touched.any(axis))[:, 0]
-        first, last = (int(used[0]) - 1, int(used[-1]) + 2) if len(used) else (CROP_SIZE // 2, CROP_SIZE // 2 + 2)
-        low, high = first * size / CROP_SIZE, last * size / CROP_SIZE
+        first, end = extent(touched.any(axis)) if bool(touched.any()) else (CROP_SIZE // 2 + 1, CROP_SIZE // 2 + 1)
+        low, high = (first - 1) * size / CROP_SIZE, (end + 1) * size / CROP_SIZE
         if patch is not None:
             begin = patch.top if axis == 1 else patch.left
             low, high = min(low, begin), max(high, begin + patch.image.shape[-2 if axis == 1 else -1])
@@ -71,12 +71,12 @@ def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: i
 def part_around(paint: Tensor) -> Part | None:
     """Return the part of the crop that Θ renders to change it where any of ``paint`` [B, 1, 256, 256] is above 0."""
     painted = (paint > 0).any(0)[0]
+    if not bool(painted.any()):
+        return None
     ends: list[int] = []
     for axis in (1, 0):
-        used = torch.nonzero(painted.any(axis))[:, 0]
-        if not len(used):
-            return None
-        first, end = int(used[0]) - PAINT_ROOM, int(used[-1]) + 1 + PAINT_ROOM
+        first, end = extent(painted.any(axis))
+        first, end = first - PAINT_ROOM, end + PAINT_ROOM
         ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, CROP_SIZE)]
     return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
 

@@ -31,6 +31,7 @@ from thcli.checkpoints import Header
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
 from thcli.config import Config, MotionConfig, make_dims
+from thcli.data.audio_motion import in_step
 from thcli.data.store import Store
 from thcli.errors import MediaError
 from thcli.motion.head import (
@@ -139,13 +140,11 @@ def load_motion(store: Store, split: str = "train") -> list[MotionClip]:
             continue
         placed = placement(store.track(meta.clip).pose.astype(np.float64))
         features = log_mel(read_speech(store.speech(meta.clip)))
-        # Frame t + lag shows the mouth that spoke the features of frame t.
-        audio, face = max(0, -meta.lag), max(0, meta.lag)
-        length = min(len(features) - audio, len(placed) - face)
-        if length > 2:
-            placed = placed[face : face + length]
+        features, motion = in_step(len(placed), features, meta.lag)
+        if len(features) > 2:
+            placed = placed[motion]
             smooth = gaussian_filter1d(placed, TRACKER_NOISE, axis=0, mode="nearest")
-            clips.append(MotionClip(meta.subject, placed, smooth, features[audio : audio + length]))
+            clips.append(MotionClip(meta.subject, placed, smooth, features))
     return clips
 
 
