@@ -128,5 +128,6 @@ def test_sessions_of_one_process_share_the_networks(
 ) -> None:
     options = GenerateOptions(device="cpu", precision="fp32", weights=unseen_weights)
     jobs = [Session().prepare(inputs / "photo.png", inputs / "word.wav", options, Quiet()) for _ in range(2)]
-    assert jobs[0].theta is jobs[1].theta
-    assert loaded == {f"{owner.__name__}.{name}": 1 for owner, name in LOADERS if owner is not MouthInterior}
+    thetas = {id(job.renderer.neural.theta) for job in jobs if job.renderer.neural}
+    assert len(thetas) == 1
+    assert loaded == {f"{owner.__name__}.{name}": 1 for owner, name in LOADERS}

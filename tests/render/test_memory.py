@@ -80,7 +80,7 @@ def test_in_parts_loses_and_repeats_no_frame_when_memory_runs_out_midway() -> No
             raise MemoryError
         return np.arange(part.start, part.stop)
 
-    parts = list(in_parts(19, 8, render, OneFrame(256, 1, "cpu")))
+    parts = list(in_parts(slice(0, 19), 8, render, OneFrame(256, 1, "cpu")))
     assert np.concatenate([frames for _, frames in parts]).tolist() == list(range(19))
     assert [part.stop - part.start for part, _ in parts] == [8, 2, 2, 2, 2, 2, 1]
 
@@ -133,7 +133,7 @@ def test_in_parts_names_the_size_that_would_fit_on_a_gpu(
         raise MemoryError
 
     with pytest.raises(DeviceError) as caught:
-        next(in_parts(1, 1, render, OneFrame(2048, 8, "cuda:0")))
+        next(in_parts(slice(0, 1), 1, render, OneFrame(2048, 8, "cuda:0")))
     assert str(caught.value) == (
         f"one frame of 2048x2048 pixels does not fit into the memory of cuda:0{known}; by estimate {fits}x{fits} does: "
         f"use --frame crop --size {size}, a clip of fewer pixels or fewer --references, or use --device cpu"

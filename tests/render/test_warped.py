@@ -77,7 +77,8 @@ def test_warp_rests_where_the_references_show_nothing(face_model, faces, texture
     warped, _ = warper.warp(target, one(1, 0), one(1, 0), one(1, 0))
     beyond = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
     beyond[32:, :230] = False
-    assert (warped - texture)[..., beyond].abs().max() < 1 / 255
+    # Flows are computed on a grid of half the resolution, whose first moving place is a pixel inside.
+    assert (warped - texture)[..., beyond].abs().max() < 1.5 / 255
     moved = torch.roll(texture, (5, 8), (2, 3))
     assert (warped - moved)[..., 64:220, 40:196].abs().max() < 1.5 / 255
 

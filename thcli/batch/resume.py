@@ -17,7 +17,7 @@ from thcli.pipeline.models import Models
 from thcli.pipeline.options import WRITTEN, DubOptions
 from thcli.version import __version__
 
-ELSEWHERE = ("device", "overwrite", "weights", "key", *WRITTEN)
+ELSEWHERE = ("device", "workers", "overwrite", "weights", "key", *WRITTEN)
 """Options that do not change the video, or that name files whose hashes are compared."""
 
 

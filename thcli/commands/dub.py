@@ -41,6 +41,7 @@ DEFAULT = DubOptions()
               help="Whether the network Θ mends the warped frames.")  # fmt: skip
 @options.device
 @PRECISION
+@options.workers
 @options.tracker
 @options.weights
 @click.option("--save-curves", type=options.PATH, metavar="CURVES.csv",

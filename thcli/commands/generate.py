@@ -69,6 +69,7 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @PRECISION
 @click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,
               metavar="N", help="Most frames rendered at a time; fewer where they are large.")  # fmt: skip
+@options.workers
 @click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Seed of head motion and blinks.")
 @options.tracker
 @options.weights

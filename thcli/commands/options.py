@@ -32,6 +32,12 @@ weights: Decorator = click.option("--weights", type=PATH, metavar="DIR", help="L
 device: Decorator = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run."
 )
+workers: Decorator = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that render on a CPU; the video is the same for any number.  [default: one on each core, up to 8]",
+)
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 mesh: Decorator = click.option(
     "--mesh", type=PATH, metavar="OUT.glb", help="Also write the face as an animated 3D file, for Blender and engines."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from thcli.clips.audio import Levels, local_audio, measure_levels, read_speech
@@ -15,6 +14,7 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
+from thcli.forks import COMPUTING, Forks, forks_of
 from thcli.generation.checks import check_sources
 from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
@@ -23,10 +23,18 @@ from thcli.generation.sidecar import Sources, precision_name, sources_of, write_
 from thcli.generation.signing import check_signing, signing
 from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import source_notes
-from thcli.pipeline.dub import Dubbing, draw_dubbing, dubbed_curves, footage_of, prepare_dubbing, told
+from thcli.pipeline.dub import (
+    Dubbing,
+    draw_dubbing,
+    dubbed_curves,
+    footage_of,
+    make_redrawer,
+    prepare_dubbing,
+    told,
+)
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream, signed_with, written_beside
-from thcli.pipeline.redrawn import Changed
+from thcli.pipeline.redrawn import Changed, Drawers
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
 from thcli.version import __version__
@@ -39,6 +47,7 @@ SILENT = 1e-3
 class DubJob:
     """A video that is ready to be drawn.
 
+    drawers: processes that draw it
     recording, levels: file of the speech, and its loudness
     others: further streams of the video
     sources: files that it is made from
@@ -49,6 +58,7 @@ class DubJob:
     options: DubOptions
     models: Models
     dubbing: Dubbing
+    drawers: Drawers
     recording: MediaInfo
     levels: Levels
     speech: Speech
@@ -116,7 +126,7 @@ class Dubber:
     """
 
     def __init__(self, tracks: TrackCache) -> None:
-        self._tracks, self._lock = tracks, Lock()
+        self._tracks = tracks
 
     def prepare(self, video: Path, audio: Path, options: DubOptions, progress: Progress) -> DubJob:
         """Read the speech, follow the person through the video, and decide what the lips do.
@@ -124,7 +134,7 @@ class Dubber:
         Call ``check_dub`` before. Raises the errors of ``dub``.
         """
         models = load_models(options.weights, options.device, options.precision, options.tracker)
-        with self._lock, ExitStack() as files:
+        with COMPUTING, ExitStack() as files:
             return self._prepared(models, video, audio, options, progress, files)
 
     def _prepared(
@@ -143,8 +153,11 @@ class Dubber:
             footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
         with clock.stage("move"):
             dubbing = prepare_dubbing(models, info, footage, speech, options, self._tracks)
+            redrawer = make_redrawer(models, dubbing, options)
+            drawers = files.enter_context(Forks(redrawer.draw_group, forks_of(models.device, options.workers)))
         made_from = dub_sources(sources_of(video, audio, options.motion_options, hashes))
-        return DubJob(options, models, dubbing, recording, levels, speech, others, made_from, clock, files.pop_all())
+        given = (options, models, dubbing, drawers, recording, levels, speech)
+        return DubJob(*given, others, made_from, clock, files.pop_all())
 
     def finish(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
         """Draw a video, write it, its sidecar, its curves and its report, and return the result."""
@@ -152,38 +165,43 @@ class Dubber:
             return self._finished(job, output, progress)
 
     def _finished(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
-        options, clock = job.options, job.clock
         file = None if output == "-" else Path(output)
         changed: list[Changed | None] = []
-        with clock.stage("draw", job.frames):
+        with job.clock.stage("draw", job.frames):
             _write(job, file, progress, changed)
-        with all_or_none([file] if file else []) as made:
-            seconds, _ = told(job.dubbing, options)
-            result = Result(
-                output, job.frames, job.dubbing.targets.footage.size, clock.seconds, job.models.device,
-                notes_of(job, file), dubbed=seconds,
-            )  # fmt: skip
-            if options.save_curves is not None:
-                write_curves(options.save_curves, dubbed_curves(job.dubbing))
-                made.append(options.save_curves)
-            if options.mesh is not None:
-                from thcli.export.face_sources import dubbed_face, write_glb
+        with COMPUTING:
+            return _finish(job, output, file, changed, progress)
 
-                write_glb(options.mesh, dubbed_face(job.dubbing))
-                made.append(options.mesh)
-            precision = precision_name(job.models) if options.renderer == "network" else None
-            record: dict[str, Any] = {}
-            if file is not None:
-                record = write_sidecar(job.sources, file, options, result, precision, COMPOSITE)
-        if file is None or options.report is None:
-            return result
-        from thcli.generation.dub_report import report_on_dub
 
-        with clock.stage("report", job.frames):
-            said = report_on_dub(
-                file, options.report, job.dubbing, job.speech, job.levels.clipped, changed, record, progress
-            )
-        return replace(result, warnings=said)
+def _finish(
+    job: DubJob, output: Path | Stream, file: Path | None, changed: list[Changed | None], progress: Progress
+) -> Result:
+    """Write what belongs to a finished video: its sidecar, curves, mesh and report."""
+    options, clock = job.options, job.clock
+    with all_or_none([file] if file else []) as made:
+        seconds, _ = told(job.dubbing, options)
+        size, notes = job.dubbing.targets.footage.size, notes_of(job, file)
+        result = Result(output, job.frames, size, clock.seconds, job.models.device, notes, dubbed=seconds)
+        if options.save_curves is not None:
+            write_curves(options.save_curves, dubbed_curves(job.dubbing))
+            made.append(options.save_curves)
+        if options.mesh is not None:
+            from thcli.export.face_sources import dubbed_face, write_glb
+
+            write_glb(options.mesh, dubbed_face(job.dubbing))
+            made.append(options.mesh)
+        precision = precision_name(job.models) if options.renderer == "network" else None
+        record: dict[str, Any] = {}
+        if file is not None:
+            record = write_sidecar(job.sources, file, options, result, precision, COMPOSITE)
+    if file is None or options.report is None:
+        return result
+    from thcli.generation.dub_report import report_on_dub
+
+    with clock.stage("report", job.frames):
+        given = (job.dubbing, job.speech, job.levels.clipped, changed, record)
+        said = report_on_dub(file, options.report, *given, progress)
+    return replace(result, warnings=said)
 
 
 def read_recording(audio: Path) -> tuple[MediaInfo, Levels, Speech]:
@@ -230,7 +248,7 @@ def _write(job: DubJob, file: Path | None, progress: Progress, changed: list[Cha
     given = (dubbing.info, stored(dubbing.info), clock, _sound(job), job.others, job.frames, declared)
     parent = (dubbing.info, job.sources.inputs["video"][1])
     with VideoRewriter(file, *given, signing(options, COMPOSITE, parent)) as writer:
-        for frame, time, what in draw_dubbing(job.models, dubbing, options):
+        for frame, time, what in draw_dubbing(dubbing, job.drawers):
             writer.write_stored(frame, time)
             changed.append(what)
             progress.advance()

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 
 from thcli.checkpoints import digest_of
 from thcli.clips.audio import Levels, measure_levels, read_speech
@@ -18,6 +17,7 @@ from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import SOURCE_TYPE, provenance
+from thcli.forks import COMPUTING, Forks, forks_of
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.report import report_on
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
@@ -33,8 +33,8 @@ from thcli.pipeline.options import DubOptions, GenerateOptions, Progress, Refere
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
-from thcli.records import FPS, Person, Speech
-from thcli.render.frames import render_target
+from thcli.records import FPS, Image, Person, Speech
+from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator
 from thcli.version import __version__
 
@@ -55,7 +55,7 @@ class VideoJob:
     reference: contents of the file of the person
     recording: contents of the file of the speech
     levels: loudness of that file
-    theta: Θ; None where the images of the geometric renderer are the frames
+    renderer: renderer of its frames, and ``forks`` the processes in which it renders
     fine_tuned: outcome of fine-tuning; None where Θ was not fine-tuned
     seconds: time that each stage took so far
     """
@@ -69,7 +69,8 @@ class VideoJob:
     person: Person
     target: DrivenTarget
     sources: Sources
-    theta: FrameGenerator | None
+    renderer: TargetRenderer
+    forks: Forks[slice, Image]
     fine_tuned: FineTuneReport | None
     seconds: Mapping[str, float]
 
@@ -87,7 +88,7 @@ class Session:
     """
 
     def __init__(self, tracks: TrackCache | None = None, batch: bool = False) -> None:
-        self._tracks, self._batch, self._lock = tracks, batch, Lock()
+        self._tracks, self._batch = tracks, batch
         self._persons: LruCache[Person] = LruCache(KEPT_BYTES, lambda person: person.nbytes)
         self._fine_tuned: LruCache[FineTuned] = LruCache(KEPT_FINE_TUNED)
 
@@ -98,7 +99,7 @@ class Session:
         """
         models = load_models(options.weights, options.device, options.precision, options.tracker)
         clock = Clock(progress)
-        with self._lock:
+        with COMPUTING:
             # Θ is loaded first, so that its absence is reported before any work.
             theta, fine_tuned = models.theta if options.renderer == "network" else None, None
             hashes = job_hashes(models, options)
@@ -116,44 +117,22 @@ class Session:
                     theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
             with clock.stage("move"):
                 curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
-        sources = sources_of(reference, audio, options.motion_options, hashes)
-        target = DrivenTarget(person, models.face_model, curves)
+                target = DrivenTarget(person, models.face_model, curves)
+                renderer = TargetRenderer(models, person, target, theta=theta, batch_size=options.batch_size)
+            sources = sources_of(reference, audio, options.motion_options, hashes)
+            # The processes are forked while nothing else computes, and wait until ``finish`` gives them work.
+            forks = Forks(renderer.render, forks_of(models.device, options.workers))
         given = (info, recording, levels, options, models)
-        return VideoJob(*given, speech, person, target, sources, theta, fine_tuned, clock.seconds)
+        return VideoJob(*given, speech, person, target, sources, renderer, forks, fine_tuned, clock.seconds)
 
     def finish(self, job: VideoJob, output: Path | Stream, progress: Progress) -> Result:
         """Render a video, write it, its sidecar, its curves and its report, and return the result."""
-        options, clock = job.options, Clock(progress, job.seconds)
+        clock = Clock(progress, job.seconds)
         file = None if output == "-" else Path(output)
-        with clock.stage("draw", job.frames):
+        with clock.stage("draw", job.frames), job.forks:
             _write_video(job, file, progress)
-        with all_or_none([file] if file else []) as made:
-            notes = input_warnings(job)
-            result = Result(
-                output,
-                job.frames,
-                job.person.video_size,
-                clock.seconds,
-                job.models.device,
-                notes,
-                fine_tuned=job.fine_tuned,
-                learned=_learned_part(job.person),
-            )
-            if options.save_curves is not None:
-                write_curves(options.save_curves, job.target.curves)
-                made.append(options.save_curves)
-            if options.mesh is not None:
-                from thcli.export.face_sources import generated_face, write_glb
-
-                write_glb(options.mesh, generated_face(job.reference, job.target))
-                made.append(options.mesh)
-            precision = precision_name(job.models) if job.theta is not None else None
-            record = write_sidecar(job.sources, file, options, result, precision) if file else {}
-        if file is None or options.report is None:
-            return result
-        with clock.stage("report", job.frames):
-            said = report_on(file, options.report, job.target, job.speech, job.levels.clipped, record, progress)
-        return replace(result, warnings=said)
+        with COMPUTING:
+            return _finished(job, output, file, clock)
 
     def _person(self, models: Models, info: MediaInfo, options: ReferenceOptions) -> Person:
         def read() -> Person:
@@ -175,6 +154,30 @@ class Session:
         person_part = person_key(models, info.path, options.reference_options)
         key = (person_part, options.adapt, options.seed, models.device, models.precision)
         return self._fine_tuned.get(key, make)
+
+
+def _finished(job: VideoJob, output: Path | Stream, file: Path | None, clock: Clock) -> Result:
+    """Write what belongs to a finished video: its sidecar, curves, mesh and report."""
+    options = job.options
+    with all_or_none([file] if file else []) as made:
+        size, notes = job.person.video_size, input_warnings(job)
+        given = (output, job.frames, size, clock.seconds, job.models.device, notes)
+        result = Result(*given, fine_tuned=job.fine_tuned, learned=_learned_part(job.person))
+        if options.save_curves is not None:
+            write_curves(options.save_curves, job.target.curves)
+            made.append(options.save_curves)
+        if options.mesh is not None:
+            from thcli.export.face_sources import generated_face, write_glb
+
+            write_glb(options.mesh, generated_face(job.reference, job.target))
+            made.append(options.mesh)
+        precision = precision_name(job.models) if options.renderer == "network" else None
+        record = write_sidecar(job.sources, file, options, result, precision) if file else {}
+    if file is None or options.report is None:
+        return result
+    with clock.stage("report", job.frames):
+        said = report_on(file, options.report, job.target, job.speech, job.levels.clipped, record, clock.progress)
+    return replace(result, warnings=said)
 
 
 def job_hashes(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:
@@ -230,17 +233,15 @@ def all_or_none(made: list[Path]) -> Iterator[list[Path]]:
 def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:
     """Render and encode the video; ffmpeg, in a process of its own, encodes frames while later ones are rendered."""
     declared = provenance(f"thgen {__version__}", job.sources.hashes)
-    batch_size = job.options.batch_size
-    frames = render_target(job.models, job.person, job.target, theta=job.theta, batch_size=batch_size)
-    # Frames are rendered in this thread: in any but the first, PyTorch uses several cores only half as well.
     sound, peak = job.recording, job.levels.peak
     finish = signing(job.options, SOURCE_TYPE)
     with VideoWriter(
         file, job.person.video_size, sound, job.frames, declared, audio_peak=peak, finish=finish
     ) as writer:
-        for frame in frames:
-            writer.write(frame)
-            progress.advance()
+        for frames in job.forks.map(job.renderer.parts):
+            for frame in frames:
+                writer.write(frame)
+            progress.advance(len(frames))
 
 
 class Clock:

@@ -20,7 +20,7 @@ from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
 from thcli.pipeline.options import DubOptions
-from thcli.pipeline.redrawn import Changed, LipTargets, Redrawer, draw_ahead
+from thcli.pipeline.redrawn import Changed, Drawers, LipTargets, Redrawer, draw_all
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.pipeline.tracking import track_driver
@@ -107,17 +107,23 @@ def length_of(footage: Footage, speech: float, options: DubOptions) -> float:
     return spoken if options.length == "audio" else max(footage.end, spoken)
 
 
-def draw_dubbing(
-    models: Models, dubbing: Dubbing, options: DubOptions
-) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
-    """Yield the frames of a dubbed video with their time stamps, and what of each was drawn anew."""
+def make_redrawer(models: Models, dubbing: Dubbing, options: DubOptions) -> Redrawer:
+    """Choose the frames out of which mouths are taken, and return what draws the lips of the video."""
     targets = dubbing.targets
     chosen = choose_mouths(targets.footage, targets.face, options.references)
     mouths = gather_mouths(dubbing.info, targets.footage, targets.face, chosen)
-    redrawer = Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
+    return Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
+
+
+def draw_dubbing(dubbing: Dubbing, forks: Drawers) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
+    """Yield the frames of a dubbed video with their time stamps, and what of each was drawn anew.
+
+    forks: processes that do ``Redrawer.draw_group``
+    """
+    targets = dubbing.targets
     with closing(stream_stored(dubbing.info)) as stream:
         frames = in_order(stream, targets.line, targets.footage)
-        for t, (frame, changed) in enumerate(draw_ahead(redrawer, frames, models.device)):
+        for t, (frame, changed) in enumerate(draw_all(frames, forks)):
             yield frame, int(targets.line.time[t]), changed
 
 

@@ -137,6 +137,7 @@ class GenerateOptions:
     adapt: training steps in which Θ is fine-tuned to the clip first (§0.B.2)
     device, precision, tracker, weights: as for ``pipeline.models.load_models``
     batch_size: most frames rendered at a time; fewer where they are large
+    workers: number of processes that render on a CPU; None for one on each usable core, see ``thcli.forks``
     save_curves: CSV file to write the motion curves to
     mesh: GLB file to write the animated 3D face to
     sign, key: certificate and private key, PEM, with which the video is signed; the sidecar does not name the key
@@ -161,6 +162,7 @@ class GenerateOptions:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int = DEFAULT_BATCH
+    workers: int | None = None
     seed: int = MotionOptions.seed
     tracker: str = "builtin"
     weights: Path | None = None
@@ -179,6 +181,7 @@ class GenerateOptions:
         check_choice("--frame", self.frame, FRAMINGS)
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
+        check_workers(self.workers)
         if self.adapt < 0:
             raise UsageError(f"--adapt {self.adapt}: expected steps from 0")
         if self.adapt and self.renderer != "network":
@@ -209,7 +212,7 @@ class DubOptions:
     expression: source of the lips: ``audio``, a video or a CSV of curves
     length: ``longest``, ``audio`` or ``video``, which of the two decides how long the dubbed video is
     keep_sound: decibels by which the video's own sound is lowered below the speech; None leaves it out
-    renderer, device, precision, tracker, weights: as for ``GenerateOptions``
+    renderer, device, precision, workers, tracker, weights: as for ``GenerateOptions``
     save_curves, mesh, report, sign, key, overwrite: as for ``GenerateOptions``
     """
 
@@ -223,6 +226,7 @@ class DubOptions:
     renderer: str = DEFAULT_RENDERER
     device: str = "auto"
     precision: str = "auto"
+    workers: int | None = None
     tracker: str = "builtin"
     weights: Path | None = None
     save_curves: Path | None = None
@@ -234,6 +238,7 @@ class DubOptions:
 
     def __post_init__(self) -> None:
         check_references(self.references)
+        check_workers(self.workers)
         _ = self.face_choice()
         check_choice("--length", self.length, LENGTHS)
         check_renderer(self.renderer, self.precision)
@@ -285,6 +290,12 @@ def check_references(count: int) -> None:
     """Raise UsageError for a number of references that is out of range."""
     if not 1 <= count <= MAX_REFERENCES:
         raise UsageError(f"--references {count}: expected 1 to {MAX_REFERENCES}")
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise UsageError for a number of processes that is none."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: expected processes from 1")
 
 
 def check_pair(sign: Path | None, key: Path | None) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from threading import Lock
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from thcli.face_model import FaceModel
 from thcli.faces.follow import LOWER
+from thcli.forks import Forks
 from thcli.images import smoothstep
 from thcli.pipeline.filmed import FilmedFace, unpose
 from thcli.pipeline.footage import PART, Footage
@@ -28,7 +25,6 @@ from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, li
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
 from thcli.render.window import Part
 from thcli.rotations import apply_pose, to_pixels
-from thcli.threads import usable_cores
 from thcli.yuv import YuvFrame
 
 GROUP = 4
@@ -170,7 +166,11 @@ class Redrawer:
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
         self.ready: dict[int, tuple[Float, Float]] = {}
-        self._lock = Lock()
+
+    def draw_group(self, numbered: tuple[int, list[YuvFrame]]) -> tuple[list[YuvFrame], list[Changed | None]]:
+        """Draw the targets into a group of frames, given with the number of the first; return them and what changed."""
+        first, group = numbered
+        return group, self.draw(first, group)
 
     def draw(self, first: int, frames: Sequence[YuvFrame]) -> list[Changed | None]:
         """Draw the targets into some of the frames that are made, in place; return what changed, None for nothing.
@@ -196,14 +196,11 @@ class Redrawer:
 
     def _meshes(self, t: int) -> tuple[Float, Float]:
         """Return the filmed and the target mesh of a frame, px of the frame."""
-        with self._lock:
-            if t not in self.ready:
-                frames, filmed = self.targets.part(t // PART)
-                wanted, _ = self.targets.meshes(frames, filmed)
-                new = dict(zip(frames.tolist(), zip(filmed, wanted, strict=True), strict=True))
-                kept = {n: pair for n, pair in self.ready.items() if n // PART == t // PART - 1}
-                self.ready = kept | new
-            return self.ready[t]
+        if t not in self.ready:
+            frames, filmed = self.targets.part(t // PART)
+            wanted, _ = self.targets.meshes(frames, filmed)
+            self.ready = dict(zip(frames.tolist(), zip(filmed, wanted, strict=True), strict=True))
+        return self.ready[t]
 
     def _gain(self, t: int) -> Float:
         """Return the factors [3] that bring the references in use to the light of a frame."""
@@ -218,36 +215,19 @@ class Redrawer:
         return np.asarray(sum(w * g for w, g in zip(self.weights[t, used], gains, strict=True)), np.float32)
 
 
-def _alone() -> None:
-    """Let this thread compute without others."""
-    torch.set_num_threads(1)
+Drawers = Forks[tuple[int, list[YuvFrame]], tuple[list[YuvFrame], list[Changed | None]]]
+"""Processes that do ``Redrawer.draw_group``."""
 
 
-def _done(frames: list[YuvFrame], drawn: Future[list[Changed | None]]) -> Iterator[tuple[YuvFrame, Changed | None]]:
-    return zip(frames, drawn.result(), strict=True)
+def draw_all(frames: Iterable[YuvFrame], forks: Drawers) -> Iterator[tuple[YuvFrame, Changed | None]]:
+    """Yield the frames that are made, drawn, in order; they are drawn in groups, whatever the number of processes."""
+    for group, changed in forks.map(_groups(frames)):
+        yield from zip(group, changed, strict=True)
 
 
-def draw_ahead(
-    redrawer: Redrawer, frames: Iterable[YuvFrame], device: str
-) -> Iterator[tuple[YuvFrame, Changed | None]]:
-    """Yield the frames that are made, drawn, in order; on a CPU each core draws other ones.
-
-    A frame consists of many small steps, which one thread each does in less time than all threads together. Frames are
-    drawn in groups, the same on any number of cores.
-    """
-    workers = usable_cores() if device == "cpu" else 1
-    waiting: deque[tuple[list[YuvFrame], Future[list[Changed | None]]]] = deque()
-    pool = ThreadPoolExecutor(workers, initializer=_alone if workers > 1 else None)
-    threads = torch.get_num_threads()
+def _groups(frames: Iterable[YuvFrame]) -> Iterator[tuple[int, list[YuvFrame]]]:
+    """Yield the frames in groups, each with the number of its first."""
     rest, first = iter(frames), 0
-    try:
-        while group := list(islice(rest, GROUP)):
-            waiting.append((group, pool.submit(redrawer.draw, first, group)))
-            first += len(group)
-            if len(waiting) > workers + 1:
-                yield from _done(*waiting.popleft())
-        while waiting:
-            yield from _done(*waiting.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+    while group := list(islice(rest, GROUP)):
+        yield first, group
+        first += len(group)

@@ -212,6 +212,7 @@ def _write_mesh(source: Source, target: Path, options: PreprocessOptions) -> Non
 
 
 def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
+    """Track a clip and store it; one without audio, or a photo, gets silence and no ``av_lag``."""
     import soundfile
 
     from thcli.clips.audio import read_speech
@@ -225,15 +226,19 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     from thcli.pipeline.tracking import track_video
 
     info, models = probe(source.path), load_models(options.weights, tracker=options.tracker)
-    speech, track = read_speech(info), track_video(models, info)
+    track = track_video(models, info)
     box = head_crop(track.box, track.size)
-    lag = source.meta.av_lag if source.meta.av_lag is not None else av_lag(track, speech)
+    samples, lag = np.zeros(0, np.float32), None
+    if info.audio:
+        speech = read_speech(info)
+        samples = speech.samples
+        lag = source.meta.av_lag if source.meta.av_lag is not None else av_lag(track, speech)
     with StoreWriter(out).clip(replace(source.meta, frames=len(track), av_lag=lag)) as folder:
         with VideoWriter(folder / CROP, (CROP_SIZE, CROP_SIZE), None, len(track)) as video:
             # The crop is known only once all frames are tracked; decoded twice, they need not be held in memory.
             for frame in stream_frames(info):
                 video.write(crop_frame(frame, box))
-        soundfile.write(folder / SPEECH, _fitted(speech.samples, len(track)), SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(folder / SPEECH, _fitted(samples, len(track)), SAMPLE_RATE, subtype="PCM_16")
         save_track(folder / TRACK, track_in_crop(track, box, models.face_model))
 
 

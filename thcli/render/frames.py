@@ -43,27 +43,63 @@ def render_target(
 ) -> Iterator[Image]:
     """Yield the frames [H, W, 3] uint8 of a target one after the other, in memory that does not grow with their number.
 
-    theta: Θ, which improves the images of the geometric renderer; without it these images are the frames
-    batch_size: most frames rendered at a time; fewer are where the device's memory runs out
-
-    Raises DeviceError where not even one frame fits into the device's memory.
+    Arguments and errors are those of ``TargetRenderer``.
     """
-    geometric = GeometricRenderer(models, person, steps)
-    paster = Paster(person.reference_frames, person.canvas) if person.paste_back else None
-    known = costs(person, target)
-    weights = steps.match(known)
-    neural = None if theta is None else NeuralRenderer(models, theta, person, known.blend(), geometric)
-    step = frames_at_a_time(geometric.pixels, batch_size)
+    renderer = TargetRenderer(models, person, target, theta=theta, steps=steps, batch_size=batch_size)
+    for part in renderer.parts:
+        yield from renderer.render(part)
 
-    def render(chunk: slice) -> Image:
-        some, mesh = weights.select(chunk), target.meshes(chunk)
-        if neural is None:
-            return to_uint8(geometric.render(torch.from_numpy(mesh), some))
-        return to_uint8(neural.render(mesh, some, chunk))
 
-    one = OneFrame(math.isqrt(geometric.pixels), len(person.reference_images), models.device)
-    for chunk, images in in_parts(len(target.pose), step, render, one):
-        yield from images if paster is None else paster.paste(images, weights.select(chunk).base)
+class TargetRenderer:
+    """Renders the frames of a target part by part; each part is rendered alike in whatever process.
+
+    theta: Θ, which improves the images of the geometric renderer; without it these images are the frames
+    batch_size: most frames of a part; fewer are where they are large, or the device's memory runs out
+    """
+
+    def __init__(
+        self,
+        models: RenderModels,
+        person: Person,
+        target: Target,
+        *,
+        theta: FrameGenerator | None = None,
+        steps: RenderSteps = DEFAULT_STEPS,
+        batch_size: int = DEFAULT_BATCH,
+    ) -> None:
+        self.target = target
+        self.geometric = GeometricRenderer(models, person, steps)
+        self.paster = Paster(person.reference_frames, person.canvas) if person.paste_back else None
+        known = costs(person, target)
+        self.weights = steps.match(known)
+        self.neural = None
+        if theta is not None:
+            self.neural = NeuralRenderer(models, theta, person, known.blend(), self.geometric)
+        self.step = self.most = frames_at_a_time(self.geometric.pixels, batch_size)
+        self.one = OneFrame(math.isqrt(self.geometric.pixels), len(person.reference_images), models.device)
+
+    @property
+    def parts(self) -> list[slice]:
+        """Parts of the video, in order."""
+        frames = len(self.target.pose)
+        return [slice(first, min(first + self.step, frames)) for first in range(0, frames, self.step)]
+
+    def render(self, part: slice) -> Image:
+        """Render the frames [n, H, W, 3] uint8 of a part.
+
+        Raises DeviceError where not even one frame fits into the device's memory.
+        """
+        chunks = list(in_parts(part, self.most, self._attempt, self.one))
+        if len(chunks) > 1:  # memory ran out, now or before
+            self.most = max(len(images) for _, images in chunks)
+        frames = np.concatenate([images for _, images in chunks])
+        return frames if self.paster is None else self.paster.paste(frames, self.weights.base[part])
+
+    def _attempt(self, chunk: slice) -> Image:
+        some, mesh = self.weights.select(chunk), self.target.meshes(chunk)
+        if self.neural is None:
+            return to_uint8(self.geometric.render(torch.from_numpy(mesh), some))
+        return to_uint8(self.neural.render(mesh, some, chunk))
 
 
 class NeuralRenderer:

@@ -15,6 +15,7 @@ exported networks lie beside the checkpoint, else in PyTorch in float32. A GPU r
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -169,8 +170,12 @@ class OnnxGenerator:
     """Θ in ONNX Runtime, on the CPU, from the files that ``thcli.export.exporters.export_generator`` writes."""
 
     def __init__(self, frames: Path, embedding: Path) -> None:
-        self._frames = _session(frames, [*_names(Frames), *_names(Embedding)], [PICTURE])
+        self._path = frames
+        self._sessions = {os.getpid(): self._open_frames()}
         self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
+
+    def _open_frames(self) -> onnxruntime.InferenceSession:
+        return _session(self._path, [*_names(Frames), *_names(Embedding)], [PICTURE])
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         """See ``FrameGenerator.embed``."""
@@ -178,7 +183,10 @@ class OnnxGenerator:
 
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.render``."""
-        return _run(self._frames, [*_tensors(frames), *embedding.tensors()])[0]
+        process = os.getpid()
+        if process not in self._sessions:  # the threads of a session do not survive a fork
+            self._sessions[process] = self._open_frames()
+        return _run(self._sessions[process], [*_tensors(frames), *embedding.tensors()])[0]
 
 
 def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxruntime.InferenceSession:

@@ -48,17 +48,17 @@ class OneFrame:
     device: str
 
 
-def in_parts(frames: int, most: int, render: Callable[[slice], Image], one: OneFrame) -> Iterator[tuple[slice, Image]]:
-    """Yield parts of the frames with their images, ``most`` frames at a time; half as many once memory runs out.
+def in_parts(whole: slice, most: int, render: Callable[[slice], Image], one: OneFrame) -> Iterator[tuple[slice, Image]]:
+    """Yield parts of some frames with their images, ``most`` frames at a time; half as many once memory runs out.
 
     render: renders the frames of a part
     one: description of one frame, for the error
 
     Raises DeviceError, with the size that would fit, where a single frame does not fit.
     """
-    first = 0
-    while first < frames:
-        part = slice(first, min(first + most, frames))
+    first = whole.start
+    while first < whole.stop:
+        part = slice(first, min(first + most, whole.stop))
         rendered = _attempt(render, part)
         if rendered is not None:
             yield part, rendered

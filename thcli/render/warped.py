@@ -38,6 +38,8 @@ Nearer to the border it moves ever less, and the border itself rests: beyond it 
 border that moved inward would leave streaks. Where the image is part of a larger frame, the frame continues there
 without a seam.
 """
+FLOW_SIZE = CROP_SIZE // 2
+"""Side, px, of the grid on which flows of whole images are computed; they are smooth, and a finer one shows no more."""
 TOGETHER = 8
 """Most references sampled at a time; a processor's cores share them evenly."""
 TOGETHER_PIXELS = TOGETHER * 512 * 512
@@ -82,7 +84,7 @@ class ReferenceWarper:
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        image = self._whole(target, fragments, base)
+        image = self._whole(target, base)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
         patches = [
             self._patch(target, fragments, masks[:, i : i + 1], weights, painter)
@@ -108,9 +110,11 @@ class ReferenceWarper:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
         return self.meshes[reference : reference + 1]
 
-    def _whole(self, target: Tensor, fragments: Fragments, weights: Float) -> Tensor:
+    def _whole(self, target: Tensor, weights: Float) -> Tensor:
         """Warp whole images without patches: references that move with the head, by weights [B, K] or [N, B, K]."""
-        head_weight = self.head_weights.at(target, CROP_SIZE) * self.held
+        scale = FLOW_SIZE / CROP_SIZE
+        fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
+        head_weight = self.head_weights.at(target, FLOW_SIZE) * self.held
         flows = [
             head_flow(_rows(fragments, b), self.faces, one, sources) * head_weight[b]
             for b, one, sources in self._moves(target, weights)
@@ -183,8 +187,8 @@ def _closeness(model: FaceModel, seeds: list[int], reach: tuple[float, float]) -
 
 
 def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:
-    """Return how freely the image moves at each pixel, [256, 256]: 0 at the border of what is shown, 1 inside."""
-    place = pixel_grid(CROP_SIZE, torch.device(device)) / CROP_SIZE
+    """Return how freely the flow moves the image, [FLOW_SIZE, FLOW_SIZE]: 0 at the border of what is shown, 1 inside."""
+    place = pixel_grid(FLOW_SIZE, torch.device(device)) / CROP_SIZE
     first, last = (torch.tensor(shown, device=device).view(2, 2, 1, 1)[i] for i in range(2))
     share = (torch.minimum(place - first, last - place).amin(0) / BORDER).clamp(0, 1)
     return smoothstep(share)
