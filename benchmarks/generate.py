@@ -47,7 +47,7 @@ class Row:
 
     audio: length of the speech, seconds
     reference: number of frames of the reference
-    size: value of ``--size``; None for the default, 256²
+    size: value of ``--size``
     width: width in pixels to which the reference is enlarged; None to leave it as it is
     """
 
@@ -55,7 +55,7 @@ class Row:
     audio: float = 10.0
     reference: int = REFERENCE_FRAMES
     renderer: str = "network"
-    size: str | None = None
+    size: str = "256"
     width: int | None = None
 
 
@@ -91,7 +91,7 @@ def rows(seconds: float) -> list[Row]:
         *(Row(f"audio {length:g} s", length) for length in (seconds / 2, 3 * seconds)),
         *(Row(f"audio {length:g} s, warp", length, renderer="warp") for length in (6 * seconds, 60 * seconds)),
         *(Row(f"reference {frames} frames", seconds, frames) for frames in (2, 25, 100)),
-        *(Row(f"size {size}", seconds, size=size) for size in ("512", "source")),
+        *(Row(f"size {size}", seconds, size=size) for size in ("512", "1024", "source")),
         Row("4K", seconds, width=3840),
     ]
 
@@ -234,7 +234,7 @@ def markdown(where: dict[str, str], start: dict[str, float], costs: Sequence[Cos
 def line(cost: Cost, stages: Sequence[str] | None = None) -> str:
     """Return a row of the table."""
     row = cost.row
-    cells = [row.name, f"{row.audio:g}", str(row.reference), row.size or "256", f"{cost.fps:.1f}", f"{cost.total:.1f}"]
+    cells = [row.name, f"{row.audio:g}", str(row.reference), row.size, f"{cost.fps:.1f}", f"{cost.total:.1f}"]
     cells += [f"{cost.cpu:.1f}", f"{1000 * cost.cpu / cost.frames:.0f}", f"{cost.mib:.0f}"]
     cells += [f"{cost.seconds.get(name, 0):.2f}" for name in (stages or cost.seconds)]
     return "| " + " | ".join(cells) + " |"

@@ -98,7 +98,10 @@ def pixels_last(x: Tensor) -> Tensor:
 
 
 def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps [B, C, h, w] to [B, C, *size] bilinearly."""
+    """Resize maps [B, C, h, w] to [B, C, *size] bilinearly.
+
+    On the CPU this takes three times as long where the few channels of a map are stored last.
+    """
     if tuple(x.shape[-2:]) == size:
         return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(x.contiguous(), size=size, mode="bilinear", align_corners=False)

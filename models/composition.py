@@ -116,7 +116,7 @@ class Composition(nn.Module):
         x = attended.appearance
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
-        x = resized(x, (target_map.shape[-2], target_map.shape[-1]))
+        x = resized(x.float(), (target_map.shape[-2], target_map.shape[-1]))
         # a change of 2 turns black into white
         image = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
         return torch.cat([image, x[:, 3:]], dim=1)

@@ -70,7 +70,7 @@ class FlowNetwork(nn.Module):
         features = self.layers(torch.cat([image, own_map, target_map], dim=1))
         size = (image.shape[-2], image.shape[-1])
         flow = resized(self.flow(features).float(), size)
-        attention = torch.sigmoid(resized(self.attention(features), size))
+        attention = torch.sigmoid(resized(self.attention(features).float(), size))
         if whole is not None:
             flow = flow * flow.new_tensor([whole[1] / size[1], whole[0] / size[0]]).view(1, 2, 1, 1)
         return Warped(warp(image, flow), attention, flow)

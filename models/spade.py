@@ -31,8 +31,8 @@ class Theta:
 def dynamic_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve [B, C, H, W] → [B, out, H, W] with each frame's own weights [B, out, C + 1], the bias last."""
     height, width = x.shape[-2:]
-    mixed = pixels_last(x) @ weight[..., :-1].mT
-    mixed = mixed + weight[..., -1].unsqueeze(1).to(mixed.dtype)
+    pixels = pixels_last(x)
+    mixed = torch.baddbmm(weight[..., -1].unsqueeze(1), pixels.expand(len(weight), -1, -1), weight[..., :-1].mT)
     return mixed.view(-1, height, width, weight.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -70,5 +70,6 @@ def denormalise(x: Tensor, blocks: list[Tensor]) -> Tensor:
     total = blocks[0]
     for maps in blocks[1:]:
         total = total + maps
-    gamma, beta = (total / len(blocks)).chunk(2, dim=1)
-    return torch.addcmul(beta, x, 1 + gamma)
+    share = 1 / len(blocks)
+    gamma, beta = total.chunk(2, dim=1)
+    return torch.addcmul(torch.add(x, beta, alpha=share), x, gamma, value=share)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from thcli.commands.main import main
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import curves as pipeline_curves
-from thcli.pipeline.curves import predict_curves, source_notes
+from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import MotionOptions, ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -73,7 +74,7 @@ def videos(model: FaceModel, monkeypatch: pytest.MonkeyPatch) -> dict[str, FaceT
     """The tracks that are found in ``a.mp4`` and ``b.mp4``, which need not be there: tracking is tested elsewhere."""
     tracks = {"a.mp4": moving(model, 1), "b.mp4": moving(model, 2, size=0.6)}
 
-    def track_driver(_: Models, source: str, seconds: float, __: object) -> FaceTrack:
+    def track_driver(_: Models, source: str, seconds: float, *__: object) -> FaceTrack:
         assert seconds == FRAMES / FPS
         return tracks[source]
 
@@ -169,6 +170,27 @@ def test_motion_of_a_video_is_followed_around_the_persons_own_mean(driven, video
         assert np.corrcoef(made[:, axis], theirs[:, axis])[0, 1] > 0.95
     own = placement(person.track.pose.astype(np.float64))[:, :3]
     assert np.abs(made.mean(0) - own.mean(0)).max() < 0.02
+
+
+def test_an_exact_video_gives_pose_and_expression_as_they_are(driven, videos, person, model):
+    """Whatever the scale at which its track was fitted, which a video of the same framing shares but for noise."""
+    exact = videos["a.mp4"] = replace(moving(model, 3, size=4.0), scale=SCALE * 1.02)
+    target = driven("a.mp4", "a.mp4", retarget="exact")
+    made, theirs = (placement(pose.astype(np.float64)) for pose in (target.pose, exact.pose))
+    np.testing.assert_allclose(made[:, :3], theirs[:, :3], atol=1e-6)
+    there = (to_pixels(origin[:, 3:], scale, SIZE) for origin, scale in ((made, SCALE), (theirs, exact.scale)))
+    np.testing.assert_allclose(*there, atol=1e-3)
+    np.testing.assert_allclose(target.curves.expression, model.expression(exact.unposed()), atol=1e-6)
+    limited = driven("a.mp4", "a.mp4")
+    assert np.abs(limited.pose - target.pose).max() > 0.05
+    for made_of, retarget, noted in ((target, "exact", True), (limited, "person", False)):
+        notes = reach_notes(person, made_of.curves, MotionOptions(retarget=retarget))
+        assert [note.startswith("--retarget exact: in ") for note in notes] == [True] * noted
+
+
+def test_an_exact_video_of_the_persons_own_movement_is_no_reason_for_a_note(person):
+    own = MotionCurves(person.track.pose, np.zeros((FRAMES, 20), np.float32), np.zeros(FRAMES, np.float32))
+    assert reach_notes(person, own, MotionOptions(retarget="exact")) == ()
 
 
 def test_one_video_drives_both_motion_and_expression(driven, videos):

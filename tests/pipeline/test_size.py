@@ -50,7 +50,8 @@ def nodding(frames: int, angle: float) -> FaceTrack:
 def person(photo: np.ndarray | None = None, box: CropBox = BOX, **options) -> Person:
     """The person of a photo, by default a part of the astronaut's that is larger than the crop."""
     shown = astronaut()[: FRAME[0], : FRAME[1]] if photo is None else photo
-    clip, chosen = Clip(np.stack([shown]), Path("photo.png")), ReferenceOptions(references=1, **options)
+    usual = {"references": 1, "size": "auto" if options.get("frame") == "full" else "256"}
+    clip, chosen = Clip(np.stack([shown]), Path("photo.png")), ReferenceOptions(**{**usual, **options})
     return person_from_track(MODELS.face_model, clip, nodding(1, 0.0), box, None, chosen)
 
 
@@ -74,37 +75,39 @@ class Lamp:
 @pytest.mark.parametrize(
     ("size", "side", "expected"),
     [
-        (None, 300, 256), ("256", 900, 256), ("512", 900, 512), ("512", 300, 512), ("source", 300, 300),
-        ("source", 909, 908), ("source", 5000, MAX_SIDE),
+        ("auto", 200, 256), ("auto", 301, 300), ("auto", 900, 512), ("1024", 300, 1024), ("256", 900, 256),
+        ("512", 900, 512), ("512", 300, 512), ("source", 300, 300), ("source", 909, 908), ("source", 5000, MAX_SIDE),
     ],
 )  # fmt: skip
 def test_crop_side_follows_size(size, side, expected):
     assert crop_side(CropBox(0, 0, side), size) == expected
 
 
-@pytest.mark.parametrize("size", ["255", "full", "", "1024"])
+@pytest.mark.parametrize("size", ["255", "full", "", "2048"])
 def test_generate_options_refuses_other_values_of_size(size):
-    with pytest.raises(UsageError, match=r"^--size .*: expected 256 or 512 or source$"):
+    with pytest.raises(UsageError, match=r"^--size .*: expected auto or 256 or 512 or 1024 or source$"):
         GenerateOptions(size=size)
 
 
-@pytest.mark.parametrize("size", ["256", "512"])
+@pytest.mark.parametrize("size", ["256", "512", "1024"])
 def test_generate_options_refuses_a_size_for_a_full_frame(size):
     with pytest.raises(UsageError, match=rf"^--size {size}: --frame full has the clip's own size"):
         GenerateOptions(frame="full", size=size)
     assert GenerateOptions(frame="full", size="source").size == "source"
 
 
-def test_size_warnings_tell_of_a_head_smaller_than_the_size_asked_for():
+@pytest.mark.parametrize("size", ["512", "1024"])
+def test_size_warnings_tell_of_a_head_smaller_than_the_size_asked_for(size):
     assert size_warnings(person(), ReferenceOptions()) == ()
     assert size_warnings(person(size="source"), ReferenceOptions(size="source")) == ()
-    assert size_warnings(person(size="512"), ReferenceOptions(size="512")) == (
-        f"--size 512: head and shoulders are {BOX.side} pixels wide in the clip; enlarging them adds no detail",
+    assert size_warnings(person(size=size), ReferenceOptions(size=size)) == (
+        f"--size {size}: head and shoulders are {BOX.side} pixels wide in the clip; enlarging them adds no detail",
     )
 
 
 def test_larger_frames_show_the_same_in_more_detail():
     small, large = rendered(person()), rendered(person(size="source"))
+    np.testing.assert_array_equal(rendered(person(size="auto")), large)
     assert small.shape == (3, 256, 256, 3) and large.shape == (3, BOX.side, BOX.side, 3)
 
     def reduced(frames, size):

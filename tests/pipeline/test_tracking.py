@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from thcli.clips.decode import read_clip
-from thcli.errors import NoFaceError
+from thcli.errors import MediaError, NoFaceError
 from thcli.faces.protocol import Detection
 from thcli.faces.track import face_boxes, track_clip
+from thcli.pipeline import tracking
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.tracking import track_driver, track_video
-from thcli.records import FPS, Image
+from thcli.records import FPS, CropBox, Image
 
 Make = Callable[[str, float], Path]
 
@@ -103,3 +106,27 @@ def test_track_driver_names_where_the_face_is_lost_and_what_applies_to_a_driving
         f"{path}: no face from frame 25 (1.0 s) on, and at most 12 frames can be bridged; "
         "cut it to a part that shows one face all the time"
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((800, 600), CropBox(200, 50, 400)), ((400, 300), CropBox(100, 25, 200)), ((500, 300), None)]
+)
+def test_track_driver_tracks_in_the_crop_of_a_person_of_the_same_framing(
+    models, bars, counting, monkeypatch, size, box
+) -> None:
+    """Else the same pose would be another place in the picture."""
+    video, tracker = bars("v.mp4", 0.4), counting()
+    own = track_video(models, video)
+    monkeypatch.setattr(tracking, "track_video", lambda *_: replace(own, size=size))
+    person = SimpleNamespace(box=CropBox(200, 50, 400), frame_size=(800, 600))
+    if box is None:
+        with pytest.raises(MediaError) as caught:
+            track_driver(models, video, 0.4, framed_as=person)
+        assert str(caught.value) == (
+            f"{video}: frames of 500x300, expected the shape of the reference's, 800x600, for --retarget exact; "
+            "use --retarget person"
+        )
+        return
+    made = track_driver(models, video, 0.4, framed_as=person)
+    np.testing.assert_allclose(made.mesh, box.to_crop(own.mesh), atol=1e-4)
+    assert tracker.most <= 3

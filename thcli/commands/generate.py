@@ -17,6 +17,7 @@ from thcli.pipeline.options import (
     MAX_SCALE,
     PRECISIONS,
     RENDERERS,
+    RETARGETS,
     SILENCES,
     SIZES,
     GenerateOptions,
@@ -57,14 +58,17 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
               help="Blink at the clip's own rate, never, or every SECONDS seconds.")  # fmt: skip
 @click.option("--silence", type=click.Choice(SILENCES), default=DEFAULT.silence, show_default=True,
               help="Whether silence closes the mouth.")  # fmt: skip
+@click.option("--retarget", type=click.Choice(RETARGETS), default=DEFAULT.retarget, show_default=True,
+              help="What a VIDEO gives: its movements, around this person's own pose and expression; or exactly both, "
+              "for the same person in the same framing.")  # fmt: skip
 @click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT.renderer, show_default=True,
               help="Renderer of the images: the network Θ, or warped frames of the clip alone.")  # fmt: skip
 @click.option("--adapt", type=click.IntRange(min=0), default=DEFAULT.adapt, show_default=True, metavar="STEPS",
               help="Fine-tune Θ to the clip first; 100 steps take a minute or two on two CPU cores.")  # fmt: skip
 @click.option("--frame", type=click.Choice(FRAMINGS), default=DEFAULT.frame, show_default=True,
               help="Show a square around head and shoulders, or the clip's whole frame.")  # fmt: skip
-@click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size,
-              help="Side of the square in pixels; source: its size in the clip.  [default: 256]")  # fmt: skip
+@click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size, show_default=True,
+              help="Side of the square in pixels; source: its size in the clip; auto: the same, but from 256 to 512.")  # fmt: skip
 @options.device
 @PRECISION
 @click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,

@@ -26,7 +26,7 @@ from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import predict_curves, source_notes
+from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import DubOptions, GenerateOptions, Progress, ReferenceOptions, Stream
@@ -201,7 +201,8 @@ def input_warnings(job: VideoJob) -> tuple[str, ...]:
         + size_warnings(job.person, job.options.reference_options)
     )
     notes += length_warnings(job.person) + learn_warnings(job.person, job.options.reference_options)
-    notes += source_notes(job.options.motion_options, job.frames)
+    motion = job.options.motion_options
+    notes += source_notes(motion, job.frames) + reach_notes(job.person, job.target.curves, motion)
     notes += job.recording.sound.note(label(job.recording.path))
     if job.options.report is not None:
         return notes

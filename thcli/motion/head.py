@@ -210,6 +210,20 @@ def supported_range(style: MotionStyle) -> np.ndarray:
     return np.clip(reached, *SUPPORT)
 
 
+def support_limit(style: MotionStyle) -> np.ndarray:
+    """Largest deviation [6] from the mean at which the reference frames still support the image, rad and face units."""
+    return np.maximum(supported_range(style) * style.range, ALWAYS_SUPPORTED)
+
+
+def beyond_support(past: Placements, motion: Placements) -> np.ndarray:
+    """Return whether the head moves further than the reference supports, [T] bool, for placements [T, 6].
+
+    past: [τ, 6], placements of the reference
+    """
+    style = motion_style(past)
+    return np.asarray((np.abs(motion - style.mean) > support_limit(style)).any(axis=1))
+
+
 def limit_posture(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Limit motion [T, D] to [D]; its slow part, the posture, is first limited to ``POSTURE_PART`` of that.
 
@@ -240,7 +254,7 @@ def rebase_head_motion(past: Placements, other: Placements, frames: int) -> Plac
     style = motion_style(past)
     smooth = gaussian_filter1d(other, TRACKER_NOISE, axis=0, mode="nearest")[:frames]
     deviation = smooth - smooth.mean(0)
-    limit = np.maximum(supported_range(style) * style.range, ALWAYS_SUPPORTED)
+    limit = support_limit(style)
     reach = np.percentile(np.abs(deviation), 99, axis=0)
     moved = style.mean + soft_limit(deviation * np.minimum(1.0, 0.8 * limit / (reach + 1e-9)), limit)
     return extend_to_rest(moved, style.mean, frames)

@@ -45,7 +45,8 @@ def predict_curves(
     """
     options, features = options or MotionOptions(), audio_features(speech)
     # Motion and expression may come from the same video, which is tracked only once.
-    track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks))
+    framed_as = person if options.retarget == "exact" else None
+    track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks, framed_as))
     coefficients, given_blinks = _expression(models, person, speech, features, options, track)
     past = placement(np.asarray(person.track.pose, np.float64))
     return assemble(
@@ -57,6 +58,21 @@ def predict_curves(
         frames=len(features),
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
+    )
+
+
+def reach_notes(person: Person, motion: MotionCurves, options: MotionOptions) -> tuple[str, ...]:
+    """Return a note where ``--retarget exact`` moves the head further than the reference supports."""
+    if options.retarget == "person":
+        return ()
+    beyond = head.beyond_support(
+        *(placement(np.asarray(pose, np.float64)) for pose in (person.track.pose, motion.pose))
+    )
+    if not beyond.any():
+        return ()
+    return (
+        f"--retarget exact: in {beyond.sum()} of {len(beyond)} frames the head is further from its usual pose than the "
+        "reference shows it, and the picture may suffer; --retarget person keeps it within",
     )
 
 
@@ -96,9 +112,10 @@ def _expression(
         return read.expression, _unless_chosen(read.blink, options)
     meshes = track(source).unposed()
     other = models.face_model.expression(meshes)
-    moved = person.median_expression + (other - np.median(other, axis=0))
+    if options.retarget == "person":
+        other = (person.median_expression + (other - np.median(other, axis=0))).astype(np.float32)
     shown = blink.blinks_of_video(eye_opening(meshes), len(features))
-    return moved.astype(np.float32), _unless_chosen(shown, options)
+    return other, _unless_chosen(shown, options)
 
 
 def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
@@ -156,7 +173,12 @@ def _head_motion(
         return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed, learned)
     if source.lower().endswith(".csv"):
         return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
-    return head.rebase_head_motion(past, placement(np.asarray(track(source).pose, np.float64)), frames)
+    other = track(source)
+    placements = placement(np.asarray(other.pose, np.float64))
+    if options.retarget == "person":
+        return head.rebase_head_motion(past, placements, frames)
+    placements[:, 3:] *= person.track.scale / other.scale  # both are fitted to px of the same crop
+    return placements[:frames]
 
 
 def _blinks(person: Person, frames: int, options: MotionOptions) -> Float:

@@ -19,9 +19,10 @@ Stream = Literal["-"]
 """Standard input or output in place of a file."""
 RENDERERS = ("network", "warp")
 FRAMINGS = ("crop", "full")
-SIZES = ("256", "512", "source")
+SIZES = ("auto", "256", "512", "1024", "source")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SILENCES = ("close", "ignore")
+RETARGETS = ("person", "exact")
 LENGTHS = ("longest", "audio", "video")
 DEFAULT_RENDERER = "network"
 WRITTEN = {"save_curves": "its curves", "mesh": "its mesh", "report": "its report"}
@@ -37,7 +38,8 @@ class ReferenceOptions:
     face: ``largest``, an index from the left, or ``X,Y,W,H`` in pixels
     references: K, number of frames that serve as references, 1 to ``MAX_REFERENCES``
     frame: ``crop``, a square around head and shoulders, or ``full``, the clip's own frame
-    size: side of the crop in pixels, ``256``, ``512``, or ``source`` for the clip's own; None is 256
+    size: side of the crop in pixels, ``256``, ``512`` or ``1024``; ``source`` for the clip's own, and ``auto`` for the
+        clip's own between 256 and 512
     learn_from: seconds of the clip whose movement and sound teach how the person moves, or ``whole`` for the shot
     """
 
@@ -45,15 +47,14 @@ class ReferenceOptions:
     face: str = "largest"
     references: int = 8
     frame: str = "crop"
-    size: str | None = None
+    size: str = "auto"
     learn_from: str = "60"
 
     def __post_init__(self) -> None:
         check_references(self.references)
         check_choice("--frame", self.frame, FRAMINGS)
-        if self.size not in (None, *SIZES):
-            raise UsageError(f"--size {self.size}: expected {' or '.join(SIZES)}")
-        if self.frame == "full" and self.size not in (None, "source"):
+        check_choice("--size", self.size, SIZES)
+        if self.frame == "full" and self.size not in ("auto", "source"):
             raise UsageError(f"--size {self.size}: --frame full has the clip's own size; leave out one of the two")
         if not 0 <= self.start < math.inf:
             raise UsageError(f"--start {self.start:g}: expected seconds from 0")
@@ -93,6 +94,9 @@ class MotionOptions:
 
     motion: source of head motion: ``audio``, ``still``, a video or a CSV of curves
     expression: source of the expression: ``audio``, a video or a CSV of curves
+    retarget: what is taken from a video: ``person``, its movements, laid around this person's own pose and expression
+        and kept within what the reference supports; or ``exact``, pose and expression as they are, for the same person
+        in the same framing
     motion_scale, expression_scale: factors of head motion and expression, 0 to ``MAX_SCALE``
     blink: ``reference``, ``none`` or seconds from blink to blink
     silence: ``close`` or ``ignore``, what the mouth does where nobody speaks
@@ -105,9 +109,11 @@ class MotionOptions:
     expression_scale: float = 1.0
     blink: str = "reference"
     silence: str = "close"
+    retarget: str = "person"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choice("--retarget", self.retarget, RETARGETS)
         for option, scale in (("--motion-scale", self.motion_scale), ("--expression-scale", self.expression_scale)):
             if not 0 <= scale <= MAX_SCALE:
                 raise UsageError(f"{option} {scale:g}: expected 0 to {MAX_SCALE}")
@@ -155,10 +161,11 @@ class GenerateOptions:
     expression_scale: float = MotionOptions.expression_scale
     blink: str = MotionOptions.blink
     silence: str = MotionOptions.silence
+    retarget: str = MotionOptions.retarget
     renderer: str = DEFAULT_RENDERER
     adapt: int = 0
     frame: str = ReferenceOptions.frame
-    size: str | None = ReferenceOptions.size
+    size: str = ReferenceOptions.size
     device: str = "auto"
     precision: str = "auto"
     batch_size: int = DEFAULT_BATCH

@@ -45,9 +45,11 @@ REFERENCE_SECONDS = 4.0
 MAX_BYTES = 640 << 20
 """Most bytes of decoded frames; fewer seconds of a very large clip are used."""
 REDUCED = 1920
-"""Longer side in px to which larger frames are reduced where only a crop of 256² or 512² is made of them."""
+"""Longer side in px to which larger frames are reduced where no crop of their own size is made of them."""
 WHOLE = 1280
 """Longer side in px to which frames are reduced that are shown whole because no crop of head and shoulders fits."""
+AUTO_SIDE = 512
+"""Largest side in px of a crop of ``--size auto``; the smallest is ``CROP_SIZE``."""
 MAX_SIDE = 2048
 """Largest side in px of a crop in the clip's own resolution; memory and time grow with its square."""
 LIGHT_CHANGES = (
@@ -135,11 +137,12 @@ def person_key(models: Models, path: Path, options: ReferenceOptions) -> tuple[o
     return content, options, models.tracker_name, models.weights
 
 
-def crop_side(box: CropBox, size: str | None) -> int:
+def crop_side(box: CropBox, size: str) -> int:
     """Side of the rendered crop in px, for a value of ``--size``; even, as H.264 needs it."""
-    if size == "source":
-        return min(box.side, MAX_SIDE) // 2 * 2
-    return int(size or CROP_SIZE)
+    if size not in ("auto", "source"):
+        return int(size)
+    own = min(box.side, MAX_SIDE) // 2 * 2
+    return own if size == "source" else min(max(own, CROP_SIZE), AUTO_SIDE)
 
 
 def size_warnings(person: Person, options: ReferenceOptions) -> tuple[str, ...]:
@@ -147,8 +150,8 @@ def size_warnings(person: Person, options: ReferenceOptions) -> tuple[str, ...]:
     own, asked = person.box.side, options.size
     if person.paste_back:
         return ()
-    if asked == "512" and own < crop_side(person.box, asked):
-        return (f"--size 512: head and shoulders are {own} pixels wide in the clip; enlarging them adds no detail",)
+    if asked in ("512", "1024") and own < crop_side(person.box, asked):
+        return (f"--size {asked}: head and shoulders are {own} pixels wide in the clip; enlarging them adds no detail",)
     if asked == "source" and own > MAX_SIDE + 1:
         return (f"--size source: head and shoulders are {own} pixels wide in the clip, and drawn with {MAX_SIDE}",)
     return ()
