@@ -68,7 +68,8 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @click.option("--frame", type=click.Choice(FRAMINGS), default=DEFAULT.frame, show_default=True,
               help="Show a square around head and shoulders, or the clip's whole frame.")  # fmt: skip
 @click.option("--size", type=click.Choice(SIZES), default=DEFAULT.size, show_default=True,
-              help="Side of the square in pixels; source: its size in the clip; auto: the same, but from 256 to 512.")  # fmt: skip
+              help="Side of the square in pixels; source: its size in the clip; auto: the same, but from 256 to "
+              "512.")  # fmt: skip
 @options.device
 @PRECISION
 @click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULT.batch_size, show_default=True,
