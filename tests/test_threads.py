@@ -63,3 +63,24 @@ def _output(script: str, variables: dict[str, str]) -> str:
         [sys.executable, "-c", script], env=usual | variables, cwd=root, capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+def test_one_thread_holds_for_a_block_even_where_it_fails():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    @threads.one_thread()
+    def inside(fails: bool) -> int:
+        if fails:
+            raise ValueError
+        return torch.get_num_threads()
+
+    try:
+        assert (inside(False), inside(False), torch.get_num_threads()) == (1, 1, 2)
+        with pytest.raises(ValueError):
+            inside(True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

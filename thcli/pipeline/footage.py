@@ -22,6 +22,7 @@ from thcli.faces.follow import PLACES, Follower, Sight
 from thcli.faces.protocol import Tracker
 from thcli.faces.track import face_boxes, interpolate_missed, smooth_meshes
 from thcli.records import N_VERTICES, FaceChoice, Float, Image
+from thcli.threads import one_thread
 from thcli.yuv import YuvFrame
 
 PART = 256
@@ -95,6 +96,7 @@ class Footage:
         return np.concatenate(parts) if parts else np.zeros((0, N_VERTICES, 3), np.float32)
 
 
+@one_thread()
 def survey_video(
     tracker: Tracker,
     model: FaceModel,

@@ -39,6 +39,7 @@ from thcli.records import (
 )
 from thcli.render.light import Light, measure_light
 from thcli.render.references import choose_references
+from thcli.threads import one_thread
 
 REFERENCE_SECONDS = 4.0
 """Most seconds of a clip from which references are taken."""
@@ -61,6 +62,7 @@ OPEN = 0.3
 """Eye closure above which a frame does not count for the neutral mesh."""
 
 
+@one_thread()
 def read_person(
     models: Models,
     source: Path | str | MediaInfo,

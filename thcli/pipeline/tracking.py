@@ -16,11 +16,13 @@ from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import sides
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.records import CROP_SIZE, CropBox, FaceTrack, Person
+from thcli.threads import one_thread
 
 SAME_SHAPE = 0.01
 """Largest relative difference of two heights at which frames of one width have the same shape."""
 
 
+@one_thread()
 def track_video(
     models: Models,
     source: Path | str | MediaInfo,
