@@ -80,8 +80,8 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--set expression.network.front_end=encoder --set expression.network.closure=true \
 		--set expression.train.steps=300 --set expression.train.val_every=100
 	$(BIN)/thgen train motion --data $(DATA) --out runs/motion --weights runs/weights --resume
-	for stage in detection unprojection; do $(BIN)/thgen train $$stage --data $(LABELS) \
-		--out runs/$$stage --weights runs/weights --resume || exit 1; done
+	for stage in detection unprojection; do $(BIN)/thgen train $$stage --data $(LABELS) --out runs/$$stage \
+		--weights runs/weights --resume --set $$stage.splits=[train,train_silent] || exit 1; done
 	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 4 --windows 10 --quality 95 \
 		--weights runs/weights --resume
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume

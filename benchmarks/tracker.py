@@ -14,6 +14,7 @@ one frame are photos. All positions are in the image plane. The columns are:
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,11 +56,13 @@ def main() -> None:
     parser.add_argument("stores", nargs="+", type=Path)
     parser.add_argument("--weights", type=Path, help="folder in which to look for the networks first")
     parser.add_argument("--seconds", type=float, default=8.0, help="most seconds of each clip")
+    parser.add_argument("--groups", type=Path, help="JSON of names of groups with lists of clips, measured apart")
     options = parser.parse_args()
+    groups = json.loads(options.groups.read_text()) if options.groups else {}
     detector, mesh = (find_weights(name, options.weights) for name in (DETECTION, UNPROJECTION))
     tracker = BuiltinTracker(detector, mesh, threads=1)
     tracker.detect(np.full((256, 256, 3), 127, np.uint8))  # The first call loads libraries.
-    print(f"{'clip':12} {'error':>6} {'lips':>6} {'missed':>7} {'false':>6} {'jitter':>12} {'ms':>11}")
+    print(f"{'clip':18} {'error':>6} {'lips':>6} {'missed':>7} {'false':>6} {'jitter':>12} {'ms':>11}")
     for path in options.stores:
         store = Store(path)
         clips = store.select("val")
@@ -68,6 +71,10 @@ def main() -> None:
             if meta.frames > 1:
                 print(shown(meta.clip, row))
         print(shown(f"{len(clips)} clips", mean(figures)))
+        for group, members in groups.items():
+            some = [row for meta, row in zip(clips, figures, strict=True) if meta.clip in members]
+            if some:
+                print(shown(f"{len(some)} {group}", mean(some)))
 
 
 def measure(store: Store, meta: ClipMeta, tracker: BuiltinTracker, seconds: float) -> Figures:
@@ -142,7 +149,7 @@ def shown(name: str, row: Figures) -> str:
     jitter = f"{row.jitter:5.2f} ({row.smoothed_jitter:.2f})"
     work = f"{1e3 * row.follow:.1f}, {1e3 * row.search:.0f}"
     return (
-        f"{name:12} {100 * row.error:6.2f} {100 * row.lips:6.2f} {100 * row.missed:7.2f} {row.false:6.2f} "
+        f"{name:18} {100 * row.error:6.2f} {100 * row.lips:6.2f} {100 * row.missed:7.2f} {row.false:6.2f} "
         f"{jitter:>12} {work:>11}"
     )
 

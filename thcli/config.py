@@ -152,7 +152,7 @@ class UnprojectionConfig:
     )
     network: Mapping[str, Any] = field(default_factory=dict)
     splits: tuple[str, ...] = ("train",)
-    every: int = 4
+    every: int = 8
     held_out: float = 0.08
 
 

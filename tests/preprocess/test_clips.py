@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from thcli.checkpoints import shipped_weights
+from thcli.clips.encode import VideoWriter
+from thcli.data.store import Store
 from thcli.face_model import LIP_GAP, FaceModel
 from thcli.preprocess import clips as preprocess
 from thcli.records import FaceTrack, Speech
@@ -50,3 +54,21 @@ def test_av_lag_is_none_without_enough_to_tell():
     assert preprocess.av_lag(*clip(49, 0)) is None
     track, speech = clip(400, 0)
     assert preprocess.av_lag(track, Speech(np.zeros_like(speech.samples), speech.path)) is None
+
+
+def test_preprocess_stores_silence_for_a_photo_and_a_clip_without_sound(portrait_png: Path, tmp_path: Path) -> None:
+    """The tracker's networks learn from them; without ``av_lag`` nothing else does."""
+    clip = tmp_path / "silent.mp4"
+    with VideoWriter(clip, (256, 256), None, 3) as writer:
+        for _ in range(3):
+            writer.write(np.asarray(Image.open(portrait_png)))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(portrait_png.read_bytes())
+    run = preprocess.preprocess("all", [clip, photo], tmp_path / "store")
+    assert [outcome.error for outcome in run.outcomes] == ["", ""]
+    store = Store(tmp_path / "store")
+    assert {meta.clip: (meta.frames, meta.av_lag) for meta in store.clips} == {"silent": (3, None), "photo": (1, None)}
+    for meta in store.clips:
+        samples, rate = soundfile.read(store.speech(meta.clip))
+        assert (len(samples), np.abs(samples).max()) == (meta.frames * rate // 25, 0)
+        assert (store.track(meta.clip).confidence > 0.5).all()
