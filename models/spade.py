@@ -31,8 +31,7 @@ class Theta:
 def dynamic_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve [B, C, H, W] → [B, out, H, W] with each frame's own weights [B, out, C + 1], the bias last."""
     height, width = x.shape[-2:]
-    pixels = pixels_last(x)
-    mixed = torch.baddbmm(weight[..., -1].unsqueeze(1), pixels.expand(len(weight), -1, -1), weight[..., :-1].mT)
+    mixed = torch.baddbmm(weight[..., -1].unsqueeze(1), pixels_last(x), weight[..., :-1].mT)
     return mixed.view(-1, height, width, weight.shape[1]).permute(0, 3, 1, 2)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 import sys
+import traceback
 import warnings
 import weakref
 from collections import deque
@@ -25,7 +25,7 @@ from threading import RLock
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
-from thcli.errors import DeviceError
+from thcli.errors import DeviceError, ThgenError
 from thcli.threads import usable_cores
 
 Item = TypeVar("Item")
@@ -104,7 +104,8 @@ class Forks(Generic[Item, Result]):
     def map(self, items: Iterable[Item]) -> Generator[Result, None, None]:
         """Yield the result of each item, in their order.
 
-        Raises what ``work`` raises, and DeviceError where a process is killed.
+        Raises the ThgenError that ``work`` raises, RuntimeError for any other error, and DeviceError where a process is
+        killed.
         """
         if not self._forks:
             yield from map(self._work, items)
@@ -195,8 +196,12 @@ def _serve(work: Callable[[Item], Result], pipe: Connection) -> NoReturn:
             item = pipe.recv()
             try:
                 result: Result | _Failed = work(item)
-            except Exception as error:
-                result = _Failed(_picklable(error))
+            except ThgenError as error:
+                result = _Failed(error)
+            except Exception as error:  # others may not survive the way through the pipe
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                said = f"{type(error).__name__}: {error} ({Path(place.filename).name} line {place.lineno})"
+                result = _Failed(RuntimeError(said))
             pipe.send(result)
     except (EOFError, ConnectionError):
         pass  # the parent has ended, or has no more work
@@ -223,12 +228,3 @@ def _be_alone(pipe: int) -> None:
         if number > 2 and number != pipe:
             with suppress(OSError):
                 os.close(number)
-
-
-def _picklable(error: Exception) -> Exception:
-    """Return an error that can be sent to the parent."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

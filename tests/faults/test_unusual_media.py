@@ -116,7 +116,7 @@ def test_generate_crops_frames_of_8k(generate, folder, picture, media):
          "-pix_fmt", "yuv420p")  # fmt: skip
     said = generate("a.mp4")
     assert (said.code, said.new) == (0, ("out.mp4", "out.mp4.json"))
-    assert read_clip(folder / "out.mp4").frames.shape == (5, 256, 256, 3)
+    assert read_clip(folder / "out.mp4").frames.shape == (5, 512, 512, 3)
 
 
 def test_generate_keeps_the_time_of_a_variable_frame_rate(generate, scene, folder, film):

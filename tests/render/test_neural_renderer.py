@@ -64,7 +64,7 @@ def make_person(face_model: FaceModel) -> MakePerson:
     def make(references: int = 3, frame: str = "crop", photo: Image | None = None, loudness: float = 1.0) -> Person:
         photo = sharp_photo() if photo is None else photo
         frames = [np.round(photo * (n / 10)).astype(np.uint8) for n in range(2, 2 + FRAMES)]
-        options = ReferenceOptions(references=references, frame=frame)
+        options = ReferenceOptions(references=references, frame=frame, size="256" if frame == "crop" else "auto")
         clip = Clip(np.stack(frames), Path("made up"))
         return person_from_track(face_model, clip, moving(face_model, 0, loudness), BOX, None, options)
 

@@ -35,7 +35,7 @@ LARGE_FRAME = 900
 """Longer side in px above which a frame is also searched in tiles, because the reduced frame may hide a face."""
 TILE, TILE_STEP = 0.5, 0.55
 """Side of a tile over the frame's longer side; largest step between tiles over the side of a tile."""
-CANDIDATE, FURTHER = 0.3, 0.44
+CANDIDATE, FURTHER = 0.3, 0.48
 """Least score of a face, both before and after the mesh network; least score of faces beside the surest one."""
 MAX_CANDIDATES = 12
 """Most proposals of the detector that the mesh network checks in one search."""

@@ -111,11 +111,7 @@ class ReferenceWarper:
         return self.meshes[reference : reference + 1]
 
     def _whole(self, target: Tensor, weights: Float) -> Tensor:
-        """Warp whole images without patches: references that move with the head, by weights [B, K] or [N, B, K].
-
-        References that only images after the first use are sampled bilinearly, as these are blends, whose detail is
-        blurred by the blending.
-        """
+        """Warp whole images without patches: references that move with the head, by weights [B, K] or [N, B, K]."""
         scale = FLOW_SIZE / CROP_SIZE
         fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
         head_weight = self.head_weights.at(target, FLOW_SIZE) * self.held
@@ -126,12 +122,10 @@ class ReferenceWarper:
         flow, pairs = torch.cat(flows), _pairs(weights)
         image = target.new_zeros(*weights.shape[:-1], *self.images.shape[1:])
         step = min(TOGETHER, max(1, TOGETHER_PIXELS // self.images[0, 0].numel()))
-        sharp = weights.reshape(-1, *weights.shape[-2:])[0] > 0
-        for mode, kind in (("bicubic", True), ("bilinear", False)):
-            numbers = [i for i, pair in enumerate(pairs) if sharp[pair] == kind]
-            for some in (numbers[i : i + step] for i in range(0, len(numbers), step)):
-                sampled = sample(self.images[[pairs[i][1] for i in some]], flow[some], mode)
-                _add(image, sampled, [pairs[i] for i in some], weights)
+        for first in range(0, len(pairs), step):
+            some = pairs[first : first + step]
+            sampled = sample(self.images[[k for _, k in some]], flow[first : first + step])
+            _add(image, sampled, some, weights)
         return image
 
     def _moves(self, target: Tensor, weights: Float) -> Iterator[tuple[int, Tensor, Tensor]]:
