@@ -19,7 +19,6 @@ from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import SOURCE_TYPE, provenance
 from thcli.forks import COMPUTING, Forks, forks_of
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
-from thcli.generation.report import report_on
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
 from thcli.generation.signing import signing
@@ -175,6 +174,8 @@ def _finished(job: VideoJob, output: Path | Stream, file: Path | None, clock: Cl
         record = write_sidecar(job.sources, file, options, result, precision) if file else {}
     if file is None or options.report is None:
         return result
+    from thcli.generation.report import report_on
+
     with clock.stage("report", job.frames):
         said = report_on(file, options.report, job.target, job.speech, job.levels.clipped, record, clock.progress)
     return replace(result, warnings=said)

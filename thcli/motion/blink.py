@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
-from scipy.signal import find_peaks
 
 from thcli.errors import UsageError
 from thcli.motion.curve_tools import extend_to_rest
@@ -63,10 +62,15 @@ def eye_closure(opening: Float) -> Float:
 
 def find_blinks(opening: Float) -> np.ndarray:
     """Return the frame of largest closure of each blink in an opening [T]."""
+    closure = eye_closure(opening)
+    if not (closure >= BLINK).any():
+        return np.zeros(0, np.intp)
+    from scipy.signal import find_peaks  # loading it takes longer than tracking a second of video
+
     # a peak at the first or last frame is no blink: trackers often begin with half-open eyes
     length = (1, LONGEST_BLINK)
     distance = REFRACTORY // 2
-    peaks, _ = find_peaks(eye_closure(opening), BLINK, prominence=0.3, distance=distance, plateau_size=length)
+    peaks, _ = find_peaks(closure, BLINK, prominence=0.3, distance=distance, plateau_size=length)
     return np.asarray(peaks)
 
 
