@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from thcli.clips import encode, ffmpeg
+from thcli.data.processes import is_running
 from thcli.generation import session
 from thcli.pipeline.options import Quiet
 from thcli.signals import Stopped, stopped_by_signals
@@ -82,6 +83,36 @@ def test_generate_leaves_nothing_when_interrupted_as_it_makes_its_file(generate,
     monkeypatch.setattr(encode, "open", opened, raising=False)
     said = generate("clip.mp4", "speech.wav")
     assert (said.code, said.out, said.err, said.new) == (130, "", "thgen: interrupted\n", ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="frames are rendered in processes on Linux alone")
+def test_generate_says_so_and_leaves_nothing_when_a_rendering_process_is_killed(generate, monkeypatch):
+    """As the kernel kills the largest process where memory runs out."""
+    write, killed = encode.VideoWriter.write, []
+
+    def after_a_kill(self, frame):
+        if not killed:
+            killed.extend(fork.process for fork in one_of.pop()._forks)
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+        write(self, frame)
+
+    one_of = []
+    made = session.Forks.__init__
+
+    def remembered(self, *given):
+        made(self, *given)
+        one_of.append(self)
+
+    monkeypatch.setattr(session.Forks, "__init__", remembered)
+    monkeypatch.setattr(encode.VideoWriter, "write", after_a_kill)
+    said = generate("photo.png", "clip.mp4", "--workers", "2", "--save-curves", "c.csv")
+    assert (said.code, said.out, said.new) == (6, "", ())
+    assert said.err == (
+        "thgen: error: a rendering process was killed, most likely for want of memory; take fewer --workers, or free "
+        "some memory\n"
+    )
+    assert killed and not any(map(is_running, killed))
 
 
 ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "stopped by SIGTERM"), "SIGHUP": (129, "stopped by SIGHUP")}
