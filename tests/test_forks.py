@@ -83,7 +83,7 @@ def test_map_passes_large_items_and_results_through() -> None:
     ("error", "raised", "message"),
     [
         (MediaError("clip.mp4: damaged"), MediaError, "clip.mp4: damaged"),
-        (ValueError("odd"), RuntimeError, r"ValueError: odd \(test_forks.py line \d+\)"),
+        (ValueError("odd"), RuntimeError, r"^ValueError: odd; test_forks.py line \d+$"),
     ],
 )
 def test_map_raises_what_work_raises(error: Exception, raised: type[Exception], message: str) -> None:

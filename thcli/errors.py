@@ -6,6 +6,9 @@ Only ``thcli.commands`` turns an error into an exit code.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class ThgenError(Exception):
     """Base of all errors that are not bugs; ``exit_code`` is the exit code of the command."""
@@ -41,3 +44,9 @@ class DeviceError(ThgenError):
     """A device that is missing or out of memory."""
 
     exit_code = 6
+
+
+def named_bug(error: Exception) -> str:
+    """Name an error that is a bug, with the file and line where it was raised: ``KeyError: 'x'; clips.py line 12``."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error}; {Path(place.filename).name} line {place.lineno}"

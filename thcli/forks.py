@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import sys
-import traceback
 import warnings
 import weakref
 from collections import deque
@@ -25,7 +24,7 @@ from threading import RLock
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
-from thcli.errors import DeviceError, ThgenError
+from thcli.errors import DeviceError, ThgenError, named_bug
 from thcli.threads import usable_cores
 
 Item = TypeVar("Item")
@@ -199,9 +198,7 @@ def _serve(work: Callable[[Item], Result], pipe: Connection) -> NoReturn:
             except ThgenError as error:
                 result = _Failed(error)
             except Exception as error:  # others may not survive the way through the pipe
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                said = f"{type(error).__name__}: {error} ({Path(place.filename).name} line {place.lineno})"
-                result = _Failed(RuntimeError(said))
+                result = _Failed(RuntimeError(named_bug(error)))
             pipe.send(result)
     except (EOFError, ConnectionError):
         pass  # the parent has ended, or has no more work

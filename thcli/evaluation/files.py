@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
+from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError, named_bug
 from thcli.evaluation.baselines import baselines
 from thcli.evaluation.compare import Features, measure_to_pool, pool
 from thcli.evaluation.metric import Metric
@@ -120,8 +119,7 @@ def _wrong_with_pair(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, (ThgenError, OSError)):
         return None
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"a bug in thgen ({type(error).__name__}: {error}; {Path(place.filename).name} line {place.lineno})"
+    return f"a bug in thgen ({named_bug(error)})"
 
 
 def measure_files(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import math
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +26,7 @@ from thcli.data.audio_motion import mouth_lag
 from thcli.data.processes import map_in_processes
 from thcli.data.sources import FILES, SOUNDS, VIDEOS, Source, check_splits, find_sources
 from thcli.data.store import CROP, MOUTH_LEADS, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
-from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError
+from thcli.errors import DeviceError, MediaError, NoFaceError, ThgenError, UsageError, named_bug
 from thcli.face_model import mouth_opening
 from thcli.records import CROP_SIZE, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, FaceTrack, Float, Speech
 
@@ -173,9 +172,7 @@ def fault(error: Exception, clip: object) -> str:
         return f"{clip}: does not fit into memory; cut it, or take fewer --workers"
     if isinstance(error, (ThgenError, OSError)):
         raise error
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name} line {place.lineno}"
-    return f"{clip}: a bug in thgen ({type(error).__name__}: {error}; {where})"
+    return f"{clip}: a bug in thgen ({named_bug(error)})"
 
 
 def _audio(source: Source) -> dict[str, Any]:
