@@ -52,10 +52,13 @@ def load_faces(store: Store, splits: Sequence[str], every: int) -> FaceSamples:
 
     Raises MediaError where there is no such frame, or a clip was not tracked at ``CROP_SIZE``.
     """
-    images: list[Image] = []
+    clips = [meta for split in splits for meta in store.select(split)]
+    most = sum(-(-meta.frames // every) for meta in clips)
+    # One array from the beginning: images of many clips fill half of a machine's memory.
+    images = np.empty((most, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     meshes: list[Float] = []
     owners: list[ClipMeta] = []
-    for meta in (meta for split in splits for meta in store.select(split)):
+    for meta in clips:
         track = store.track(meta.clip)
         if track.size != (CROP_SIZE, CROP_SIZE):
             raise MediaError(
@@ -64,13 +67,13 @@ def load_faces(store: Store, splits: Sequence[str], every: int) -> FaceSamples:
             )
         for t, frame in enumerate(stream_frames(store.crop(meta.clip))):
             if t < len(track) and t % every == 0 and track.confidence[t] > 0:
-                images.append(frame)
+                images[len(owners)] = frame
                 meshes.append(track.mesh[t])
                 owners.append(meta)
-    if not images:
+    if not owners:
         raise MediaError(f"{store.root}: no tracked frames of split '{', '.join(splits)}'; preprocess clips for it")
     subjects = np.array([meta.subject for meta in owners])
-    return FaceSamples(np.stack(images), np.stack(meshes), subjects, draw_chances(owners))
+    return FaceSamples(images[: len(owners)], np.stack(meshes), subjects, draw_chances(owners))
 
 
 def draw_chances(owners: Sequence[ClipMeta]) -> NDArray[np.float64]:

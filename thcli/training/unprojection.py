@@ -52,8 +52,10 @@ def train_unprojection(
     """
     section = config.unprojection
     model = load_models(weights, running.device).face_model
-    samples = load_faces(Store(data), section.splits, section.every)
-    stage = UnprojectionStage(samples, section, model.canonical, running.device)
+    # The stage copies what it keeps, so nothing else holds the images.
+    stage = UnprojectionStage(
+        load_faces(Store(data), section.splits, section.every), section, model.canonical, running.device
+    )
     return train_and_export(
         stage, section.train, out, config, running, lambda: UnprojectionNetwork(stage.dims), export_unprojection
     )
