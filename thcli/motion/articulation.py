@@ -22,6 +22,12 @@ RIDGE = 30.0
 """Penalty that keeps the matrix near the identity (ridge regression), in squared coefficients summed over frames."""
 GAIN = (0.5, 2.0)
 """Least and largest factor that makes up for the ridge regression's loss of movement."""
+DOUBT = 32
+"""Frames of a clip whose articulation and Ψ's usual one weigh the same.
+
+Chosen by how far the mouths of 89 training people moved, given three seconds: within 15 % of the truth for 72 % of them,
+for 66 % with the articulation taken whole, and for 56 % without it.
+"""
 LEVELS = np.linspace(0.02, 0.98, 9)
 """Quantiles at which the distribution of the lip gap's change is matched."""
 
@@ -33,12 +39,14 @@ class Articulation:
     matrix: [20, 20] float32, linear map from predicted coefficients to the person's, applied from the right
     gap: [20] float32, change of the gap between the lips for each coefficient
     heard, shown: [9] float32, rising, quantiles of the gap's change as predicted from the audio and as tracked
+    trust: weight of the person's own movement over that of people in general, 0..1
     """
 
     matrix: Float
     gap: Float
     heard: Float
     shown: Float
+    trust: float
 
     def apply(self, moved: Float) -> Float:
         """Convert predicted movement [T, 20], the difference from the median expression, to the person's own."""
@@ -47,7 +55,8 @@ class Articulation:
         inside = np.interp(opening, self.heard, self.shown)
         beyond = opening - np.clip(opening, self.heard[0], self.heard[-1])
         # The gap is reached by the least change of the coefficients.
-        return (own + (inside + beyond - opening)[:, None] * self.gap / (self.gap @ self.gap)).astype(np.float32)
+        own = own + (inside + beyond - opening)[:, None] * self.gap / (self.gap @ self.gap)
+        return (moved + self.trust * (own - moved)).astype(np.float32)
 
 
 def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 1) -> Articulation | None:
@@ -60,7 +69,8 @@ def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 
 
     Returns None where the clip is too short, or where the audio does not fit the mouth: another voice, music, silence.
     """
-    if min(len(predicted), len(tracked)) < SHORTEST:
+    frames = min(len(predicted), len(tracked))
+    if frames < SHORTEST:
         return None
     lag, correlation = _best_lag(predicted @ gap, tracked @ gap)
     if correlation < LIKENESS:
@@ -81,6 +91,7 @@ def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 
         np.asarray(gap, np.float32),
         rising.astype(np.float32),
         np.quantile(tracked @ gap, LEVELS).astype(np.float32),
+        frames / (frames + DOUBT),
     )
 
 
