@@ -294,12 +294,17 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class ReferenceWeights:
-    """Weight of each reference in each frame, for the whole image, the mouth and the eyes: [T, K], rows sum to 1."""
+    """Weight of each reference in each frame, for the whole image, the mouth and the eyes: [T, K], rows sum to 1.
+
+    dissolved: whether the whole image shows one reference after the other, with aligned transitions
+        (``render.transition``), instead of a blend of all that have a weight
+    """
 
     base: Float
     mouth: Float
     eyes: Float
+    dissolved: bool = False
 
     def select(self, frames: slice) -> ReferenceWeights:
         """Return the weights of some frames."""
-        return ReferenceWeights(self.base[frames], self.mouth[frames], self.eyes[frames])
+        return ReferenceWeights(self.base[frames], self.mouth[frames], self.eyes[frames], self.dissolved)

@@ -9,7 +9,7 @@ from skimage.data import astronaut
 from skimage.metrics import peak_signal_noise_ratio
 
 from thcli.evaluation.metric_models import MetricModels
-from thcli.evaluation.metrics import mouth_l1, psnr, sharpness, ssim, warping_error
+from thcli.evaluation.metrics import ghosting, mouth_l1, psnr, sharpness, ssim, warping_error
 from thcli.evaluation.regions import hair_rings, mouth_squares
 from thcli.face_model import FACE_OVAL, OUTER_LIPS
 
@@ -144,6 +144,21 @@ def test_hair_sharpness_is_that_of_the_ring_around_the_face(pair, recording):
     assert value(sharpness.HAIR, pair(elsewhere, true)) == pytest.approx(1)
     softer = [value(sharpness.HAIR, pair(blurred(true, sigma), true)) for sigma in (0.6, 1, 2)]
     assert 1 > softer[0] > softer[1] > softer[2] > 0
+
+
+def test_ghosting_is_what_frames_lose_that_show_two_pictures(pair, recording):
+    true = recording(30)
+    doubled = true.frames.astype(np.float32)
+    doubled[10:13] = (doubled[10:13] + np.roll(doubled[10:13], 7, axis=2)) / 2
+    ghost = replace(true, frames=doubled.astype(np.uint8))
+    usual, seen = (value(ghosting, pair(one, true)) for one in (true, ghost))
+    assert usual < 0.01 and 0.03 < seen - usual < 0.07  # 30 to 70 % in a tenth of the frames
+    assert value(ghosting, pair(blurred(true, 1.5), true)) < 0.01
+
+
+def test_ghosting_of_a_video_without_a_face_is_not_computed(pair, recording):
+    true = recording(2)
+    assert ghosting.measure(pair(replace(true, track=None), true), NO_MODELS).value is None
 
 
 def test_laplacian_has_five_points(recording):

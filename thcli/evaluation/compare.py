@@ -34,6 +34,7 @@ MODULES = (
     "blink_rate",
     "warping_error",
     "sharpness",
+    "ghosting",
 )
 """Modules of ``thcli.evaluation.metrics``, in the order of the table's columns."""
 

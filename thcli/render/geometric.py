@@ -77,14 +77,16 @@ class GeometricRenderer:
     @torch.inference_mode()
     def render(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
         """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop, from B rows of weights."""
-        image, patches = self.warper.warp(self._to_canvas(mesh), weights.base, weights.mouth, weights.eyes)
+        given = (weights.base, weights.mouth, weights.eyes)
+        image, patches = self.warper.warp(self._to_canvas(mesh), *given, dissolved=[weights.dissolved])
         return self.steps.compose(image, patches)
 
     @torch.inference_mode()
     def render_each(self, mesh: Tensor, weights: Sequence[ReferenceWeights]) -> list[Tensor]:
         """Render the same meshes once with each of several weights; a reference that several use is warped once."""
-        base, mouth, eyes = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
-        images, patches = self.warper.warp(self._to_canvas(mesh), base, mouth, eyes)
+        given = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
+        dissolved = [one.dissolved for one in weights]
+        images, patches = self.warper.warp(self._to_canvas(mesh), *given, dissolved=dissolved)
         return [
             self.steps.compose(image, [Patch(p.image[i], p.mask, p.top, p.left) for p in patches])
             for i, image in enumerate(images)

@@ -145,10 +145,11 @@ class Costs:
 
     def match(self) -> ReferenceWeights:
         """Weight the cheapest references through time, cross-faded where they change."""
-        return ReferenceWeights(*(
+        weights = (
             cross_fade(choose(cost, part.change), cost.shape[1], part.fade)
             for cost, part in zip(self._all(), PARTS, strict=True)
-        ))  # fmt: skip
+        )
+        return ReferenceWeights(*weights, dissolved=True)
 
     def blend(self) -> ReferenceWeights:
         """Weight a blend of the ``BLENDED`` cheapest references of each frame."""

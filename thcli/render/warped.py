@@ -17,6 +17,7 @@ from thcli.render.compose import Patch
 from thcli.render.head_weights import HeadWeightMap
 from thcli.render.mouth_interior import InteriorPainter, MouthInterior
 from thcli.render.rasterize import Fragments, interpolate, rasterize
+from thcli.render.transition import dissolve
 from thcli.render.warp import head_flow, pixel_grid, sample, side_by_side
 
 MOUTH_REACH = (0.05, 0.26)
@@ -76,15 +77,19 @@ class ReferenceWarper:
         self.held = _border(device, shown)
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS], -1).to(device)
 
-    def warp(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Patch]]:
+    def warp(
+        self, target: Tensor, base: Float, mouth: Float, eyes: Float, dissolved: Sequence[bool] = ()
+    ) -> tuple[Tensor, list[Patch]]:
         """Warp the references to meshes [B, V, 3] px of the crop: images [B, 3, S, S], and patches of mouth and eyes.
 
         base, mouth, eyes: [B, K], weights of the references for each part, rows sum to 1; or [N, B, K], for N images
             [N, B, 3, S, S] of each mesh, for which a reference is warped once
+        dissolved: whether each of the N images dissolves from one reference to another where its weights do; the others
+            are blends
         """
         target = target.to(self.images.device)
         fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
-        image = self._whole(target, base)
+        image = self._whole(target, base, dissolved)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
         patches = [
             self._patch(target, fragments, masks[:, i : i + 1], weights, painter)
@@ -110,7 +115,7 @@ class ReferenceWarper:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
         return self.meshes[reference : reference + 1]
 
-    def _whole(self, target: Tensor, weights: Float) -> Tensor:
+    def _whole(self, target: Tensor, weights: Float, dissolved: Sequence[bool]) -> Tensor:
         """Warp whole images without patches: references that move with the head, by weights [B, K] or [N, B, K]."""
         scale = FLOW_SIZE / CROP_SIZE
         fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
@@ -126,7 +131,27 @@ class ReferenceWarper:
             some = pairs[first : first + step]
             sampled = sample(self.images[[k for _, k in some]], flow[first : first + step])
             _add(image, sampled, some, weights)
+        images, several = image.view(-1, len(target), *image.shape[-3:]), weights.reshape(-1, *weights.shape[-2:])
+        for i in np.flatnonzero(dissolved):
+            self._dissolve(images[i], several[i], flow, pairs)
         return image
+
+    def _dissolve(self, images: Tensor, weights: Float, flow: Tensor, pairs: Sequence[tuple[int, int]]) -> None:
+        """Replace those of images [B, 3, S, S] that lie between two references, by weights [B, K].
+
+        flow, pairs: flows [P, 2, F, F], and the frame and reference of each
+        """
+        place = {pair: i for i, pair in enumerate(pairs)}
+        step = max(1, TOGETHER_PIXELS // (2 * images[0, 0].numel()))
+        between = np.flatnonzero((weights > 0).sum(axis=1) > 1)
+        for first in range(0, len(between), step):
+            frames = between[first : first + step]
+            # Where changes follow each other so fast that three references have a weight, the least is left out.
+            two = np.sort(np.argsort(-weights[frames], axis=1, kind="stable")[:, :2], axis=1)
+            used = np.take_along_axis(weights[frames], two, axis=1)
+            share = torch.from_numpy(used[:, 1] / used.sum(axis=1)).to(images)
+            rows = torch.tensor([[place[int(b), int(k)] for k in row] for b, row in zip(frames, two, strict=True)])
+            images[torch.from_numpy(frames)] = dissolve(self.images[torch.from_numpy(two)], flow[rows], share, self.held)
 
     def _moves(self, target: Tensor, weights: Float) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield, for each of B frames, its index, its mesh [1, V, 3] and those of the references it uses, [n, V, 3]."""

@@ -62,7 +62,7 @@ def without_parts(base: Tensor, patches: Sequence[Patch]) -> Tensor:
 def one_reference(known: Costs) -> ReferenceWeights:
     """Return the weights of the references nearest in pose, for mouth and eyes as well."""
     base = known.match().base
-    return ReferenceWeights(base, base, base)
+    return ReferenceWeights(base, base, base, dissolved=True)
 
 
 def one_reference_hard(known: Costs) -> ReferenceWeights:
@@ -101,7 +101,9 @@ class FlatWarper(ReferenceWarper):
 class StillWarper(ReferenceWarper):
     """Warper that leaves the references as they are; the patches of mouth and eyes are warped as usual."""
 
-    def warp(self, target: Tensor, base: Float, mouth: Float, eyes: Float) -> tuple[Tensor, list[Patch]]:
+    def warp(
+        self, target: Tensor, base: Float, mouth: Float, eyes: Float, dissolved: Sequence[bool] = ()
+    ) -> tuple[Tensor, list[Patch]]:
         """Return the unwarped references, blended by their weights, and the patches of mouth and eyes."""
         patches = super().warp(target, base, mouth, eyes)[1]
         return torch.einsum("...k,kchw->...chw", torch.from_numpy(base).to(self.images.device), self.images), patches

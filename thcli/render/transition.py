@@ -1,0 +1,95 @@
+"""Transitions from one reference to the next without two pictures at once: aligned, and in the detail of one.
+
+A cross-fade of two warped references shows hair, ears and clothes twice, because the mesh aligns the face alone. So the
+optical flow between the two moves both to the same place, only their colours are blended, and fine detail comes from the
+nearer one. Where the two differ even so, the nearer one is shown.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.images import blur, resized, smoothstep
+from thcli.records import CROP_SIZE
+from thcli.render.warp import pixel_grid, sample
+
+SIZE = 64
+"""Side, px, of the images between which the flow is computed."""
+LEVELS, STEPS = 3, 4
+"""Levels of the pyramid, each half as large as the one before, and steps on each."""
+WINDOW = 2.0
+"""Standard deviation, px of a level, of the window within which the flow is constant."""
+STILL = 1e-4
+"""Squared gradient, of grey levels in 0..1 a px, below which nothing is seen to move."""
+FARTHEST = 16.0
+"""Longest flow, px of the crop; hair and clothes differ by less, and what differs by more cannot be aligned."""
+DETAIL = 2.0
+"""Standard deviation, px of the crop at 256², of the blur that separates detail from colour."""
+ONE_ALONE = 0.1
+"""Difference of the aligned colours, 0..1, at which a blend lasts a third as long; it shrinks with the difference."""
+
+
+def dissolve(images: Tensor, flows: Tensor, share: Tensor, free: Tensor) -> Tensor:
+    """Return N images [N, 3, S, S] in 0..1 on the way from one warped reference to another.
+
+    images: [N, 2, 3, S, S] in 0..1, the two references of each
+    flows: [N, 2, 2, F, F], backward flows that warp them, px of the crop
+    share: [N], how far the way has gone, from 0, the first reference, to 1, the second
+    free: [F, F] in 0..1, 0 where the image must not move
+    """
+    small = resized(images.flatten(0, 1), SIZE)
+    grey = sample(small, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1).unflatten(0, (-1, 2))
+    between = flow_between(*grey[:, :, None].unbind(1)) * (CROP_SIZE / SIZE)
+    between = resized(between.clamp(-FARTHEST, FARTHEST), flows.shape[-1]) * free
+    share = share.view(-1, 1, 1, 1)
+    # What lies at x in the image lies at x - share * flow in the first reference's picture.
+    aligned = torch.stack([follow(flows[:, i], (i - share) * between) for i in range(2)], 1)
+    pictures = sample(images.flatten(0, 1), aligned.flatten(0, 1)).unflatten(0, (-1, 2))
+    return _joined(pictures, share)
+
+
+def follow(flow: Tensor, first: Tensor) -> Tensor:
+    """Return the backward flow [N, 2, F, F] that does what ``first`` and then ``flow`` do, px of the crop."""
+    where = ((pixel_grid(flow.shape[-1], flow.device) + first) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
+    return first + F.grid_sample(flow, where, padding_mode="border", align_corners=False)
+
+
+def flow_between(first: Tensor, second: Tensor) -> Tensor:
+    """Return the flow [N, 2, S, S], px, at which first(x) is second(x + flow), for images [N, 1, S, S].
+
+    The method is Lucas and Kanade's (1981), in a pyramid, with Gaussian windows.
+    """
+    size = first.shape[-1]
+    flow = first.new_zeros(len(first), 2, size >> LEVELS, size >> LEVELS)
+    for level in reversed(range(LEVELS)):
+        a, b = (F.avg_pool2d(image, 1 << level) for image in (first, second))
+        flow = 2 * F.interpolate(flow, size=a.shape[-2:], mode="bilinear", align_corners=False)
+        gradient = torch.cat(_gradient(a), 1)
+        products = torch.cat([gradient.square(), gradient[:, :1] * gradient[:, 1:]], 1)
+        xx, yy, xy = blur(products, WINDOW).unbind(1)
+        xx, yy = xx + STILL, yy + STILL
+        for _ in range(STEPS):
+            error = a - sample(b, flow * (CROP_SIZE / a.shape[-1]), "bilinear")
+            x, y = blur(gradient * error, WINDOW).unbind(1)
+            step = torch.stack([yy * x - xy * y, xx * y - xy * x], 1) / (xx * yy - xy * xy)[:, None]
+            flow = flow + step.clamp(-1, 1)
+    return flow
+
+
+def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the derivatives of images [N, 1, S, S] along x and y, of the same shape."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+
+
+def _joined(pictures: Tensor, share: Tensor) -> Tensor:
+    """Blend the colours of aligned pictures [N, 2, 3, S, S] by the shares [N, 1, 1, 1] of the second; see ``dissolve``."""
+    sigma = DETAIL * pictures.shape[-1] / CROP_SIZE
+    colours = blur(pictures.flatten(0, 1), sigma).view_as(pictures)
+    apart = blur((colours[:, 0] - colours[:, 1]).abs().amax(1, keepdim=True), sigma)
+    share_here = smoothstep(((share - 0.5) * (1 + 2 / ONE_ALONE * apart) + 0.5).clamp(0, 1))
+    detail = pictures - colours
+    nearer = torch.where(share < 0.5, detail[:, 0], detail[:, 1])
+    return (torch.lerp(colours[:, 0], colours[:, 1], share_here) + nearer).clamp_(0, 1)
