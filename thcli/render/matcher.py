@@ -39,7 +39,7 @@ class Matching:
     closeness: float
 
 
-BASE = Matching(turn=1.0, change=0.006, fade=5, closeness=0.01)
+BASE = Matching(turn=1.0, change=0.006, fade=7, closeness=0.01)
 MOUTH = Matching(turn=0.05, change=0.0006, fade=3, closeness=0.001)
 EYES = Matching(turn=0.05, change=0.02, fade=3, closeness=0.02)
 PARTS = (BASE, MOUTH, EYES)

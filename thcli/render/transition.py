@@ -27,7 +27,7 @@ FARTHEST = 16.0
 """Longest flow, px of the crop; hair and clothes differ by less, and what differs by more cannot be aligned."""
 DETAIL = 2.0
 """Standard deviation, px of the crop at 256², of the blur that separates detail from colour."""
-ONE_ALONE = 0.1
+ONE_ALONE = 0.2
 """Difference of the aligned colours, 0..1, at which a blend lasts a third as long; it shrinks with the difference."""
 
 
