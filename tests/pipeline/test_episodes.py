@@ -20,7 +20,7 @@ from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
 from thcli.pipeline.target import TrackedTarget
 from thcli.records import WHOLE_CROP, Clip, FaceTrack, Person, ReferenceWeights
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.geometric import GeometricRenderer
 from thcli.render.matcher import Costs, costs
 
@@ -115,7 +115,7 @@ def test_render_episode_gives_the_images_of_the_geometric_renderer(models, clip,
     np.testing.assert_array_equal(episode.references, clip.frames[known.reference_indices])
     np.testing.assert_array_equal(episode.reference_landmarks, track.landmarks[known.reference_indices, :, :2])
     target, inside = around(track, FRAMES - 2)
-    rendered, cost = list(render_target(models, known, target)), costs(known, target)
+    rendered, cost = list(TargetRenderer(models, known, target).frames()), costs(known, target)
     assert_nearly_equal(episode.geometric[2:], np.stack(rendered)[inside])
     np.testing.assert_array_equal(episode.matched[2:], cost.match().base[inside].argmax(1))
     mesh = torch.from_numpy(target.meshes(inside))

@@ -26,7 +26,7 @@ from thcli.pipeline.models import Models
 from thcli.pipeline.options import Quiet
 from thcli.pipeline.target import DrivenTarget
 from thcli.records import FPS, MotionCurves, Person
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 
 FRAMES = round(0.4 * FPS)
 """Frames of a video that lasts as long as word.wav."""
@@ -73,10 +73,10 @@ def test_render_frames_yields_whole_frames_of_a_person_read_with_the_full_frame(
 
 
 @pytest.mark.parametrize("renderer", ["network", "warp"])
-def test_render_frames_gives_the_frames_of_render_target(models, person, curves, renderer):
+def test_render_frames_gives_the_frames_of_the_target_renderer(models, person, curves, renderer):
     theta = models.theta if renderer == "network" else None
     target = DrivenTarget(person, models.face_model, curves)
-    expected = frames_of(render_target(models, person, target, theta=theta)).astype(int)
+    expected = frames_of(TargetRenderer(models, person, target, theta=theta).frames()).astype(int)
     made = [frames_of(render_frames(models, person, curves, renderer, workers)) for workers in (None, 1, 3)]
     # This process may compute on several threads, which round otherwise.
     assert np.abs(made[0] - expected).max() <= 1 and (made[0] != expected).mean() < 1e-3

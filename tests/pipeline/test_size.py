@@ -17,7 +17,7 @@ from thcli.pipeline.options import GenerateOptions, ReferenceOptions
 from thcli.pipeline.person import MAX_SIDE, crop_side, person_from_track, size_warnings
 from thcli.pipeline.target import TrackedTarget
 from thcli.records import Clip, CropBox, FaceTrack, Person
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.rotations import apply_pose, placement, to_pixels
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
@@ -57,7 +57,9 @@ def person(photo: np.ndarray | None = None, box: CropBox = BOX, **options) -> Pe
 
 def rendered(somebody: Person, theta: Lamp | None = None) -> np.ndarray:
     """Three frames of a person who nods, as integers."""
-    return np.stack(list(render_target(MODELS, somebody, TrackedTarget(nodding(3, 0.2)), theta=theta))).astype(int)
+    return np.stack(
+        list(TargetRenderer(MODELS, somebody, TrackedTarget(nodding(3, 0.2)), theta=theta).frames())
+    ).astype(int)
 
 
 class Lamp:

@@ -18,7 +18,7 @@ from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
 from thcli.pipeline.target import TrackedTarget
 from thcli.records import WHOLE_CROP, Clip, FaceTrack, Person
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.memory import OneFrame, fitting_side, in_parts
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
@@ -60,10 +60,10 @@ def person(models: Models, talking: Talking) -> Person:
 def render(models: Models, person: Person, talking: Talking) -> Render:
     """render(theta): eleven frames, at most eight at a time."""
     target = TrackedTarget(talking(1, FRAMES))
-    return lambda theta: np.stack(list(render_target(models, person, target, theta=theta, batch_size=8)))
+    return lambda theta: np.stack(list(TargetRenderer(models, person, target, theta=theta, batch_size=8).frames()))
 
 
-def test_render_target_gives_the_same_frames_with_little_memory(render: Render) -> None:
+def test_target_renderer_gives_the_same_frames_with_little_memory(render: Render) -> None:
     roomy, tight, one = LimitedTheta(99), LimitedTheta(3), LimitedTheta(1)
     frames = render(roomy)
     assert len(frames) == FRAMES and roomy.asked == [8, 3]
@@ -95,7 +95,7 @@ def test_in_parts_loses_and_repeats_no_frame_when_memory_runs_out_midway() -> No
         RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
-def test_render_target_raises_device_error_where_not_one_frame_fits(render: Render, error: Exception) -> None:
+def test_target_renderer_raises_device_error_where_not_one_frame_fits(render: Render, error: Exception) -> None:
     theta = LimitedTheta(0, error)
     with pytest.raises(DeviceError) as caught:
         render(theta)
@@ -108,7 +108,7 @@ def test_render_target_raises_device_error_where_not_one_frame_fits(render: Rend
     )
 
 
-def test_render_target_passes_other_errors_on_without_another_attempt(render: Render) -> None:
+def test_target_renderer_passes_other_errors_on_without_another_attempt(render: Render) -> None:
     theta = LimitedTheta(0, RuntimeError("sizes of tensors must match"))
     with pytest.raises(RuntimeError, match="sizes of tensors"):
         render(theta)

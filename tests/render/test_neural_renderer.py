@@ -18,7 +18,7 @@ from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
 from thcli.pipeline.target import TrackedTarget
 from thcli.records import Clip, CropBox, FaceTrack, Image, Person
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator, TorchGenerator
 from thcli.render.geometric import GeometricRenderer
 from thcli.render.landmark_maps import draw_landmarks
@@ -88,7 +88,7 @@ def rendered(models: Models, target: TrackedTarget) -> Rendered:
     """rendered(person, theta): all frames of the target, or of another, as integers that can be subtracted."""
 
     def render(person: Person, theta: FrameGenerator | None, shown: TrackedTarget = target, **options) -> np.ndarray:
-        return np.stack(list(render_target(models, person, shown, theta=theta, **options))).astype(int)
+        return np.stack(list(TargetRenderer(models, person, shown, theta=theta, **options).frames())).astype(int)
 
     return render
 
@@ -113,7 +113,7 @@ class RecordingTheta:
 
 
 @pytest.mark.parametrize(("references", "frame", "shape"), [(3, "crop", (256, 256)), (1, "full", (320, 340))])
-def test_render_target_with_an_untrained_theta_gives_the_geometric_image(
+def test_target_renderer_with_an_untrained_theta_gives_the_geometric_image(
     face_model: FaceModel,
     make_person: MakePerson,
     rendered: Rendered,
@@ -129,7 +129,7 @@ def test_render_target_with_an_untrained_theta_gives_the_geometric_image(
     assert np.abs(made - geometric).max() <= 1
 
 
-def test_render_target_with_theta_changes_the_image_alike_for_any_batch_size(
+def test_target_renderer_with_theta_changes_the_image_alike_for_any_batch_size(
     make_person: MakePerson, rendered: Rendered, theta: FrameGenerator
 ) -> None:
     person = make_person()

@@ -45,7 +45,9 @@ def test_flow_between_of_pictures_without_detail_is_nothing():
 
 def test_follow_does_one_flow_after_the_other():
     image = texture()[None]
-    first, second = (torch.tensor(move).view(1, 2, 1, 1).expand(1, 2, FLOW_SIZE, FLOW_SIZE) for move in ((6, 0), (0, -4)))
+    first, second = (
+        torch.tensor(move).view(1, 2, 1, 1).expand(1, 2, FLOW_SIZE, FLOW_SIZE) for move in ((6, 0), (0, -4))
+    )
     at_once = sample(image, follow(second.float(), first.float()))
     assert (at_once - torch.roll(image, (4, -6), (2, 3)))[INSIDE].abs().max() < 1e-3
 

@@ -25,8 +25,8 @@ GAIN = (0.5, 2.0)
 DOUBT = 32
 """Frames of a clip whose articulation and Ψ's usual one weigh the same.
 
-Chosen by how far the mouths of 89 training people moved, given three seconds: within 15 % of the truth for 72 % of them,
-for 66 % with the articulation taken whole, and for 56 % without it.
+Chosen by how far the mouths of 89 training people moved, given three seconds: within 15 % of the truth for 72 % of
+them, for 66 % with the articulation taken whole, and for 56 % without it.
 """
 LEVELS = np.linspace(0.02, 0.98, 9)
 """Quantiles at which the distribution of the lip gap's change is matched."""

@@ -78,8 +78,8 @@ def _without(known: Costs, references: NDArray[np.intp]) -> Costs:
 
 def _joined(parts: Sequence[ReferenceWeights]) -> ReferenceWeights:
     names = ("base", "mouth", "eyes")
-    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return ReferenceWeights(*joined, dissolved=parts[0].dissolved)
+    base, mouth, eyes = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return ReferenceWeights(base, mouth, eyes, parts[0].dissolved)
 
 
 def _rendered(renderer: GeometricRenderer, mesh: Float, weights: Sequence[ReferenceWeights]) -> list[Image]:

@@ -32,24 +32,6 @@ LOST = 0.17
 """Share of the photograph's fine detail that is lost to warping and smooth changes, and that is added again."""
 
 
-def render_target(
-    models: RenderModels,
-    person: Person,
-    target: Target,
-    *,
-    theta: FrameGenerator | None = None,
-    steps: RenderSteps = DEFAULT_STEPS,
-    batch_size: int = DEFAULT_BATCH,
-) -> Iterator[Image]:
-    """Yield the frames [H, W, 3] uint8 of a target one after the other, in memory that does not grow with their number.
-
-    Arguments and errors are those of ``TargetRenderer``.
-    """
-    renderer = TargetRenderer(models, person, target, theta=theta, steps=steps, batch_size=batch_size)
-    for part in renderer.parts:
-        yield from renderer.render(part)
-
-
 class TargetRenderer:
     """Renders the frames of a target part by part; each part is rendered alike in whatever process.
 
@@ -83,6 +65,14 @@ class TargetRenderer:
         """Parts of the video, in order."""
         frames = len(self.target.pose)
         return [slice(first, min(first + self.step, frames)) for first in range(0, frames, self.step)]
+
+    def frames(self) -> Iterator[Image]:
+        """Yield all frames [H, W, 3] uint8 one after the other, in memory that does not grow with their number.
+
+        Raises DeviceError as ``render`` does.
+        """
+        for part in self.parts:
+            yield from self.render(part)
 
     def render(self, part: slice) -> Image:
         """Render the frames [n, H, W, 3] uint8 of a part.

@@ -77,16 +77,16 @@ class GeometricRenderer:
     @torch.inference_mode()
     def render(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
         """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop, from B rows of weights."""
-        given = (weights.base, weights.mouth, weights.eyes)
-        image, patches = self.warper.warp(self._to_canvas(mesh), *given, dissolved=[weights.dissolved])
+        parts, dissolved = (weights.base, weights.mouth, weights.eyes), [weights.dissolved]
+        image, patches = self.warper.warp(self._to_canvas(mesh), *parts, dissolved)
         return self.steps.compose(image, patches)
 
     @torch.inference_mode()
     def render_each(self, mesh: Tensor, weights: Sequence[ReferenceWeights]) -> list[Tensor]:
         """Render the same meshes once with each of several weights; a reference that several use is warped once."""
-        given = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
+        base, mouth, eyes = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
         dissolved = [one.dissolved for one in weights]
-        images, patches = self.warper.warp(self._to_canvas(mesh), *given, dissolved=dissolved)
+        images, patches = self.warper.warp(self._to_canvas(mesh), base, mouth, eyes, dissolved)
         return [
             self.steps.compose(image, [Patch(p.image[i], p.mask, p.top, p.left) for p in patches])
             for i, image in enumerate(images)

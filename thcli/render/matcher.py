@@ -145,17 +145,16 @@ class Costs:
 
     def match(self) -> ReferenceWeights:
         """Weight the cheapest references through time, cross-faded where they change."""
-        weights = (
+        base, mouth, eyes = (
             cross_fade(choose(cost, part.change), cost.shape[1], part.fade)
             for cost, part in zip(self._all(), PARTS, strict=True)
         )
-        return ReferenceWeights(*weights, dissolved=True)
+        return ReferenceWeights(base, mouth, eyes, dissolved=True)
 
     def blend(self) -> ReferenceWeights:
         """Weight a blend of the ``BLENDED`` cheapest references of each frame."""
-        return ReferenceWeights(
-            *(soft_weights(cost, part.closeness) for cost, part in zip(self._all(), PARTS, strict=True))
-        )
+        base, mouth, eyes = (soft_weights(cost, part.closeness) for cost, part in zip(self._all(), PARTS, strict=True))
+        return ReferenceWeights(base, mouth, eyes)
 
     def _all(self) -> tuple[Float, Float, Float]:
         return self.base, self.mouth, self.eyes

@@ -1,8 +1,8 @@
 """Transitions from one reference to the next without two pictures at once: aligned, and in the detail of one.
 
 A cross-fade of two warped references shows hair, ears and clothes twice, because the mesh aligns the face alone. So the
-optical flow between the two moves both to the same place, only their colours are blended, and fine detail comes from the
-nearer one. Where the two differ even so, the nearer one is shown.
+optical flow between the two moves both to the same place, only their colours are blended, and fine detail comes from
+the nearer one. Where the two differ even so, the nearer one is shown.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ def dissolve(images: Tensor, flows: Tensor, share: Tensor, free: Tensor) -> Tens
     free: [F, F] in 0..1, 0 where the image must not move
     """
     small = resized(images.flatten(0, 1), SIZE)
-    grey = sample(small, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1).unflatten(0, (-1, 2))
-    between = flow_between(*grey[:, :, None].unbind(1)) * (CROP_SIZE / SIZE)
+    grey = sample(small, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1)
+    first, second = grey.view(-1, 2, 1, SIZE, SIZE).unbind(1)
+    between = flow_between(first, second) * (CROP_SIZE / SIZE)
     between = resized(between.clamp(-FARTHEST, FARTHEST), flows.shape[-1]) * free
     share = share.view(-1, 1, 1, 1)
     # What lies at x in the image lies at x - share * flow in the first reference's picture.
     aligned = torch.stack([follow(flows[:, i], (i - share) * between) for i in range(2)], 1)
-    pictures = sample(images.flatten(0, 1), aligned.flatten(0, 1)).unflatten(0, (-1, 2))
-    return _joined(pictures, share)
+    pictures = sample(images.flatten(0, 1), aligned.flatten(0, 1))
+    return _joined(pictures.view_as(images), share)
 
 
 def follow(flow: Tensor, first: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _joined(pictures: Tensor, share: Tensor) -> Tensor:
-    """Blend the colours of aligned pictures [N, 2, 3, S, S] by the shares [N, 1, 1, 1] of the second; see ``dissolve``."""
+    """Blend the colours of aligned pictures [N, 2, 3, S, S] by the share [N, 1, 1, 1] of the second."""
     sigma = DETAIL * pictures.shape[-1] / CROP_SIZE
     colours = blur(pictures.flatten(0, 1), sigma).view_as(pictures)
     apart = blur((colours[:, 0] - colours[:, 1]).abs().amax(1, keepdim=True), sigma)

@@ -151,7 +151,9 @@ class ReferenceWarper:
             used = np.take_along_axis(weights[frames], two, axis=1)
             share = torch.from_numpy(used[:, 1] / used.sum(axis=1)).to(images)
             rows = torch.tensor([[place[int(b), int(k)] for k in row] for b, row in zip(frames, two, strict=True)])
-            images[torch.from_numpy(frames)] = dissolve(self.images[torch.from_numpy(two)], flow[rows], share, self.held)
+            images[torch.from_numpy(frames)] = dissolve(
+                self.images[torch.from_numpy(two)], flow[rows], share, self.held
+            )
 
     def _moves(self, target: Tensor, weights: Float) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield, for each of B frames, its index, its mesh [1, V, 3] and those of the references it uses, [n, V, 3]."""

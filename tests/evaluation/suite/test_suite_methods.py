@@ -19,7 +19,7 @@ from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
 from thcli.pipeline.models import load_models
 from thcli.pipeline.target import DrivenTarget, TrackedTarget
 from thcli.render.compose import Patch, compose
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.head_weights import prior_head_weights
 from thcli.render.matcher import costs
 from thcli.rotations import to_matrix
@@ -91,7 +91,7 @@ def test_geometric_row_leaves_a_still_clip_as_it_is(cases):
 
 def test_thgen_row_without_theta_equals_the_geometric_row(cases, drawn):
     case = cases("nodding")
-    frames = np.stack(list(render_target(case.models, case.person(3), TrackedTarget(case.track))))
+    frames = np.stack(list(TargetRenderer(case.models, case.person(3), TrackedTarget(case.track)).frames()))
     assert frames.tobytes() == drawn("thgen").tobytes() == drawn("geometric").tobytes()
     assert drawn("warp").tobytes() != drawn("geometric").tobytes()
 
@@ -100,7 +100,7 @@ def test_thgen_row_equals_what_generate_draws(cases, drawn, theta_weights):
     case, rows = cases("nodding"), methods(renderer="network", weights=theta_weights)
     made = rows["thgen"].render(case, 3)
     theta = load_models(theta_weights, "cpu").theta
-    frames = render_target(case.models, case.person(3), TrackedTarget(case.track), theta=theta)
+    frames = TargetRenderer(case.models, case.person(3), TrackedTarget(case.track), theta=theta).frames()
     assert made.tobytes() == np.stack(list(frames)).tobytes()
     assert difference(made, drawn("geometric")).mean() > 1
     wrong, without = (one["shuffled audio"].render(case, 3) for one in (rows, methods()))

@@ -18,7 +18,7 @@ from thcli.evaluation.suite.methods import choose_methods
 from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
 from thcli.evaluation.suite.trained import LACKS, AtSize, trained_ablations
 from thcli.pipeline.models import load_generator
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.generator import TorchGenerator
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames, Generator, GeneratorDims
@@ -81,7 +81,7 @@ def test_choose_methods_draws_every_row_by_its_own_network(store, six):
         path = six / f"{name}.safetensors"
         assert row.weights == {path.name: sha256(path)}
         theta, person = AtSize(TorchGenerator(load_generator(path), "cpu"), 64), case.person(2)
-        expected = np.stack(list(render_target(case.models, person, case.target(person), theta=theta)))
+        expected = np.stack(list(TargetRenderer(case.models, person, case.target(person), theta=theta).frames()))
         assert frames.tobytes() == expected.tobytes()
 
 

@@ -1,8 +1,8 @@
 """Ghosting: loss of detail around the face for a few frames, as where two pictures lie over one another.
 
-A dissolve between two photographs that are not aligned shows hair, ears and background twice, each at half its contrast,
-and so takes up to half of the variance of the Laplacian for as long as it lasts. Blur that lasts does not count; it is
-``hair_sharpness`` that measures it. Quick movement blurs real videos too, whose figure is therefore not quite 0.
+A dissolve between two photographs that are not aligned shows hair, ears and background twice, each at half its
+contrast, and so takes up to half of the variance of the Laplacian for as long as it lasts. Blur that lasts does not
+count; it is ``hair_sharpness`` that measures it. Quick movement blurs real videos too, whose figure is not quite 0.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ METRICS = (
     Metric(
         "ghosting",
         "ghosting",
-        "loss of the variance of the luma's Laplacian around the face against the median of the frames around, mean over "
-        "frames; two pictures at half their contrast lose about half",
+        "loss of the variance of the luma's Laplacian around the face against the median of the frames around, mean "
+        "over frames; two pictures at half their contrast lose about half",
         "defined here",
-        f"luma at 256² above the chin, up to {RING} of the face's height from the face; {AROUND} frames before and after",
+        f"luma at 256² above the chin, up to {RING} of the face's height from the face; {AROUND} frames to either side",
         "lower",
         measure,
     ),

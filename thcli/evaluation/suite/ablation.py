@@ -16,7 +16,7 @@ from torch import Tensor
 from thcli.evaluation.suite.options import ABLATIONS
 from thcli.records import Float, Image, Person, ReferenceWeights, Target
 from thcli.render.compose import Patch
-from thcli.render.frames import render_target
+from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, RenderModels, RenderSteps
 from thcli.render.matcher import Costs, costs
@@ -46,12 +46,12 @@ class Ablation:
 
 def render_with(steps: RenderSteps) -> Render:
     """Return what renders frames by the geometric renderer with the given steps."""
-    return lambda models, person, target: render_target(models, person, target, steps=steps)
+    return lambda models, person, target: TargetRenderer(models, person, target, steps=steps).frames()
 
 
 def render_by(theta: FrameGenerator | None) -> Render:
     """Return what renders frames as ``thgen generate`` does: by Θ, or by the geometric renderer where Θ is None."""
-    return lambda models, person, target: render_target(models, person, target, theta=theta)
+    return lambda models, person, target: TargetRenderer(models, person, target, theta=theta).frames()
 
 
 def without_parts(base: Tensor, patches: Sequence[Patch]) -> Tensor:
@@ -145,7 +145,7 @@ def render_unwarped(models: RenderModels, person: Person, target: Target) -> Ite
     def matched_before(known: Costs) -> ReferenceWeights:
         return replace(known.match(), base=base)
 
-    return render_target(models, person, in_place, steps=RenderSteps(matched_before, StillWarper))
+    return TargetRenderer(models, person, in_place, steps=RenderSteps(matched_before, StillWarper)).frames()
 
 
 def _similar(points: Tensor, goal: Tensor) -> Tensor:
