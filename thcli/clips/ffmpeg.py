@@ -191,7 +191,7 @@ class Reader:
         self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
-        _widen(self._stdout)
+        widen(self._stdout)
 
     def fill(self, buffer: memoryview) -> int:
         """Read until the byte buffer is full or the stream ends; return how many bytes came."""
@@ -316,7 +316,8 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _widen(pipe: IO[bytes]) -> None:
+def widen(pipe: IO[bytes]) -> None:
+    """Give a pipe of raw frames room for ``PIPE_BYTES``, where the system can."""
     if sys.platform == "linux":
         import fcntl
 
