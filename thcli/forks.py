@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 MOST = 8
 """Most processes by default; each takes some hundred MB of memory while it works."""
 AHEAD = 2
-"""Most results per process that wait for an earlier one."""
+"""Most items per process that are worked on, or whose results wait for an earlier one."""
 COMPUTING = RLock()
 """Lock that a thread holds while it computes with PyTorch, or forks, where another one may do either.
 
@@ -52,6 +52,14 @@ def forks_of(device: str, workers: int | None = None) -> int:
     if device != "cpu" or sys.platform != "linux":
         return 0
     return workers or min(usable_cores(), MOST)
+
+
+def most_at_a_time(count: int) -> int:
+    """Return how many items ``Forks`` of ``count`` processes has at most taken and not finished.
+
+    An item is finished when the result after its own is asked for.
+    """
+    return AHEAD * count or 1
 
 
 @dataclass
@@ -114,7 +122,8 @@ class Forks(Generic[Item, Result]):
         done: dict[int, Result] = {}
         wanted = 0
         while True:
-            while idle and len(done) < AHEAD * len(self._forks) and (following := next(waiting, None)) is not None:
+            room = most_at_a_time(len(self._forks)) - len(done)
+            while idle and len(busy) < room and (following := next(waiting, None)) is not None:
                 fork = idle.popleft()
                 _send(fork, following[1])
                 busy[fork.pipe.fileno()] = fork, following[0]

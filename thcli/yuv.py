@@ -105,15 +105,18 @@ class YuvFrame:
     def _rgb(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Return planes [h, w] of one size as RGB [3, h, w] in 0..1."""
         matrix, offset = self.colours.to_rgb()
-        luma = y * float(matrix[0, 0])
-        red = luma + (v * float(matrix[0, 2]) + float(offset[0]))
-        green = luma + (u * float(matrix[1, 1]) + v * float(matrix[1, 2]) + float(offset[1]))
-        blue = luma + (u * float(matrix[2, 1]) + float(offset[2]))
-        return torch.stack([red, green, blue]).clamp_(0, 1)
+        luma, rgb = y * float(matrix[0, 0]), y.new_empty(3, *y.shape)
+        torch.mul(v, float(matrix[0, 2]), out=rgb[0])
+        torch.mul(u, float(matrix[1, 1]), out=rgb[1]).add_(v * float(matrix[1, 2]))
+        torch.mul(u, float(matrix[2, 1]), out=rgb[2])
+        for one, black in zip(rgb, offset.tolist(), strict=True):
+            one.add_(black).add_(luma).clamp_(0, 1)
+        return rgb
 
     def image(self, box: CropBox, step: int = 1) -> Image:
         """Return a window as an image [side / step, side / step, 3] uint8."""
-        return np.ascontiguousarray((self.window(box, step) * 255).round().byte().permute(1, 2, 0).numpy())
+        planes = self.window(box, step).mul_(255).round_().byte()
+        return np.asarray(torch.stack(list(planes), dim=-1).numpy())
 
     def reduced(self, longest: int = DETECTED) -> tuple[Image, float]:
         """Return the whole frame in RGB [h, w, 3] uint8, with every n-th pixel, and n."""

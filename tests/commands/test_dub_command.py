@@ -115,7 +115,7 @@ def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache,
     assert np.allclose(*times, atol=1e-4)
     change = np.abs(np.stack([a.frame.y.astype(int) - b.frame.y for a, b in zip(before, after, strict=True)]))
     assert change[:, :100].mean() < 1 and change[:, :, :60].mean() < 1
-    assert change[:, 150:230, 130:230].mean() > change[:, :100].mean()
+    assert change[:, 150:230, 130:230].max() > 40 > 20 > change[:, :100].max()  # more than encoding changes
     record = json.loads((folder / "out.mp4.json").read_text())
     assert record["digital_source_type"] == "compositeWithTrainedAlgorithmicMedia"
     assert (record["lips"], record["rest"], record["size"]) == ("synthetic", "filmed", [320, 288])

@@ -23,6 +23,7 @@ from thcli.clips.ffmpeg import (
     read_log,
     start,
     stop,
+    widen,
 )
 from thcli.clips.probe import MediaInfo, media_info
 from thcli.clips.provenance import XMP_KEY, xmp_box
@@ -96,6 +97,8 @@ class VideoWriter:
                 self._part = _part_beside(self._target)
                 _create(self._part, self._target)
             self._process = start(self._command(), stdin=subprocess.PIPE, stderr=self._log, stdout=self._stdout())
+            assert self._process.stdin is not None
+            widen(self._process.stdin)
         except BaseException:
             self._remove_part()
             self._log.close()

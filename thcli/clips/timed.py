@@ -7,9 +7,10 @@ again as it was. Frames are upright and progressive, and their pixels are square
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from thcli.clips.decode import HD_SIDE
 from thcli.clips.ffmpeg import Reader, arguments, complaint, first_with, label, open_input
 from thcli.clips.probe import MIN_SIDE, MediaInfo
 from thcli.errors import MediaError
+from thcli.records import Image
 from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
 
 PLAIN = ("yuv420p", "yuvj420p")
@@ -84,33 +86,37 @@ def stored(info: MediaInfo) -> Stored:
 
 
 def stream_stored(
-    info: MediaInfo, timed: bool = False, only: list[int] | None = None
+    info: MediaInfo, timed: bool = False, only: list[int] | None = None, into: Iterator[Image] | None = None
 ) -> Generator[TimedFrame, None, None]:
-    """Yield the frames of a video one after the other, each in an array of its own.
+    """Yield the frames of a video one after the other.
 
     timed: whether time stamps are read; without them they are 0, which is a little quicker
     only: numbers of the frames that are wanted, in order; None for all
+    into: arrays that frames are read into, in order; None for one of its own for each
 
     Closing or dropping the generator kills its ffmpeg. Raises MediaError for a file without video or without frames.
     """
     how = stored(info)
-    return _frames(info, how, timed, only)
+    size = how.size[0] * how.size[1] * 3 // 2
+    own = (np.empty(size, np.uint8) for _ in count())
+    return _frames(info, how, timed, only, own if into is None else into)
 
 
-def _frames(info: MediaInfo, how: Stored, timed: bool, only: list[int] | None) -> Generator[TimedFrame, None, None]:
+def _frames(
+    info: MediaInfo, how: Stored, timed: bool, only: list[int] | None, into: Iterator[Image]
+) -> Generator[TimedFrame, None, None]:
     command = arguments(_graph(info, how, timed, only), _binary(info), "info" if timed else "error")
     stamps = _Stamps()
-    count = 0
+    empty = True
     with Reader(command, label(info.path)) as reader:
-        while True:
-            data = np.empty(how.size[0] * how.size[1] * 3 // 2, np.uint8)
+        for data in into:
             if reader.fill(data.data.cast("B")) < data.nbytes:
                 break
             time, duration = stamps.next(reader) if timed else (0, 0)
             yield TimedFrame(YuvFrame(data, how.size, how.colours), time, stamps.unit, duration)
-            count += 1
+            empty = False
         log = reader.finish()
-    if not count:
+    if empty:
         why = f" ({complaint(log)})" if log and not timed else ""
         raise MediaError(f"{label(info.path)}: no video frame can be decoded{why}; export the video again as MP4")
 

@@ -14,7 +14,7 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
-from thcli.forks import COMPUTING, Forks, forks_of
+from thcli.forks import COMPUTING, forks_of
 from thcli.generation.checks import check_sources
 from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
@@ -23,6 +23,7 @@ from thcli.generation.sidecar import Sources, precision_name, sources_of, write_
 from thcli.generation.signing import check_signing, signing
 from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import source_notes
+from thcli.pipeline.drawers import Changed, Drawers
 from thcli.pipeline.dub import (
     Dubbing,
     draw_dubbing,
@@ -34,7 +35,6 @@ from thcli.pipeline.dub import (
 )
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream, signed_with, written_beside
-from thcli.pipeline.redrawn import Changed, Drawers
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
 from thcli.version import __version__
@@ -154,7 +154,8 @@ class Dubber:
         with clock.stage("move"):
             dubbing = prepare_dubbing(models, info, footage, speech, options, self._tracks)
             redrawer = make_redrawer(models, dubbing, options)
-            drawers = files.enter_context(Forks(redrawer.draw_group, forks_of(models.device, options.workers)))
+            workers = forks_of(models.device, options.workers)
+            drawers = files.enter_context(Drawers(redrawer.draw, stored(info), workers))
         made_from = dub_sources(sources_of(video, audio, options.motion_options, hashes))
         given = (options, models, dubbing, drawers, recording, levels, speech)
         return DubJob(*given, others, made_from, clock, files.pop_all())

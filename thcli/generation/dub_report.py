@@ -21,10 +21,10 @@ from thcli.faces.track import face_boxes, track_in_crop
 from thcli.generation.report import write_report_of
 from thcli.images import crop_frame
 from thcli.inspection.measure import measure_clip, measure_speech
+from thcli.pipeline.drawers import Changed
 from thcli.pipeline.dub import Dubbing
 from thcli.pipeline.mouths import choose_mouths
 from thcli.pipeline.options import Progress
-from thcli.pipeline.redrawn import Changed
 from thcli.pipeline.timeline import in_order
 from thcli.records import FPS, SAMPLE_RATE, CropBox, FaceTrack, Float, Speech
 

@@ -14,13 +14,14 @@ from thcli.clips.timed import stream_stored
 from thcli.errors import NoFaceError
 from thcli.motion.assembly import fit_expression
 from thcli.motion.curves import read_curves
+from thcli.pipeline.drawers import Changed, Drawers
 from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
 from thcli.pipeline.footage import Footage, read_footage, survey_video
 from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
 from thcli.pipeline.options import DubOptions
-from thcli.pipeline.redrawn import Changed, Drawers, LipTargets, Redrawer, draw_all
+from thcli.pipeline.redrawn import LipTargets, Redrawer
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
 from thcli.pipeline.track_cache import TrackCache, track_key
 from thcli.pipeline.tracking import track_driver
@@ -115,15 +116,17 @@ def make_redrawer(models: Models, dubbing: Dubbing, options: DubOptions) -> Redr
     return Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
 
 
-def draw_dubbing(dubbing: Dubbing, forks: Drawers) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
+def draw_dubbing(dubbing: Dubbing, drawers: Drawers) -> Iterator[tuple[YuvFrame, int, Changed | None]]:
     """Yield the frames of a dubbed video with their time stamps, and what of each was drawn anew.
 
-    forks: processes that do ``Redrawer.draw_group``
+    drawers: processes that do ``Redrawer.draw``
+
+    A frame counts until the next one is asked for.
     """
-    targets = dubbing.targets
-    with closing(stream_stored(dubbing.info)) as stream:
-        frames = in_order(stream, targets.line, targets.footage)
-        for t, (frame, changed) in enumerate(draw_all(frames, forks)):
+    targets, arrays = dubbing.targets, drawers.arrays()
+    with closing(stream_stored(dubbing.info, into=arrays)) as stream:
+        frames = in_order(stream, targets.line, targets.footage, arrays)
+        for t, (frame, changed) in enumerate(drawers.draw_all(frames)):
             yield frame, int(targets.line.time[t]), changed
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +112,11 @@ def survey_video(
     """
     follower = Follower(tracker, model, info.path, face)
     how = stored(info)
+    room = np.empty(how.size[0] * how.size[1] * 3 // 2, np.uint8)
     with ArrayWriter(path) as archive:
         block, before = _Block(_Meshes(archive)), None
         frame: TimedFrame | None = None
-        with closing(stream_stored(info, timed=True)) as frames:
+        with closing(stream_stored(info, timed=True, into=repeat(room))) as frames:
             for frame in frames:
                 luma = reduced_luma(_grey(frame.frame))
                 sight = follower.next(frame.frame, before is None or _correlation(before, luma) < SUDDEN)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 from torch import Tensor
 
 from thcli.face_model import FaceModel
 from thcli.faces.follow import LOWER
-from thcli.forks import Forks
 from thcli.images import smoothstep
+from thcli.pipeline.drawers import Changed
 from thcli.pipeline.filmed import FilmedFace, unpose
 from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.mouths import Mouths
@@ -27,8 +26,6 @@ from thcli.render.window import Part
 from thcli.rotations import apply_pose, to_pixels
 from thcli.yuv import YuvFrame
 
-GROUP = 4
-"""Number of frames in a row that are drawn together."""
 ELSEWHERE = 0.0008
 """Cost of a reference of another shot, in the unit of ``MOUTH``."""
 SKIN = slice(LOWER, None)
@@ -128,16 +125,6 @@ def match_mouths(targets: LipTargets, mouths: Mouths) -> Float:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """Part of a frame that was drawn anew: place of its corner, width and height, px."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class _Window:
     """A square of a frame, for ``LowerFaceRenderer``."""
 
@@ -166,11 +153,6 @@ class Redrawer:
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)
         self.ready: dict[int, tuple[Float, Float]] = {}
-
-    def draw_group(self, numbered: tuple[int, list[YuvFrame]]) -> tuple[list[YuvFrame], list[Changed | None]]:
-        """Draw the targets into a group of frames, given with the number of the first; return them and what changed."""
-        first, group = numbered
-        return group, self.draw(first, group)
 
     def draw(self, first: int, frames: Sequence[YuvFrame]) -> list[Changed | None]:
         """Draw the targets into some of the frames that are made, in place; return what changed, None for nothing.
@@ -213,21 +195,3 @@ class Redrawer:
         used = np.flatnonzero(self.weights[t] > 0)
         gains = [light_gain(footage.colours[self.mouths.frames[k]][SKIN].astype(np.float32), now) for k in used]
         return np.asarray(sum(w * g for w, g in zip(self.weights[t, used], gains, strict=True)), np.float32)
-
-
-Drawers = Forks[tuple[int, list[YuvFrame]], tuple[list[YuvFrame], list[Changed | None]]]
-"""Processes that do ``Redrawer.draw_group``."""
-
-
-def draw_all(frames: Iterable[YuvFrame], forks: Drawers) -> Iterator[tuple[YuvFrame, Changed | None]]:
-    """Yield the frames that are made, drawn, in order; they are drawn in groups, whatever the number of processes."""
-    for group, changed in forks.map(_groups(frames)):
-        yield from zip(group, changed, strict=True)
-
-
-def _groups(frames: Iterable[YuvFrame]) -> Iterator[tuple[int, list[YuvFrame]]]:
-    """Yield the frames in groups, each with the number of its first."""
-    rest, first = iter(frames), 0
-    while group := list(islice(rest, GROUP)):
-        yield first, group
-        first += len(group)

@@ -84,10 +84,13 @@ def tail_start(footage: Footage) -> int:
     return max(first, len(footage) - room)
 
 
-def in_order(frames: Iterable[TimedFrame], line: Timeline, footage: Footage) -> Iterator[YuvFrame]:
+def in_order(
+    frames: Iterable[TimedFrame], line: Timeline, footage: Footage, into: Iterator[Image] | None = None
+) -> Iterator[YuvFrame]:
     """Yield the frames of a timeline; those that are shown again are kept in a temporary file.
 
     frames: all frames of the video, in order; no more are taken than are needed
+    into: arrays that frames which are shown again are read into, in order; None for one of its own for each
     """
     again = len(line) > len(footage)
     first = tail_start(footage) if again else len(footage)
@@ -104,5 +107,6 @@ def in_order(frames: Iterable[TimedFrame], line: Timeline, footage: Footage) -> 
         size = shape.data.nbytes
         for t in line.source[count:].tolist():
             spool.seek((t - first) * size)
-            data: Image = np.frombuffer(spool.read(size), np.uint8).copy()
+            data: Image = np.empty(size, np.uint8) if into is None else next(into)
+            spool.readinto(data.data)
             yield YuvFrame(data, shape.size, shape.colours)

@@ -22,7 +22,7 @@ from thcli.images import blur, fill, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
-from thcli.render.generator import PartGenerator
+from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_landmarks
@@ -183,9 +183,11 @@ class LowerFaceRenderer:
         )
         also = torch.cat([(filmed - target)[..., :2], self.lower.expand(len(faces), -1, -1)], -1)
         weights = np.stack([face.weights for face in faces])
-        patch, fragments, values = self.warper.mouth(target, weights, side, also)
-        flow = self._flow(fragments, values[:, :2], filmed, target)
+        part = self._part(filmed, target)
+        patch, fragments, values = self.warper.mouth(target, weights, side, part, also)
+        flow = self._flow(part, fragments, values[:, :2], filmed, target)
         paint = blur(values[:, 2:], PAINT_BLUR) * (values[:, 2:] > 0)
+        flow, paint = (fitted(one, part, Part(0, 0, CROP_SIZE, CROP_SIZE)) for one in (flow, paint))
         return [
             self._in_frame(face, flow[i : i + 1], paint[i : i + 1], _lit(patch, i, face.gain))
             for i, face in enumerate(faces)
@@ -204,26 +206,34 @@ class LowerFaceRenderer:
             lay_over(drawn, Patch(patch.image, patch.mask, patch.top - box.top, patch.left - box.left))
         return _Laid(box, filmed, drawn, paint)
 
-    def _flow(self, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
-        """Return the flow [B, 2, 256, 256] from the targets to the filmed frames, px of the crop.
+    def _part(self, filmed: Tensor, target: Tensor) -> Part:
+        """Return the part of the crop beyond which nothing moves between meshes [B, V, 3]."""
+        points = torch.cat([filmed, target])[:, self.lower[:, 0] > 0, :2]
+        room = COARSE * (_reach(filmed) + 2)
+        first = ((points.amin((0, 1)) - room) / PART_STEP).floor().clamp(0, CROP_SIZE // PART_STEP - 1)
+        end = ((points.amax((0, 1)) + room) / PART_STEP).ceil().clamp(max=CROP_SIZE // PART_STEP)
+        (left, top), (width, height) = ((PART_STEP * x).int().tolist() for x in (first, (end - first).clamp(min=1)))
+        return Part(top, left, height, width)
 
-        moves: [B, 2, 256, 256], those of the meshes themselves, 0 beside them
+    def _flow(self, part: Part, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
+        """Return the flow [B, 2, h, w] from the targets to the filmed frames in a part of the crop, px of the crop.
+
+        moves: [B, 2, h, w], those of the meshes themselves, 0 beside them
         """
-        mask = fragments.mask[:, None].float()
-        unit = torch.hypot(*(filmed[:, 33, :2] - filmed[:, 263, :2]).unbind(-1)).mean().clamp(min=20.0)
-        reach = int(FADE * float(unit) / COARSE)
+        mask, reach = fragments.mask[:, None].float(), _reach(filmed)
         near = F.max_pool2d(F.max_pool2d(mask, COARSE), 2 * reach + 1, 1, reach)
-        beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(target))
+        beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(part, target))
         known = torch.maximum(mask, beside)
         flow = fill(moves, known)
         length = torch.hypot(flow[:, :1], flow[:, 1:])
         return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
 
-    def _above(self, target: Tensor) -> Tensor:
-        """Return 1 where a pixel lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, 256, 256]."""
+    def _above(self, part: Part, target: Tensor) -> Tensor:
+        """Return 1 where a pixel of a part lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, h, w]."""
         top, chin, nose = (target[:, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
         down = chin - top
-        height = torch.einsum("bi,ihw->bhw", down, self.grid) - (down * nose).sum(1).view(-1, 1, 1)
+        grid = self.grid[part.cut]
+        height = torch.einsum("bi,ihw->bhw", down, grid) - (down * nose).sum(1).view(-1, 1, 1)
         return (height < 0).float()[:, None]
 
     def _mended(self, theta: PartGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
@@ -231,7 +241,7 @@ class LowerFaceRenderer:
         part = part_around(torch.cat([laid.paint for laid in all_laid]))
         if part is None:
             return list(all_laid)
-        cut = (..., slice(part.top, part.top + part.height), slice(part.left, part.left + part.width))
+        cut = part.cut
         geometric = torch.stack([self._reduced(face, laid, part) for face, laid in zip(faces, all_laid, strict=True)])
         targets = torch.from_numpy(np.stack([face.target for face in faces]))
         matched = [int(face.weights.argmax()) for face in faces]
@@ -252,6 +262,12 @@ class LowerFaceRenderer:
         seen = face.window.reduced(CROP_SIZE, part).to(self.device)
         change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, face.window.side))
         return (seen + reduced_part(change, part)[0]).clamp_(0, 1)
+
+
+def _reach(filmed: Tensor) -> int:
+    """Return how far from faces [B, V, 3], px of the crop, the flow fades to nothing, in steps of ``COARSE``."""
+    unit = torch.hypot(*(filmed[:, 33, :2] - filmed[:, 263, :2]).unbind(-1)).mean().clamp(min=20.0)
+    return int(FADE * float(unit) / COARSE)
 
 
 def light_gain(there: Float, frame: Float) -> Float:
@@ -281,8 +297,8 @@ def lay_over(image: Tensor, patch: Patch) -> None:
     height, width = patch.image.shape[-2:]
     there = image[None, :, patch.top : patch.top + height, patch.left : patch.left + width]
     factor = max(1, min(height, width) // SMALL)
-    border = (4 * patch.mask * (1 - patch.mask)).clamp(0, 1)
-    weighted = torch.cat([(there - patch.image) * border, border], 1)
+    border = torch.addcmul(patch.mask, patch.mask, patch.mask, value=-1).mul_(4)
+    weighted = torch.cat([(there - patch.image).mul_(border), border], 1)
     if factor > 1:
         weighted = F.avg_pool2d(weighted, factor, ceil_mode=True)
     weighted = blur(weighted, max(1.0, weighted.shape[-1] / LIGHT))
@@ -291,5 +307,4 @@ def lay_over(image: Tensor, patch: Patch) -> None:
     correction = fill(difference, (2 * known).clamp(max=1))
     if factor > 1:
         correction = F.interpolate(correction, scale_factor=factor, mode="bilinear", align_corners=False)
-    lit = (patch.image + correction[..., :height, :width]).clamp(0, 1)
-    there += patch.mask * (lit - there)
+    there.lerp_((patch.image + correction[..., :height, :width]).clamp_(0, 1), patch.mask)

@@ -97,19 +97,22 @@ class ReferenceWarper:
         ]
         return image, [patch for patch in patches if patch is not None]
 
-    def mouth(self, target: Tensor, weights: Float, size: int, also: Tensor) -> tuple[Patch | None, Fragments, Tensor]:
+    def mouth(
+        self, target: Tensor, weights: Float, size: int, part: tuple[int, int, int, int], also: Tensor
+    ) -> tuple[Patch | None, Fragments, Tensor]:
         """Warp the patch of the mouth alone to meshes [B, V, 3], for images of ``size`` px.
 
         weights: [B, K], weights of the references, rows sum to 1
+        part: top, left, height and width of the part of the crop that holds the patch, multiples of ``SNAP``
         also: [B, V, C], further attributes of the vertices
 
-        Also returns the fragments, and the attributes at each pixel of the crop, [B, C, 256, 256].
+        Also returns the fragments of that part, and the attributes at each of its pixels, [B, C, height, width].
         """
-        target = target.to(self.images.device)
-        fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
+        target, (top, left, height, width) = target.to(self.images.device), part
+        fragments = rasterize(target - target.new_tensor([left, top, 0]), self.faces, height, width)
         attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
         mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
-        return self._patch(target, fragments, mask, weights, self.painter, size), fragments, values
+        return self._patch(target, fragments, mask, weights, self.painter, size, (top, left)), fragments, values
 
     def source(self, target: Tensor, reference: int) -> Tensor:
         """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
@@ -169,10 +172,12 @@ class ReferenceWarper:
         weights: Float,
         painter: InteriorPainter | None,
         size: int | None = None,
+        corner: tuple[int, int] = (0, 0),
     ) -> Patch | None:
         """Warp the part under ``mask`` [B, 1, H, W] alone, as a patch that holds it in all frames; None without any.
 
         size: side of the images that the patch is for, px; None for that of the references
+        corner: top and left edge of the fragments in the crop, multiples of ``SNAP``
         """
         seen = (mask > 0).any(0)[0]
         if not bool(seen.any()):
@@ -183,14 +188,15 @@ class ReferenceWarper:
         inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
         size = size or self.images.shape[-1]
         out = size / CROP_SIZE
-        box = [round(edge * out) for edge in (top, bottom, left, right)]
+        down, along = corner
+        box = [round(edge * out) for edge in (down + top, down + bottom, along + left, along + right)]
         shape = (box[1] - box[0], box[3] - box[2])
         moved = [
             side_by_side(_rows(inside, b), self.faces, one, sources)[0].view(-1, 2, bottom - top, right - left)
             for b, one, sources in self._moves(target, weights)
         ]
         grid = pixel_grid(size, target.device)[:, box[0] : box[1], box[2] : box[3]]
-        where = ((grid + _resized(torch.cat(moved), shape)) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
+        where = _resized(torch.cat(moved), shape).add_(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
         pairs = _pairs(weights)
         image = target.new_zeros(*weights.shape[:-1], 3, *shape)
         _add(image, _sample_smoothly(self.images, [k for _, k in pairs], where), pairs, weights)
@@ -270,8 +276,9 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
             seen = (share > 0).any(0)[0]
             if bool(seen.any()):  # only in a small part
                 high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
-                blurred = blur(source, sigma).expand(len(rows), -1, -1, -1)
-                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, places[:, high, wide])
+                near, there = _cut(source, places[:, high, wide])
+                blurred = blur(near, sigma).expand(len(rows), -1, -1, -1)
+                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, there)
         patches[rows] = patch
     return patches.clamp_(0, 1)
 
@@ -286,11 +293,11 @@ def _bicubic(source: Tensor, where: Tensor) -> Tensor:
 
 
 def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the part of an image [1, 3, S, S] that is sampled, with room for its blur, and the places in that part."""
-    size, room = source.shape[-1], 3 * math.ceil(max(LEVELS)) + 2
+    """Return the part of an image [1, 3, H, W] that is sampled, with room for its blur, and the places in that part."""
+    size, room = where.new_tensor([source.shape[-1], source.shape[-2]]), 3 * math.ceil(max(LEVELS)) + 2
     place = (where + 1) * (size / 2)
     (left, top), (right, bottom) = (
-        [int(edge) for edge in ends.clamp(0, size)]
+        torch.minimum(ends.clamp(min=0), size).int().tolist()
         for ends in (place.amin((0, 1, 2)) - room, place.amax((0, 1, 2)) + room + 1)
     )
     corner, extent = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])

@@ -5,6 +5,7 @@ Flows and maps have the 256² of a crop (``records.CROP_SIZE``), the window as m
 
 from __future__ import annotations
 
+from types import EllipsisType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +32,11 @@ class Part(NamedTuple):
     left: int
     height: int
     width: int
+
+    @property
+    def cut(self) -> tuple[EllipsisType, slice, slice]:
+        """Index that cuts it out of maps [..., H, W]."""
+        return ..., slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 WINDOW_STEP = 16
@@ -91,13 +97,12 @@ def around(box: Part, flow: Tensor, size: int) -> Part:
 
 def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) -> Tensor:
     """Return a part [3, h, w] of a window whose content is moved by a flow [1, 2, 256, 256], out of one around it."""
-    shift = enlarged(flow, box, size) * (size / CROP_SIZE)
-    steps = [torch.arange(n, device=flow.device) + 0.5 for n in (box.height, box.width)]
-    y, x = torch.meshgrid(*steps, indexing="ij")
-    place = torch.stack([x + (box.left - outer.left), y + (box.top - outer.top)])[None] + shift
-    half = place.new_tensor([outer.width / 2, outer.height / 2]).view(1, 2, 1, 1)
-    where = (place / half - 1).permute(0, 2, 3, 1)
-    image = F.grid_sample(surrounding[None], where, mode="bicubic", padding_mode="border", align_corners=False)
+    shift = enlarged(flow, box, size)[0]
+    x, y = (torch.arange(n, device=flow.device) + 0.5 for n in (box.width, box.height))
+    start = (x + (box.left - outer.left), (y + (box.top - outer.top))[:, None])
+    place = torch.stack([torch.add(p, s, alpha=size / CROP_SIZE) for p, s in zip(start, shift, strict=True)], -1)
+    where = place.div_(place.new_tensor([outer.width / 2, outer.height / 2])).sub_(1)
+    image = F.grid_sample(surrounding[None], where[None], mode="bicubic", padding_mode="border", align_corners=False)
     return image[0].clamp_(0, 1)
 
 
