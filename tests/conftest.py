@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What whoever runs the tests has added with ``thgen weights add`` changes nothing."""
+def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither weights nor default options of whoever runs the tests change anything."""
     from thcli import checkpoints
 
     nowhere = tmp_path_factory.mktemp("user") / "models"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "user_folder", lambda: nowhere)
+        patch.delenv("THGEN_DEFAULTS", raising=False)
         yield
 
 

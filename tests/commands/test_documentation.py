@@ -106,6 +106,7 @@ def place(tmp_path_factory, portrait_png, speech_wav, certify) -> Path:
     for clip in CLIPS:
         (here / "videos" / clip).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(here / ("long.mp4" if clip.startswith("train") else "clip.mp4"), here / "videos" / f"{clip}.mp4")
+    (here / "studio.yaml").write_text(next(block.text for block in blocks("docs/defaults.md") if block.kind == "yaml"))
     split_and_name = [clip.split("/") for clip in CLIPS]
     lines = [{"clip": name, "subject": name, "split": split, "av_lag": 0} for split, name in split_and_name]
     (here / "videos" / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -223,7 +224,8 @@ def test_documentation_names_only_options_that_exist(page):
         own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         return own.union(*map(names, command.commands.values())) if isinstance(command, click.Group) else own
 
-    known = set().union(*(names(main.get_command(click.Context(main), name)) for name in COMMANDS))
+    known = {name for parameter in main.params for name in parameter.opts}
+    known |= set().union(*(names(main.get_command(click.Context(main), name)) for name in COMMANDS))
     named = re.findall(r"`(?:thgen [a-z ]+)?(--[a-z][a-z-]*)", (ROOT / page).read_text())
     assert set(named) <= known | {"--help"}
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from thcli.commands import options
+from thcli.commands.defaults import META, Defaults
 from thcli.commands.failures import SOME_FAILED, Failure
+from thcli.errors import UsageError
 
 if TYPE_CHECKING:
     from thcli.doctor.check import Check
@@ -54,9 +56,30 @@ def _examine(video: Path | None, device: str, weights: Path | None) -> Iterator[
     from thcli.doctor.installation import installation
     from thcli.doctor.self_test import self_test
 
+    if META in click.get_current_context().meta:
+        yield _defaults(click.get_current_context().find_root())
     weight_folders(weights)  # an unusable folder given by the user is no fault of the installation
     yield from installation(device, weights)
     yield self_test(device, weights)
+
+
+def _defaults(root: click.Context) -> Check:
+    """Check the whole file of default options; the result names the options that it sets, and none of their values."""
+    from thcli.doctor.check import Check
+
+    used: Defaults = root.meta[META]
+    said = []
+    try:
+        for name in used.sections:
+            assert isinstance(root.command, click.Group)
+            command = root.command.get_command(root, name)
+            assert command is not None  # the names of the sections have been checked
+            used.map_of(name, command)
+            if names := ", ".join(used.names(name)):
+                said.append(f"{name} {names}")
+    except UsageError as error:
+        return Check("defaults", False, str(error), "mend the file, or do without it: --defaults /dev/null")
+    return Check("defaults", True, f"{used.path.absolute()}: {'; '.join(said) or 'sets nothing'}")
 
 
 def _as_lines(checks: Iterable[Check], video: Path | None) -> list[Check]:

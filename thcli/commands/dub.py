@@ -33,8 +33,8 @@ DEFAULT = DubOptions()
               "longer one the video goes on backwards and forwards.")  # fmt: skip
 @click.option("--keep-sound", type=click.FloatRange(min=0), metavar="DB",
               help="Mix the video's own sound in below the speech, lowered by DB decibels.")  # fmt: skip
-@click.option("--expression", default=DEFAULT.expression, show_default=True, metavar="audio|VIDEO|CURVES.csv",
-              shell_complete=options.words_or_files("audio"), help="What moves the lips.")  # fmt: skip
+@click.option("--expression", type=options.WordOrFile("audio"), default=DEFAULT.expression, show_default=True,
+              metavar="audio|VIDEO|CURVES.csv", help="What moves the lips.")  # fmt: skip
 @click.option("--references", type=click.IntRange(1, MAX_REFERENCES), default=DEFAULT.references, show_default=True,
               metavar="K", help="Number of frames of the video out of which mouths are taken, 1 to 32.")  # fmt: skip
 @click.option("--renderer", type=click.Choice(RENDERERS), default=DEFAULT.renderer, show_default=True,

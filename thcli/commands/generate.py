@@ -46,12 +46,12 @@ PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=D
 @click.option("--learn-from", default=DEFAULT.learn_from, show_default=True, metavar="SECONDS|whole",
               help="How much of the clip teaches how the person articulates, blinks and moves: up to so many seconds "
               "of the shot, or all of it; 0 learns no articulation.")  # fmt: skip
-@click.option("--motion", default=DEFAULT.motion, show_default=True, metavar="audio|still|VIDEO|CURVES.csv",
-              shell_complete=options.words_or_files("audio", "still"), help="What moves the head.")  # fmt: skip
+@click.option("--motion", type=options.WordOrFile("audio", "still"), default=DEFAULT.motion, show_default=True,
+              metavar="audio|still|VIDEO|CURVES.csv", help="What moves the head.")  # fmt: skip
 @click.option("--motion-scale", type=SCALE, default=DEFAULT.motion_scale, show_default=True,
               help="Strength of the head motion.")  # fmt: skip
-@click.option("--expression", default=DEFAULT.expression, show_default=True, metavar="audio|VIDEO|CURVES.csv",
-              shell_complete=options.words_or_files("audio"), help="What moves the face.")  # fmt: skip
+@click.option("--expression", type=options.WordOrFile("audio"), default=DEFAULT.expression, show_default=True,
+              metavar="audio|VIDEO|CURVES.csv", help="What moves the face.")  # fmt: skip
 @click.option("--expression-scale", type=SCALE, default=DEFAULT.expression_scale, show_default=True,
               help="Strength of the expression.")  # fmt: skip
 @click.option("--blink", default=DEFAULT.blink, show_default=True, metavar="reference|none|SECONDS",

@@ -6,12 +6,15 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from thcli.commands.failures import Failure, failure_of
+from thcli.commands.defaults import META, read_defaults
+from thcli.commands.failures import USAGE, Failure, failure_of
+from thcli.commands.options import PATH
 from thcli.signals import stopped_by_signals
 from thcli.version import __version__
 
@@ -44,6 +47,15 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"thcli.commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called, with its default options in place."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command and META in ctx.meta:
+            ctx.default_map = {name: ctx.meta[META].map_of(name, command)}
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,7 +92,10 @@ class LazyGroup(click.Group):
                 import traceback
 
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            raise failure_of(error) from error
+            failure = failure_of(error)
+            if failure.exit_code == USAGE and META in ctx.meta and ctx.invoked_subcommand:
+                failure = Failure(ctx.meta[META].traced(ctx.invoked_subcommand, failure.message), USAGE)
+            raise failure from error
 
 
 def _abandon_stdout() -> int:
@@ -99,12 +114,27 @@ def _say(failure: Failure) -> None:
             click.echo(f"thgen: {failure.message}", err=True)
 
 
+def _use_defaults(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None and not ctx.resilient_parsing:
+        ctx.meta[META] = read_defaults(path, COMMANDS)
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="thgen", message="%(prog)s %(version)s")
+@click.option(
+    "--defaults",
+    type=PATH,
+    metavar="FILE.yaml",
+    envvar="THGEN_DEFAULTS",
+    show_envvar=True,
+    expose_value=False,
+    callback=_use_defaults,
+    help="Take options that are not given from this file; stands before the command.",
+)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Make a talking-head video from a clip of about three seconds or a photo of a person, and any speech recording.

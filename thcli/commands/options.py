@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+from click.types import StringParamType
 
 Decorator = Callable[[Any], Any]
 
@@ -15,14 +16,15 @@ PATH = click.Path(path_type=Path)
 TRACKERS = click.Choice(["builtin", "mediapipe", "face-alignment"])
 
 
-def words_or_files(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Return a completion for an option that takes one of some words or a file."""
+class WordOrFile(StringParamType):
+    """The type of an option that takes one of some words, or the name of a file."""
 
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        fitting = [CompletionItem(word) for word in words if word.startswith(incomplete)]
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        fitting = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
         return fitting or [CompletionItem(incomplete, type="file")]
-
-    return complete
 
 
 tracker: Decorator = click.option(

@@ -44,6 +44,8 @@ NAMES = (
     "seed", "device", "weights",
 )  # fmt: skip
 """Parameters of ``thgen evaluate`` that apply with ``--suite`` only."""
+GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+"""Sources of the values that a user has set: the command line and ``thgen --defaults``."""
 _OF_FILES = ("predicted", "reference", "reference_start", "output", "overwrite")
 """Parameters of ``thgen evaluate`` that do not apply with ``--suite``."""
 
@@ -122,6 +124,6 @@ def _typed(ctx: click.Context) -> str:
     typed = ["thgen", "evaluate"]
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        if name in ctx.params and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if name in ctx.params and ctx.get_parameter_source(name) in GIVEN:
             typed += [parameter.opts[-1], str(ctx.params[name])]
     return shlex.join(typed)

@@ -29,7 +29,8 @@ STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "
               help="Folder made by `thgen preprocess all`; for generator, by `thgen preprocess episodes`.")  # fmt: skip
 @click.option("--out", required=True, type=options.PATH, metavar="RUN",
               help="Folder of the run; for face-model and mouth-interior, the file to write.")  # fmt: skip
-@click.option("--config", metavar="NAME|FILE", help="lite, tiny, paper, or a YAML file.  [default: lite]")
+@click.option("--config", type=options.WordOrFile("lite", "tiny", "paper"), metavar="NAME|FILE",
+              help="lite, tiny, paper, or a YAML file.  [default: lite]")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change one value, such as expression.train.steps=500; may be repeated.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), metavar="N",
