@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from thcli.clips.timed import Stored
+from thcli.errors import DeviceError
 from thcli.pipeline.drawers import GROUP, Changed, Drawers
 from thcli.records import Image
 from thcli.yuv import YuvColours, YuvFrame
@@ -43,3 +44,11 @@ def test_the_memory_of_frames_does_not_depend_on_the_video() -> None:
     with Drawers(add_numbers, HOW, 2) as drawers:
         places = {data.ctypes.data for data, _ in zip(drawers.arrays(), range(FRAMES), strict=False)}
     assert len(places) == 4 * GROUP
+
+
+def test_frames_that_no_memory_can_hold_give_one_line() -> None:
+    vast = Stored((1 << 24, 1 << 24), YuvColours(), {})
+    with pytest.raises(
+        DeviceError, match=r"^no memory for 16 frames of 16777216x16777216 \(.*\); take fewer --workers"
+    ):
+        Drawers(add_numbers, vast, 2)

@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 
 from thcli.clips.timed import Stored
+from thcli.errors import DeviceError
 from thcli.forks import Forks, most_at_a_time
 from thcli.records import Image
 from thcli.yuv import YuvFrame
@@ -43,12 +44,20 @@ class Drawers:
     draw: function that draws some frames
     how: how the frames are read
     count: number of processes; with 0 of them, this process draws
+
+    Raises DeviceError where there is no memory for the frames, or a process cannot be started.
     """
 
     def __init__(self, draw: Draw, how: Stored, count: int) -> None:
         self._draw = draw
         frames, size = GROUP * most_at_a_time(count), how.size[0] * how.size[1] * 3 // 2
-        shared = np.frombuffer(mmap.mmap(-1, frames * size), np.uint8).reshape(frames, size)
+        try:
+            shared = np.frombuffer(mmap.mmap(-1, frames * size), np.uint8).reshape(frames, size)
+        except OSError as error:
+            raise DeviceError(
+                f"no memory for {frames} frames of {how.size[0]}x{how.size[1]} ({error.strerror}); take fewer "
+                "--workers, or free some memory"
+            ) from error
         self._frames = [YuvFrame(data, how.size, how.colours) for data in shared]
         self._forks = Forks(self._draw_group, count)
 
