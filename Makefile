@@ -72,7 +72,6 @@ speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, ou
 
 weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; LABELS=STORE made with --tracker mediapipe for the tracker, PERCEPTUAL=mobilefacenet.onnx for that loss)
 	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	mkdir -p runs/weights
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
 	$(BIN)/thgen train mouth-interior --data $(DATA) --out runs/weights/mouth_interior.safetensors

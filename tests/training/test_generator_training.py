@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +17,15 @@ from thcli.checkpoints import load_checkpoint, read_header, read_manifest
 from thcli.config import GeneratorConfig, load_config
 from thcli.data.episodes import PackedEpisode
 from thcli.errors import MediaError, UsageError
+from thcli.pipeline.models import load_generator
 from thcli.render.frames import keep_detail
+from thcli.render.generator import OnnxGenerator, TorchGenerator
 from thcli.training import stages
 from thcli.training.generator import SHOWN, GeneratorStage, list_episodes, load_takes
 from thcli.training.generator_batch import NO_CHANGE
 from thcli.training.loop import RunOptions, train
 from thcli.training.protocol import LogsImages
+from thgen_models.generator import Frames
 
 RUN = ("generator.adversarial=0.1",)
 
@@ -72,7 +77,10 @@ def test_generator_stage_has_finite_gradients_in_every_weight(episodes: Path) ->
 def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run, as ``thgen train generator`` leaves it."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    stages.run("generator", episodes, out, config="tiny", overrides=RUN, device="cpu")
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        stages.run("generator", episodes, out, config="tiny", overrides=RUN, device="cpu")
+    assert said.getvalue() == ""
     return out
 
 
@@ -82,6 +90,19 @@ def test_training_of_theta_leaves_checkpoint_and_exported_networks(whole: Path) 
     header = read_header(whole / "generator.safetensors")
     assert header.stage == "generator" and header.data["subjects"] == 3 and header.data["takes"] == 3
     assert len(header.data["held_out"]) == 1 and "perceptual_weights" not in header.config
+
+
+@pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 3)])
+def test_exported_networks_render_what_the_trained_theta_does(whole: Path, batch: int, count: int) -> None:
+    exported = OnnxGenerator(whole / "generator.onnx", whole / "generator_embedding.onnx")
+    trained = TorchGenerator(load_generator(whole / "generator.safetensors"), precision=torch.float32)
+    random = torch.Generator().manual_seed(batch)
+    images, maps = torch.rand(count, 3, 256, 256, generator=random), torch.rand(count, 1, 256, 256, generator=random)
+    frames = Frames(*(torch.rand(batch, channels, 256, 256, generator=random) for channels in (3, 3, 3, 1, 1)))
+    one, other = (theta.render(frames, theta.embed(images, maps)) for theta in (exported, trained))
+    change = (other - frames.geometric).abs().max()
+    assert one.shape == other.shape == (batch, 3, 256, 256)
+    assert change > 0 and (one - other).abs().max() < change / 20, change
 
 
 def test_training_of_theta_resumed_follows_the_same_curve_to_the_same_bytes(
