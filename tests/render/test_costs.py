@@ -69,7 +69,7 @@ def test_weights_of_a_video_sum_to_one_and_use_few_references(person, talking):
             np.testing.assert_allclose(share.sum(1), 1, atol=1e-6)
             assert (share > 0).sum(1).max() <= most
     # A match uses one reference except in cross-fades; a blend nearly always uses several.
-    assert (known.match().base == 1).any(1).mean() > 0.5
+    assert (known.match().base == 1).any(1).mean() > 0.4
     assert ((known.blend().base > 0).sum(1) > 1).mean() > 0.5
 
 
