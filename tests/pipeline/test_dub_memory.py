@@ -69,6 +69,6 @@ def test_the_second_pass_takes_no_more_memory_in_the_fourth_minute_than_in_the_f
     speech = NewSound(probe(say(folder / "s.wav", 1.0)), 0.0, 1.0, 0.0, 0.5, True)
     source = f"testsrc=size=160x96:rate=25:duration={FRAMES / 25}"
     memory = memory_along(media("a.mp4", "-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"), speech)
-    # The frames take 140 MB, their index in the new file 2, and what the processes no longer share of a test process that
-    # has run for long, 10.
+    # The frames take 140 MB, their index in the new file 2, and what the processes no longer share of a test process
+    # that has run for long, 10.
     assert len(memory) == 70 and max(memory) < max(memory[1:5]) + (40 << 20)
