@@ -218,6 +218,10 @@ def pretended_gpu(kind: str) -> Iterator[None]:
         stack.enter_context(mock.patch.object(threading.Thread, "run", run))
         if kind == "cuda":
             stack.enter_context(mock.patch.multiple(torch.cuda, **cuda))
+            # Optimizers of a PyTorch that is built for CUDA ask whether a graph is captured: of a driver, in C++.
+            stack.enter_context(mock.patch.object(torch.cuda, "is_current_stream_capturing", lambda: False))
+            if hasattr(torch, "accelerator"):
+                stack.enter_context(mock.patch.object(torch.accelerator, "current_accelerator", lambda *_, **__: None))
         else:
             stack.enter_context(mock.patch.multiple(torch.backends.mps, is_available=yes))
             stack.enter_context(mock.patch.multiple(torch.mps, empty_cache=nothing, synchronize=nothing))
