@@ -218,9 +218,9 @@ def pretended_gpu(kind: str) -> Iterator[None]:
         stack.enter_context(mock.patch.object(threading.Thread, "run", run))
         if kind == "cuda":
             stack.enter_context(mock.patch.multiple(torch.cuda, **cuda))
-            # Optimizers of a PyTorch that is built for CUDA ask whether a graph is captured: of a driver, in C++.
-            stack.enter_context(mock.patch.object(torch.cuda, "is_current_stream_capturing", lambda: False))
-            if hasattr(torch, "accelerator"):
+            # Optimizers of a PyTorch that is built for CUDA ask the driver whether a graph is being captured.
+            stack.enter_context(mock.patch.object(torch.backends.cuda, "is_built", lambda: False))
+            if hasattr(torch, "accelerator"):  # since 2.6
                 stack.enter_context(mock.patch.object(torch.accelerator, "current_accelerator", lambda *_, **__: None))
         else:
             stack.enter_context(mock.patch.multiple(torch.backends.mps, is_available=yes))
