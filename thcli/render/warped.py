@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.face_model import LEFT_EYE, LIPS, RIGHT_EYE, FaceModel
@@ -127,26 +128,35 @@ class ReferenceWarper:
             head_flow(_rows(fragments, b), self.faces, one, sources) * head_weight[b]
             for b, one, sources in self._moves(target, weights)
         ]
-        flow, pairs = torch.cat(flows), _pairs(weights)
+        flow, place = torch.cat(flows), {pair: i for i, pair in enumerate(_pairs(weights))}
         image = target.new_zeros(*weights.shape[:-1], *self.images.shape[1:])
-        step = min(TOGETHER, max(1, TOGETHER_PIXELS // self.images[0, 0].numel()))
+        images, blended = image.view(-1, len(target), *image.shape[-3:]), weights.copy()
+        several = blended.reshape(-1, *weights.shape[-2:])
+        for i in np.flatnonzero(dissolved):
+            between = np.flatnonzero((several[i] > 0).sum(axis=1) > 1)
+            self._dissolve(images[i], several[i], between, flow, place)
+            several[i, between] = 0
+        pairs, step = _pairs(blended), min(TOGETHER, max(1, TOGETHER_PIXELS // self.images[0, 0].numel()))
         for first in range(0, len(pairs), step):
             some = pairs[first : first + step]
-            sampled = sample(self.images[[k for _, k in some]], flow[first : first + step])
-            _add(image, sampled, some, weights)
-        images, several = image.view(-1, len(target), *image.shape[-3:]), weights.reshape(-1, *weights.shape[-2:])
-        for i in np.flatnonzero(dissolved):
-            self._dissolve(images[i], several[i], flow, pairs)
+            sampled = sample(self.images[[k for _, k in some]], flow[[place[pair] for pair in some]])
+            _add(image, sampled, some, blended)
         return image
 
-    def _dissolve(self, images: Tensor, weights: Float, flow: Tensor, pairs: Sequence[tuple[int, int]]) -> None:
-        """Replace those of images [B, 3, S, S] that lie between two references, by weights [B, K].
+    def _dissolve(
+        self,
+        images: Tensor,
+        weights: Float,
+        between: NDArray[np.intp],
+        flow: Tensor,
+        place: Mapping[tuple[int, int], int],
+    ) -> None:
+        """Set those of images [B, 3, S, S] that lie between two references, by weights [B, K].
 
-        flow, pairs: flows [P, 2, F, F], and the frame and reference of each
+        between: numbers of these images
+        flow, place: flows [P, 2, F, F], and the place among them of that of a frame and a reference
         """
-        place = {pair: i for i, pair in enumerate(pairs)}
         step = max(1, TOGETHER_PIXELS // (2 * images[0, 0].numel()))
-        between = np.flatnonzero((weights > 0).sum(axis=1) > 1)
         for first in range(0, len(between), step):
             frames = between[first : first + step]
             # Where changes follow each other so fast that three references have a weight, the least is left out.
