@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from thcli.errors import UsageError
+from thcli.errors import UsageError, did_you_mean
 
 SHIPPED = ("lite", "tiny", "paper")
 Dims = TypeVar("Dims")
@@ -286,7 +285,8 @@ def _merge(base: Any, changes: Mapping[str, Any], source: str, prefix: str = "")
     for key, value in changes.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            raise UsageError(f"{source}: unknown key '{name}'; {_nearest(name, base, prefix)}")
+            valid = (f"{prefix}{f.name}" for f in dataclasses.fields(base))
+            raise UsageError(f"{source}: unknown key '{name}'; {did_you_mean(name, valid)}")
         current = getattr(base, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
@@ -299,12 +299,6 @@ def _merge(base: Any, changes: Mapping[str, Any], source: str, prefix: str = "")
         else:
             updates[key] = _convert(value, hints[key], name, source)
     return dataclasses.replace(base, **updates)
-
-
-def _nearest(name: str, base: Any, prefix: str) -> str:
-    valid = [f"{prefix}{f.name}" for f in dataclasses.fields(base)]
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
-    return f"did you mean '{close[0]}'?"
 
 
 def _convert(value: Any, hint: Any, name: str, source: str) -> Any:

@@ -7,6 +7,7 @@ Only ``thcli.commands`` turns an error into an exit code.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -44,6 +45,13 @@ class DeviceError(ThgenError):
     """A device that is missing or out of memory."""
 
     exit_code = 6
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Say which of some valid names, of which there is at least one, an unknown name is nearest to."""
+    from difflib import get_close_matches
+
+    return f"did you mean '{get_close_matches(name, list(valid), n=1, cutoff=0.0)[0]}'?"
 
 
 def named_bug(error: Exception) -> str:

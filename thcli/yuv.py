@@ -51,6 +51,11 @@ class YuvColours:
         return matrix.astype(np.float32), (-matrix @ black).astype(np.float32)
 
 
+def frame_bytes(size: tuple[int, int]) -> int:
+    """Bytes of a frame of some width and height, even px."""
+    return size[0] * size[1] * 3 // 2
+
+
 class YuvFrame:
     """A frame in YUV 4:2:0.
 

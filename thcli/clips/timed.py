@@ -20,7 +20,7 @@ from thcli.clips.ffmpeg import Reader, arguments, complaint, first_with, label, 
 from thcli.clips.probe import MIN_SIDE, MediaInfo
 from thcli.errors import MediaError
 from thcli.records import Image
-from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
+from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame, frame_bytes
 
 PLAIN = ("yuv420p", "yuvj420p")
 """Pixel formats that are kept bit by bit."""
@@ -97,8 +97,7 @@ def stream_stored(
     Closing or dropping the generator kills its ffmpeg. Raises MediaError for a file without video or without frames.
     """
     how = stored(info)
-    size = how.size[0] * how.size[1] * 3 // 2
-    own = (np.empty(size, np.uint8) for _ in count())
+    own = (np.empty(frame_bytes(how.size), np.uint8) for _ in count())
     return _frames(info, how, timed, only, own if into is None else into)
 
 

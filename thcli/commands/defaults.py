@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from thcli.commands.options import PATH, WordOrFile
-from thcli.errors import UsageError
+from thcli.errors import UsageError, did_you_mean
 
 META = "thgen.defaults"
 """Key of the Defaults in use in click's ``meta``."""
@@ -116,8 +115,7 @@ def _map_of(command: click.Command, section: Any, where: str, folder: Path) -> d
 def _check_known(name: Any, known: Iterable[str], where: str, what: str) -> None:
     known = list(known)
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-        raise UsageError(f"{where}: unknown {what} '{name}'; did you mean '{near[0]}'?")
+        raise UsageError(f"{where}: unknown {what} '{name}'; {did_you_mean(str(name), known)}")
 
 
 def _value(option: click.Option, value: Any, where: str, folder: Path) -> Any:

@@ -18,7 +18,7 @@ from thcli.clips.timed import Stored
 from thcli.errors import DeviceError
 from thcli.forks import Forks, most_at_a_time
 from thcli.records import Image
-from thcli.yuv import YuvFrame
+from thcli.yuv import YuvFrame, frame_bytes
 
 GROUP = 4
 """Number of frames in a row that are drawn together."""
@@ -50,7 +50,7 @@ class Drawers:
 
     def __init__(self, draw: Draw, how: Stored, count: int) -> None:
         self._draw = draw
-        frames, size = GROUP * most_at_a_time(count), how.size[0] * how.size[1] * 3 // 2
+        frames, size = GROUP * most_at_a_time(count), frame_bytes(how.size)
         try:
             shared = np.frombuffer(mmap.mmap(-1, frames * size), np.uint8).reshape(frames, size)
         except OSError as error:

@@ -24,7 +24,7 @@ from thcli.faces.protocol import Tracker
 from thcli.faces.track import face_boxes, interpolate_missed, smooth_meshes
 from thcli.records import N_VERTICES, FaceChoice, Float, Image
 from thcli.threads import one_thread
-from thcli.yuv import YuvFrame
+from thcli.yuv import YuvFrame, frame_bytes
 
 PART = 256
 """Frames whose meshes are read at a time."""
@@ -112,7 +112,7 @@ def survey_video(
     """
     follower = Follower(tracker, model, info.path, face)
     how = stored(info)
-    room = np.empty(how.size[0] * how.size[1] * 3 // 2, np.uint8)
+    room = np.empty(frame_bytes(how.size), np.uint8)
     with ArrayWriter(path) as archive:
         block, before = _Block(_Meshes(archive)), None
         frame: TimedFrame | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from thcli.clips.timed import TimedFrame
 from thcli.pipeline.footage import Footage
 from thcli.records import Image
-from thcli.yuv import YuvFrame
+from thcli.yuv import YuvFrame, frame_bytes
 
 MOST_SECONDS = 10.0
 """Most seconds at the end of a video that go on backwards and forwards."""
@@ -80,7 +80,7 @@ def tail_start(footage: Footage) -> int:
     if end - seconds[first] < LEAST_SECONDS:
         first = 0
     first = max(first, int(np.searchsorted(seconds, end - MOST_SECONDS)))
-    room = max(MOST_BYTES // (footage.size[0] * footage.size[1] * 3 // 2), 1)
+    room = max(MOST_BYTES // frame_bytes(footage.size), 1)
     return max(first, len(footage) - room)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from thcli.evaluation.curves import face, seen
 from thcli.evaluation.metric import Figure, Metric, not_computed
 from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.metrics.sharpness import SMALLEST, laplacian
@@ -21,14 +22,12 @@ AROUND = 8
 
 def measure(pair: Pair, models: MetricModels) -> Figure:
     """Compute the mean loss over the frames of the predicted video in which the face is found."""
-    video = pair.predicted
-    if video.track is None:
-        return not_computed(f"{video.name}: no face")
-    sharp = []
-    for t, ring in enumerate(hair_rings(video.track)):
-        values = laplacian(video.frames[t])[ring]
-        if video.track.confidence[t] > 0 and values.size >= SMALLEST:
-            sharp.append(values.var())
+    video, track = pair.predicted, face(pair.predicted)
+    if isinstance(track, Figure):
+        return track
+    rings = hair_rings(track)
+    around = [laplacian(video.frames[t])[rings[t]] for t in np.flatnonzero(seen(track))]
+    sharp = [values.var() for values in around if values.size >= SMALLEST]
     if not sharp or not np.any(sharp):
         return not_computed(f"{video.name}: no frame shows anything around the face")
     return Figure(float(np.mean(losses(np.array(sharp)))), len(sharp))
