@@ -6,23 +6,27 @@ Departures from the paper:
 - A residual convolution follows the sum of the three blocks, before the transposed convolution; without it only the
   transposed convolutions would mix neighbouring pixels.
 - Each convolution of the landmarks is a fixed depthwise convolution followed by the dynamic 1×1 convolution of θ_S.
-- The last layer's output has the resolution of the finest level and is enlarged bilinearly. With a transposed
-  convolution there, a network trained for sharpness learned to add a pattern to lips and teeth.
+- The last layer's output has the resolution of the finest level, or that times ``subpixel`` by rearranging channels,
+  and is enlarged bilinearly. With a transposed convolution up to the image's resolution, a network trained for
+  sharpness learned to add a pattern to lips and teeth.
 - With ``change`` the last layer's output is the change of a given image, and the shares of other images in the result;
   both start at zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import activation, convolution, pixel_norm, pyramid, resized, stem, up
 from .embedding import Attended
-from .spade import Spade, Theta, denormalise, dynamic_convolution, dynamic_spade
+from .spade import Spade, Theta, denormalise, dynamic_convolution, spade_maps
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class CompositionDims:
     """Sizes of the composition.
 
     widths: channels of the N levels; level 0 has 1 / stem of the image's resolution, each further level half of it
-    stem: stride of the first layers, and factor by which the last layer's output is enlarged
+    stem: stride of the first layers
+    subpixel: factor by which the last layer's output is larger than the finest level; the rest is bilinear
     kernel: kernel size of the fixed SPADE blocks' convolutions
     images: channels of each image that guides the decoder: the projected one φ_ỹ and the matched one φ_y_ts
     out: channels of the output: three of the image, and any further ones
@@ -43,6 +48,7 @@ class CompositionDims:
     images: tuple[int, ...]
     out: int
     change: bool
+    subpixel: int = 1
 
 
 CAUTION = 0.25
@@ -82,8 +88,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, theta: Theta, landmarks: Tensor, images: list[Tensor]) -> Tensor:
         """Decode x by landmarks and images, all features [B, C, H, W] of the layer's level."""
-        guides = [spade(image) for spade, image in zip(self.spade, images, strict=True)]
-        total = self.activation(denormalise(pixel_norm(x), [dynamic_spade(landmarks, theta), *guides]))
+        maps = spade_maps(landmarks, theta, cast(Sequence[Spade], self.spade), images)
+        total = self.activation(denormalise(pixel_norm(x), maps, 1 + len(images)))
         return self.up(total + self.activation(self.mix(total)))
 
 
@@ -92,10 +98,10 @@ class Composition(nn.Module):
 
     def __init__(self, dims: CompositionDims) -> None:
         super().__init__()
-        self.change = dims.change
+        self.change, self.subpixel = dims.change, dims.subpixel
         self.landmarks = LandmarkEncoder(dims.widths, dims.stem)
         self.images = nn.ModuleList(pyramid(channels, dims.widths, dims.stem) for channels in dims.images)
-        ups = [convolution(dims.widths[0], dims.out), *(up(b, a) for a, b in pairwise(dims.widths))]
+        ups = [convolution(dims.widths[0], dims.out * dims.subpixel**2), *(up(b, a) for a, b in pairwise(dims.widths))]
         layers = [
             Layer(channels, above, len(dims.images), dims.kernel)
             for channels, above in zip(dims.widths, ups, strict=True)
@@ -116,7 +122,8 @@ class Composition(nn.Module):
         x = attended.appearance
         for i in reversed(range(len(self.layers))):
             x = self.layers[i](x, attended.theta[i], landmarks[i], [levels[i] for levels in guides])
-        x = resized(x.float(), (target_map.shape[-2], target_map.shape[-1]))
+        x = F.pixel_shuffle(x.float(), self.subpixel) if self.subpixel > 1 else x.float()
+        x = resized(x, (target_map.shape[-2], target_map.shape[-1]))
         # a change of 2 turns black into white
         image = 2 * torch.tanh(CAUTION * x[:, :3]) if self.change else torch.tanh(x[:, :3])
         return torch.cat([image, x[:, 3:]], dim=1)

@@ -13,7 +13,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from thgen_models import generator
-from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims, layered
+from thgen_models.generator import (
+    PAPER,
+    EmbeddingNetwork,
+    FrameNetwork,
+    Frames,
+    Generator,
+    GeneratorDims,
+    each_reduced,
+    layered,
+    reduced,
+)
+from thgen_models.spade import Spade, Theta, dynamic_convolution, spade_maps
 
 MakeReferences = Callable[..., tuple[Tensor, Tensor]]
 MakeFrames = Callable[..., Frames]
@@ -215,11 +226,47 @@ def test_generator_learns_one_sample(tiny: GeneratorDims, references: MakeRefere
     assert losses[-1] < 0.3 * losses[0]
 
 
+def test_images_are_reduced_and_the_change_enlarged_for_a_network_of_smaller_images(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
+) -> None:
+    halved = dataclasses.replace(tiny, reduction=2)
+    network, given = trained(halved), frames(2)
+    images, maps = references(1)
+    made, kept, *_ = network.from_tensors(*(getattr(given, f.name) for f in dataclasses.fields(Frames)), images, maps)
+    small = given.reduced(2)
+    expected = network.from_references(small, each_reduced(images, 2), each_reduced(maps, 2))
+    assert expected.image.shape[-1] == given.geometric.shape[-1] // 2
+    change = F.interpolate(expected.image - small.geometric, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(made, given.geometric + change)
+    assert not torch.equal(made, kept) and (made - given.geometric).abs().max() > 0.01
+    through = FrameNetwork(network)(
+        *(getattr(given, f.name) for f in dataclasses.fields(Frames)), *EmbeddingNetwork(network)(images, maps)
+    )
+    torch.testing.assert_close(through, made.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_reduced_images_are_means_of_squares(factor: int) -> None:
+    images = torch.rand(2, 3, 24, 12)
+    torch.testing.assert_close(reduced(images, factor), F.avg_pool2d(images, factor))
+
+
+def test_spade_maps_of_kernel_one_are_those_of_convolutions() -> None:
+    torch.manual_seed(0)
+    blocks = [Spade(6, 1), Spade(6, 1)]
+    theta = Theta(torch.rand(2, 6, 5), torch.rand(2, 6, 7), torch.rand(2, 6, 7))
+    landmarks, *images = torch.rand(3, 2, 6, 4, 5).unbind()
+    own = dynamic_convolution(landmarks, torch.cat([theta.gamma, theta.beta], dim=1))
+    expected = own + blocks[0].maps(images[0]) + blocks[1].maps(images[1])
+    torch.testing.assert_close(spade_maps(landmarks, theta, blocks, images), expected)
+
+
 @pytest.mark.parametrize(("name", "dims"), [("lite", GeneratorDims()), ("paper", PAPER)])
 def test_generator_has_the_sizes_that_its_docstring_states(name: str, dims: GeneratorDims) -> None:
     with torch.device("meta"):
         network = Generator(dims)
-        images, maps = torch.zeros(1, 8, 3, 256, 256), torch.zeros(1, 8, 1, 256, 256)
+        side = 256 // dims.reduction
+        images, maps = torch.zeros(1, 8, 3, side, side), torch.zeros(1, 8, 1, side, side)
         image, drawing = images[:, 0], maps[:, 0]
         with FlopCounterMode(display=False) as of_references:
             embedding = network.embed(images, maps)

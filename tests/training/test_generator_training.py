@@ -42,9 +42,9 @@ def curve(run: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def unexported(tmp_path_factory: pytest.TempPathFactory, episodes: Path) -> tuple[Path, GeneratorStage]:
-    """A run of 30 steps in which there is much to learn, as y_geo is too dark."""
+    """A run of 40 steps in which there is much to learn, as y_geo is too dark."""
     out = tmp_path_factory.mktemp("learning")
-    config = tiny(steps=30, lr=5e-3, val_every=15, ema=0.5, augment=NO_CHANGE)
+    config = tiny(steps=40, lr=5e-3, val_every=20, ema=0.5, augment=NO_CHANGE)
     stage = GeneratorStage(load_takes(episodes), config, "cpu")
     train(stage, config.train, out)
     return out, stage

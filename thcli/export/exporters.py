@@ -64,7 +64,7 @@ def export_generator(network: Generator, folder: Path) -> None:
     # The exporter tells axes apart by their lengths, so the example has two frames and three references.
     frames = [torch.zeros(2, channels, CROP_SIZE, CROP_SIZE) for channels in (3, 3, 3, 1, 1)]
     with torch.no_grad():
-        embedding = network.embed(images, images[:, :, :1]).tensors()
+        embedding = EmbeddingNetwork(network)(images, images[:, :, :1])
     _export_dynamic(
         EmbeddingNetwork(network),
         {"images": images, "maps": images[:, :, :1]},

@@ -127,7 +127,7 @@ class TorchGenerator:
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
         """See ``PartGenerator.render_part``."""
         with self._arithmetic():
-            return self._frames.generator.part(frames, embedding, target_map, corner).image.clamp(-1, 1)
+            return self._frames.part(frames, embedding, target_map, corner)
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train_and_
 from thcli.training.perceptual import Perceptual, load_perceptual
 from thcli.training.protocol import Networks
 from thgen_models.discriminator import DiscriminatorDims
-from thgen_models.generator import Frames, Generator, GeneratorDims
+from thgen_models.generator import Generator, GeneratorDims, reduced
 
 VAL_EPISODES, VAL_WINDOWS = 16, 2
 """Most held-out episodes of a validation, and windows of each."""
@@ -130,8 +130,7 @@ class GeneratorStage:
 
     def step(self, networks: Networks, batch: GeneratorBatch) -> dict[str, Tensor]:
         assert isinstance(networks.network, Generator)
-        inputs = [getattr(batch.frames, field.name) for field in fields(Frames)]
-        image, kept, shares, *warped = networks.network.from_tensors(*inputs, batch.references, batch.maps)
+        image, kept, shares, *warped = networks.network.from_tensors(*batch.inputs())
         with torch.autocast(torch.device(self.device).type, enabled=False):  # differences of squares need all digits
             image, kept = (_shown(image, batch) for image in (image, kept))
             losses = self._losses(image, kept, shares, warped, batch)
@@ -167,7 +166,8 @@ class GeneratorStage:
             "temporal": temporal_error(image, real, weight, WINDOW),
         }
         if warped:
-            losses["flow"] = torch.stack([weighted_error(x, real, weight) for x in warped]).mean()
+            small = [reduced(x, real.shape[-1] // warped[0].shape[-1]) for x in (real, weight)]
+            losses["flow"] = torch.stack([weighted_error(x, *small) for x in warped]).mean()
         total = sum((getattr(config, name) * loss for name, loss in losses.items()), start=image.new_zeros(()))
         with torch.no_grad():
             start = weighted_error(batch.frames.geometric, real, weight)
@@ -207,7 +207,7 @@ class GeneratorStage:
         batch = make_batch([episode] * VAL_WINDOWS, firsts, VAL_REFERENCES, CROP_SIZE, NO_CHANGE, random)
         batch = self._on_device(batch)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
-            made = network.from_references(batch.frames, batch.references, batch.maps).image.clamp(-1, 1)
+            made = network.from_tensors(*batch.inputs())[0].clamp(-1, 1)
         return batch, _shown(made, batch)
 
     @torch.no_grad()

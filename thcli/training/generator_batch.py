@@ -41,6 +41,10 @@ class GeneratorBatch:
     eyes: Tensor
     landmarks: Tensor
 
+    def inputs(self) -> list[Tensor]:
+        """Return what ``Generator.from_tensors`` takes."""
+        return [*(getattr(self.frames, field.name) for field in fields(Frames)), self.references, self.maps]
+
     def each(self, change: Callable[[Tensor], Tensor]) -> GeneratorBatch:
         """Return the batch with ``change`` applied to every tensor."""
         return _joined([self], lambda tensors: change(tensors[0]))
