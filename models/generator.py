@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .blocks import resized
+from .blocks import reduced, resized
 from .composition import Composition, CompositionDims
 from .embedding import Attended, Embedding, EmbeddingDims, HybridEmbedding
 from .flow import FlowDims, FlowNetwork, Warped
@@ -196,26 +196,22 @@ class Generator(nn.Module):
     def from_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run ``from_references`` on the fields of ``Frames``, then images and maps, for training.
 
-        These are as large as the video; they are made smaller by ``dims.reduction``, and what Θ makes of them larger.
+        All are as large as the video. They are made smaller by ``dims.reduction``, and the change of y_geo is enlarged.
         Returns the image, the image without the change (with ``floor``), both as large as the video, the shares, and
         the warped images.
         """
-        frames = Frames(*tensors[:5])
-        small = frames.reduced(self.dims.reduction)
-        made = self.from_references(small, *(each_reduced(x, self.dims.reduction) for x in tensors[5:]))
+        frames, factor = Frames(*tensors[:5]), self.dims.reduction
+        small = frames.reduced(factor)
+        made = self.from_references(small, *(_each_reduced(x, factor) for x in tensors[5:]))
         kept = made.image - made.change if self.dims.floor else made.image
+        if factor > 1:
+            size = (frames.target_map.shape[-2], frames.target_map.shape[-1])
+            changes = (resized(image - small.geometric, size) for image in (made.image, kept))
+            image, kept = (frames.geometric + change for change in changes)
+        else:
+            image = made.image
         warped = (warped.image for warped in (made.projected, made.matched) if warped is not None)
-        image, kept = (self.enlarged(x, small, frames) for x in (made.image, kept))
         return image, kept, made.shares, *warped
-
-    def enlarged(self, image: Tensor, small: Frames, frames: Frames) -> Tensor:
-        """Return an image that was generated of reduced frames at the size of the frames, with the detail of y_geo."""
-        if self.dims.reduction == 1:
-            return image
-        size = (frames.target_map.shape[-2], frames.target_map.shape[-1])
-        if not self.dims.floor:
-            return resized(image, size)
-        return frames.geometric + resized(image - small.geometric, size)
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
         """Generate the images of target frames; the embedding's B is that of the frames, or 1."""
@@ -290,25 +286,14 @@ def layered(geometric: Tensor, images: list[Tensor], shares: Tensor, change: Ten
     return result
 
 
-def reduced(images: Tensor, factor: int) -> Tensor:
-    """Make images [B, C, H, W] smaller by a whole factor: every pixel is the mean of a square.
-
-    On the CPU this takes a fifth of the time of ``avg_pool2d``.
-    """
-    if factor == 1:
-        return images
-    rows = sum(images[:, :, i::factor] for i in range(1, factor)) + images[:, :, ::factor]
-    return (sum(rows[..., i::factor] for i in range(1, factor)) + rows[..., ::factor]) / factor**2
-
-
-def each_reduced(images: Tensor, factor: int) -> Tensor:
+def _each_reduced(images: Tensor, factor: int) -> Tensor:
     """Make images [B, K, C, H, W] smaller by a whole factor."""
     small = reduced(images.flatten(0, 1), factor)
     return small.view(*images.shape[:3], *small.shape[-2:])
 
 
 class FrameNetwork(nn.Module):
-    """Θ without ``embed`` for images of 256², from tensors to a tensor, for export; the image is clipped to -1..1.
+    """Θ without ``embed``, from tensors to a tensor, for export; the image is clipped to -1..1.
 
     Inputs are the fields of ``Frames``, then those of ``Embedding``, in order; the embedding's B is 1.
     """
@@ -320,19 +305,11 @@ class FrameNetwork(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         """Generate ŷ_t, [B, 3, H, W] float32 in -1..1."""
         frames, embedding = Frames(*tensors[:5]), Embedding(*tensors[5:])
-        small = frames.reduced(self.generator.dims.reduction)
-        return self.generator.enlarged(self.generator(small, embedding).image, small, frames).clamp(-1, 1)
-
-    def part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
-        """Generate a part of ŷ_t, [B, 3, h, w] float32 in -1..1, as ``Generator.part`` does, of images of 256²."""
-        factor = self.generator.dims.reduction
-        small, whole = frames.reduced(factor), reduced(target_map, factor)
-        made = self.generator.part(small, embedding, whole, (corner[0] // factor, corner[1] // factor))
-        return self.generator.enlarged(made.image, small, frames).clamp(-1, 1)
+        return self.generator(frames, embedding).image.clamp(-1, 1)
 
 
 class EmbeddingNetwork(nn.Module):
-    """``Generator.embed`` for images of 256², from tensors to tensors, for export.
+    """``Generator.embed``, from tensors to tensors, for export.
 
     Inputs are images [1, K, 3, H, W] in -1..1 and maps [1, K, 1, H, W] in 0..1; outputs are the fields of
     ``Embedding`` in order.
@@ -344,5 +321,5 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the fields of ``Embedding``, [1, …] each, from images and maps."""
-        images, maps = (each_reduced(x, self.generator.dims.reduction) for x in tensors)
+        images, maps = tensors
         return self.generator.embed(images, maps).tensors()

@@ -13,17 +13,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from thgen_models import generator
-from thgen_models.generator import (
-    PAPER,
-    EmbeddingNetwork,
-    FrameNetwork,
-    Frames,
-    Generator,
-    GeneratorDims,
-    each_reduced,
-    layered,
-    reduced,
-)
+from thgen_models.blocks import reduced
+from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims, layered
 from thgen_models.spade import Spade, Theta, dynamic_convolution, spade_maps
 
 MakeReferences = Callable[..., tuple[Tensor, Tensor]]
@@ -229,20 +220,16 @@ def test_generator_learns_one_sample(tiny: GeneratorDims, references: MakeRefere
 def test_images_are_reduced_and_the_change_enlarged_for_a_network_of_smaller_images(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
 ) -> None:
-    halved = dataclasses.replace(tiny, reduction=2)
-    network, given = trained(halved), frames(2)
+    network, given = trained(dataclasses.replace(tiny, reduction=2)), frames(2)
     images, maps = references(1)
     made, kept, *_ = network.from_tensors(*(getattr(given, f.name) for f in dataclasses.fields(Frames)), images, maps)
     small = given.reduced(2)
-    expected = network.from_references(small, each_reduced(images, 2), each_reduced(maps, 2))
+    halves = (reduced(x.flatten(0, 1), 2)[None] for x in (images, maps))
+    expected = network.from_references(small, *halves)
     assert expected.image.shape[-1] == given.geometric.shape[-1] // 2
     change = F.interpolate(expected.image - small.geometric, scale_factor=2, mode="bilinear")
     torch.testing.assert_close(made, given.geometric + change)
     assert not torch.equal(made, kept) and (made - given.geometric).abs().max() > 0.01
-    through = FrameNetwork(network)(
-        *(getattr(given, f.name) for f in dataclasses.fields(Frames)), *EmbeddingNetwork(network)(images, maps)
-    )
-    torch.testing.assert_close(through, made.clamp(-1, 1))
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])

@@ -67,9 +67,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ReferenceWeights]:
         def __init__(self, *_: object) -> None:
             pass
 
-        def render_each(self, mesh: Tensor, weights: Sequence[ReferenceWeights]) -> list[Tensor]:
-            known.extend(weights)
-            return [torch.zeros(len(mesh), 3, 1, 1) for _ in weights]
+        references = torch.zeros(1, 3, 1, 1)
+
+        def render_each(self, mesh: Tensor, several: Sequence[tuple[Tensor, ReferenceWeights]]) -> list[Tensor]:
+            known.extend(weights for _, weights in several)
+            return [torch.zeros(len(mesh), 3, 1, 1) for _ in several]
 
     monkeypatch.setattr(episodes, "GeometricRenderer", Black)
     return known

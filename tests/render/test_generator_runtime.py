@@ -19,7 +19,7 @@ from thcli.config import make_dims
 from thcli.errors import UsageError, WeightsError
 from thcli.pipeline.models import Models, load_generator, load_models
 from thcli.render.generator import OnnxGenerator, TorchGenerator, precision_of, quickest_precision
-from thgen_models.generator import Frames, Generator, GeneratorDims, reduced
+from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, for images in -1..1."""
@@ -241,10 +241,8 @@ def test_torch_generator_clamps_the_image_of_the_network(
     images, maps, frames = given(2, 3)
     theta = TorchGenerator(network, precision=torch.float32)
     rendered = theta.render(frames, theta.embed(images, maps))
-    small = [reduced(one, dims.reduction)[None] for one in (images, maps)]
-    given_small = frames.reduced(dims.reduction)
     with torch.no_grad():
-        image = network.enlarged(network(given_small, network.embed(*small)).image, given_small, frames)
+        image = network(frames, network.embed(images[None], maps[None])).image
     assert image.abs().max() > 1 and rendered.abs().max() == 1
     assert (image.clamp(-1, 1) - rendered).abs().max() < 1e-5
     assert (rendered - frames.geometric).abs().mean() > LEVEL

@@ -24,6 +24,7 @@ from thcli.render.geometric import GeometricRenderer
 from thcli.render.landmark_maps import draw_landmarks
 from thcli.render.matcher import costs
 from thcli.rotations import apply_pose, placement, to_pixels
+from thgen_models.blocks import reduced
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
@@ -99,6 +100,7 @@ class RecordingTheta:
     def __init__(self, theta: FrameGenerator) -> None:
         self.theta, self.frames = theta, list[Frames]()
         self.embedded = list[tuple[Tensor, Tensor]]()
+        self.side = theta.side
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         self.embedded.append((images, maps))
@@ -147,10 +149,11 @@ def test_neural_renderer_gives_theta_references_maps_and_both_geometric_images(
     person, recording = make_person(8), RecordingTheta(theta)
     rendered(person, recording)
     ((images, maps),) = recording.embedded
-    references = torch.from_numpy(person.reference_images).permute(0, 3, 1, 2) / 127.5 - 1
+    assert recording.side == 128
+    references = reduced(torch.from_numpy(person.reference_images).permute(0, 3, 1, 2) / 127.5 - 1, 2)
     assert (images - references).abs().max() < 1e-5
     landmarks = torch.from_numpy(person.track.landmarks[person.reference_indices])
-    assert torch.equal(maps, draw_landmarks(landmarks, 256, 256))
+    assert torch.equal(maps, reduced(draw_landmarks(landmarks, 256, 256), 2))
     match, blend = costs(person, target).match(), costs(person, target).blend()
     matched = torch.from_numpy(match.base.argmax(1))
     assert len(set(matched.tolist())) > 1
@@ -158,11 +161,13 @@ def test_neural_renderer_gives_theta_references_maps_and_both_geometric_images(
     assert (recording.all("matched") - references[matched]).abs().max() < 1e-5
     assert torch.equal(recording.all("matched_map"), maps[matched])
     wanted = torch.from_numpy(target.meshes(slice(None))[:, LANDMARKS_68])
-    assert torch.equal(recording.all("target_map"), draw_landmarks(wanted, 256, 256))
+    assert torch.equal(recording.all("target_map"), reduced(draw_landmarks(wanted, 256, 256), 2))
     renderer, meshes = GeometricRenderer(models, person), torch.from_numpy(target.meshes(slice(None)))
     for field, weights in (("geometric", match), ("projected", blend)):
         alone = [renderer.render(meshes[t : t + 1], weights.select(slice(t, t + 1))) for t in range(FRAMES)]
-        assert (recording.all(field) - (2 * torch.cat(alone) - 1)).abs().max() < 2 / 255
+        difference = (recording.all(field) - (2 * reduced(torch.cat(alone), 2) - 1)).abs()
+        # ỹ_t is warped at the smaller size.
+        assert difference.max() < 2 / 255 if field == "geometric" else difference.mean() < 0.01
 
 
 def test_neural_renderer_gives_theta_two_equal_images_for_one_reference(
@@ -170,8 +175,8 @@ def test_neural_renderer_gives_theta_two_equal_images_for_one_reference(
 ) -> None:
     recording = RecordingTheta(theta)
     rendered(make_person(1), recording)
-    assert torch.equal(recording.all("projected"), recording.all("geometric"))
-    assert recording.embedded[0][0].shape == (1, 3, 256, 256)
+    assert (recording.all("projected") - recording.all("geometric")).abs().mean() < 0.01
+    assert recording.embedded[0][0].shape == (1, 3, 128, 128)
 
 
 def test_render_each_equals_render_with_each_of_the_weights(
@@ -180,7 +185,7 @@ def test_render_each_equals_render_with_each_of_the_weights(
     person = make_person(4)
     renderer, meshes = GeometricRenderer(models, person), torch.from_numpy(target.meshes(slice(None)))
     weights = [costs(person, target).match(), costs(person, target).blend()]
-    together = renderer.render_each(meshes, weights)
+    together = renderer.render_each(meshes, [(renderer.references, one) for one in weights])
     for one, image in zip(weights, together, strict=True):
         assert (renderer.render(meshes, one) - image).abs().max() < 1e-4
     assert (together[0] - together[1]).abs().max() > 0.05

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thcli.images import blur
-from thcli.records import CROP_SIZE
+from thcli.records import CROP_SIZE, ReferenceWeights
 from thcli.render.head_weights import prior_head_weights
 from thcli.render.transition import SIZE, dissolve, flow_between, follow
 from thcli.render.warp import sample
@@ -87,11 +87,11 @@ def test_warp_dissolves_only_where_it_is_asked_to_and_between_two_references(fac
     warper = ReferenceWarper(images, meshes, face_model, prior_head_weights())
     targets = torch.cat([faces.mesh(shift=(i, 0)) for i in range(3)])
     base = np.array([[1, 0], [0.6, 0.4], [0, 1]], np.float32)
-    plain, dissolved = (warper.warp(targets, base, base, base, dissolved=[asked])[0] for asked in (False, True))
+    weights = [ReferenceWeights(base, base, base, asked) for asked in (False, True)]
+    plain, dissolved = (warper.warp(targets, one)[0] for one in weights)
     assert torch.equal(plain[[0, 2]], dissolved[[0, 2]])
     assert (plain[1] - dissolved[1]).abs().mean() > 0.01
-    both = np.stack([base, base])
-    together = warper.warp(targets, both, both, both, dissolved=[True, False])[0]
-    assert torch.allclose(together[0], dissolved, atol=1e-5) and torch.allclose(together[1], plain, atol=1e-5)
-    alone = warper.warp(targets[1:2], base[1:2], base[1:2], base[1:2], dissolved=[True])[0]
+    together = [image for image, _ in warper.warp_each(targets, [(images, one) for one in weights])]
+    assert torch.equal(together[0], plain) and torch.equal(together[1], dissolved)
+    alone = warper.warp(targets[1:2], weights[1].select(slice(1, 2)))[0]
     assert torch.allclose(alone[0], dissolved[1], atol=1e-4)

@@ -64,14 +64,14 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
 
 def theta_differences(network: Generator, folder: Path) -> dict[str, float]:
     """Return the differences of both exports in a folder from Θ, by file name; raises as ``difference`` does."""
-    random = torch.Generator().manual_seed(SEED)
-    references = torch.rand(1, REFERENCES, 3, CROP_SIZE, CROP_SIZE, generator=random) * 2 - 1
-    maps = torch.rand(1, REFERENCES, 1, CROP_SIZE, CROP_SIZE, generator=random)
+    random, side = torch.Generator().manual_seed(SEED), CROP_SIZE // network.dims.reduction
+    references = torch.rand(1, REFERENCES, 3, side, side, generator=random) * 2 - 1
+    maps = torch.rand(1, REFERENCES, 1, side, side, generator=random)
     known = EmbeddingNetwork(network)
     with torch.inference_mode():
         embedding = Embedding(*known(references, maps))
     channels = {field.name: 1 if "map" in field.name else 3 for field in fields(Frames)}
-    images = [torch.rand(BATCH, c, CROP_SIZE, CROP_SIZE, generator=random) for c in channels.values()]
+    images = [torch.rand(BATCH, c, side, side, generator=random) for c in channels.values()]
     return {
         THETA_FRAMES: difference(folder / THETA_FRAMES, FrameNetwork(network), [*images, *embedding.tensors()]),
         THETA_EMBEDDING: difference(folder / THETA_EMBEDDING, known, [references, maps]),

@@ -87,7 +87,8 @@ def _rendered(renderer: GeometricRenderer, mesh: Float, weights: Sequence[Refere
     images: list[list[Image]] = [[] for _ in weights]
     for first in range(0, len(mesh), CHUNK):
         chunk = slice(first, first + CHUNK)
-        made = renderer.render_each(torch.from_numpy(mesh[chunk]), [one.select(chunk) for one in weights])
+        several = [(renderer.references, one.select(chunk)) for one in weights]
+        made = renderer.render_each(torch.from_numpy(mesh[chunk]), several)
         for known, new in zip(images, made, strict=True):
             known.append(to_uint8(new))
     return [np.concatenate(known) for known in images]

@@ -20,6 +20,8 @@ from thcli.render.landmark_maps import draw_features, draw_landmarks
 from thcli.render.matcher import costs
 from thcli.render.memory import DEFAULT_BATCH, OneFrame, frames_at_a_time, in_parts
 from thcli.render.paste import Paster, head_mask, soft_border
+from thgen_models.blocks import reduced
+from thgen_models.blocks import resized as enlarged
 from thgen_models.generator import Frames
 
 FINE = 1.0
@@ -95,9 +97,9 @@ class TargetRenderer:
 class NeuralRenderer:
     """Θ over the geometric renderer's images of one person (§4.2); the person's embedding is computed once.
 
-    Θ takes and returns an image of the crop at 256², whatever the size of the canvas. Its change to that image is added
-    to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept only half
-    of that detail, because ỹ_t is a blend.
+    Θ takes and returns images of the crop of its own size, whatever the size of the canvas. Its change to that image is
+    added to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept only
+    half of that detail, because ỹ_t is a blend.
 
     blended: weights of the references in ỹ_t, for all frames
     """
@@ -117,7 +119,8 @@ class NeuralRenderer:
             cropped = replace(person, reference_images=images, canvas=person.box)
             self.small = GeometricRenderer(models, cropped, geometric.steps)
         self.blended = blended
-        self.images = self.small.references * 2 - 1
+        self.references = fit_theta(self.small.references, theta)
+        self.images = self.references * 2 - 1
         self.maps = self._maps(person.track.landmarks[person.reference_indices])
         self.embedding = theta.embed(self.images, self.maps)
         self.border = soft_border(person.box, person.canvas).to(self.images.device)
@@ -126,12 +129,13 @@ class NeuralRenderer:
     @torch.inference_mode()
     def render(self, mesh: Float, weights: ReferenceWeights, chunk: slice) -> Tensor:
         """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop with the weights of a chunk."""
-        target, blended = torch.from_numpy(mesh), self.blended.select(chunk)
+        target, blended = torch.from_numpy(mesh), (self.references, self.blended.select(chunk))
         if self.small is self.geometric:
-            canvas, projected = self.geometric.render_each(target, (weights, blended))
+            canvas, projected = self.geometric.render_each(target, [(self.geometric.references, weights), blended])
         else:
-            canvas, projected = self.geometric.render(target, weights), self.small.render(target, blended)
-        geometric = resized(canvas[self.crop], CROP_SIZE)
+            canvas, (projected,) = self.geometric.render(target, weights), self.small.render_each(target, [blended])
+        crop = resized(canvas[self.crop], CROP_SIZE)
+        geometric = fit_theta(crop, self.theta)
         matched = torch.from_numpy(weights.base.argmax(axis=1)).to(canvas.device)
         frames = Frames(
             geometric=geometric * 2 - 1,
@@ -142,8 +146,8 @@ class NeuralRenderer:
         )
         image = (self.theta.render(frames, self.embedding) + 1) / 2
         features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(canvas.device)
-        change = keep_detail(image - geometric, geometric, features)
-        return geometric + change if self.small is self.geometric else self._add(canvas, change, target, weights)
+        change = keep_detail(enlarged(image - geometric, (CROP_SIZE, CROP_SIZE)), crop, features)
+        return crop + change if self.small is self.geometric else self._add(canvas, change, target, weights)
 
     def _add(self, canvas: Tensor, change: Tensor, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
         """Add a change [B, 3, 256, 256] of the crop to images of the canvas, which is larger than 256² or the crop."""
@@ -156,9 +160,15 @@ class NeuralRenderer:
         return canvas.clamp(0, 1)
 
     def _maps(self, landmarks: Float) -> Tensor:
-        """Draw landmark maps [B, 1, 256, 256] of landmarks [B, 68, 3] px of the crop."""
+        """Draw landmark maps [B, 1, S, S], at Θ's size, of landmarks [B, 68, 3] px of the crop."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
-        return drawn.to(self.geometric.references.device)
+        return fit_theta(drawn.to(self.geometric.references.device), self.theta)
+
+
+def fit_theta(images: Tensor, theta: FrameGenerator) -> Tensor:
+    """Make images [B, C, 256, 256] as small as Θ takes them: [B, C, S, S]."""
+    factor, rest = divmod(images.shape[-1], theta.side)
+    return resized(images, theta.side) if rest else reduced(images, factor)
 
 
 def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from thcli.device import has_fast_bfloat16
 from thcli.errors import UsageError, WeightsError
 from thcli.onnx_files import open_network
+from thcli.records import CROP_SIZE
 from thgen_models.embedding import Attended, Embedding, HybridEmbedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
@@ -38,37 +39,41 @@ if TYPE_CHECKING:
 PICTURE = "picture"
 """Name of the only output of the exported frame network."""
 PART_STEP = 32
-"""Number of pixels of which corner and sides of a part of an image are multiples."""
+"""Number of pixels of the crop at 256² of which corner and sides of a part of an image are multiples."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Data types by their names in ``--precision``."""
 
 
 class FrameGenerator(Protocol):
-    """Θ, loaded on a device, for images of 256².
+    """Θ, loaded on a device.
 
     Calls share no state, and a frame comes out the same alone as in a batch.
     """
 
+    @property
+    def side(self) -> int:
+        """Side S, px, of the images of the crop that Θ takes and makes."""
+
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         """Compute the embedding of a person, once per video.
 
-        images: [K, 3, 256, 256] float32 in -1..1, the K references
-        maps: [K, 1, 256, 256] float32 in 0..1, their landmark maps
+        images: [K, 3, S, S] float32 in -1..1, the K references
+        maps: [K, 1, S, S] float32 in 0..1, their landmark maps
         """
 
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
-        """Render images [B, 3, 256, 256] float32 in -1..1 of frames [B, …] of the person, for any B."""
+        """Render images [B, 3, S, S] float32 in -1..1 of frames [B, …] of the person, for any B."""
 
 
 class PartGenerator(FrameGenerator, Protocol):
     """Θ that can render a part of an image, which takes less time."""
 
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
-        """Render a part of images of 256²: [B, 3, h, w] float32 in -1..1; only near its border is it different.
+        """Render a part of images: [B, 3, h, w] float32 in -1..1; only near its border is it different.
 
-        frames: the part alone; its sides are multiples of ``PART_STEP``
-        target_map: [B, 1, 256, 256] float32 in 0..1, landmark map of the whole image
-        corner: (top, left) of the part in the whole, multiples of ``PART_STEP``
+        frames: the part alone; its sides, at 256², are multiples of ``PART_STEP``
+        target_map: [B, 1, S, S] float32 in 0..1, landmark map of the whole image
+        corner: (top, left) of the part in the whole; at 256², multiples of ``PART_STEP``
         """
 
 
@@ -94,13 +99,17 @@ def quickest_precision(device: str) -> torch.dtype:
 class TorchGenerator:
     """Θ in PyTorch, on any device.
 
+    size: side, px, to which the crop was resized for the frames and references of training
     precision: data type of the network that renders frames; None stands for ``quickest_precision``. In bfloat16 only
         what Θ paints is rounded, by 0.01 of 255 on average and 1 at most on val: images are warped, and added to
         y_geo, in float32
     """
 
-    def __init__(self, network: Generator, device: str = "cpu", precision: torch.dtype | None = None) -> None:
+    def __init__(
+        self, network: Generator, device: str = "cpu", precision: torch.dtype | None = None, size: int = CROP_SIZE
+    ) -> None:
         network = network.to(device).eval()
+        self.side = size // network.dims.reduction
         self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
         self._kind = torch.device(device).type
         self.precision = precision or quickest_precision(device)
@@ -127,7 +136,7 @@ class TorchGenerator:
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
         """See ``PartGenerator.render_part``."""
         with self._arithmetic():
-            return self._frames.part(frames, embedding, target_map, corner)
+            return self._frames.generator.part(frames, embedding, target_map, corner).image.clamp(-1, 1)
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -173,6 +182,7 @@ class OnnxGenerator:
         self._path = frames
         self._sessions = {os.getpid(): self._open_frames()}
         self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
+        self.side = int(self._embedding.get_inputs()[0].shape[-1])
 
     def _open_frames(self) -> onnxruntime.InferenceSession:
         return _session(self._path, [*_names(Frames), *_names(Embedding)], [PICTURE])

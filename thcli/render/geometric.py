@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,23 +73,18 @@ class GeometricRenderer:
         """Reference images on the device: [K, 3, S, S] float32 in 0..1."""
         return self.warper.images
 
-    @torch.inference_mode()
     def render(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
         """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop, from B rows of weights."""
-        parts, dissolved = (weights.base, weights.mouth, weights.eyes), [weights.dissolved]
-        image, patches = self.warper.warp(self._to_canvas(mesh), *parts, dissolved)
-        return self.steps.compose(image, patches)
+        return self.render_each(mesh, [(self.references, weights)])[0]
 
     @torch.inference_mode()
-    def render_each(self, mesh: Tensor, weights: Sequence[ReferenceWeights]) -> list[Tensor]:
-        """Render the same meshes once with each of several weights; a reference that several use is warped once."""
-        base, mouth, eyes = (np.stack([getattr(one, part) for one in weights]) for part in ("base", "mouth", "eyes"))
-        dissolved = [one.dissolved for one in weights]
-        images, patches = self.warper.warp(self._to_canvas(mesh), base, mouth, eyes, dissolved)
-        return [
-            self.steps.compose(image, [Patch(p.image[i], p.mask, p.top, p.left) for p in patches])
-            for i, image in enumerate(images)
-        ]
+    def render_each(self, mesh: Tensor, several: Sequence[tuple[Tensor, ReferenceWeights]]) -> list[Tensor]:
+        """Render the same meshes once with each of several weights.
+
+        several: images [K, 3, S, S] of the references, of any size S, and the weights
+        """
+        warped = self.warper.warp_each(self._to_canvas(mesh), several)
+        return [self.steps.compose(image, patches) for image, patches in warped]
 
     @torch.inference_mode()
     def head_weight(self, mesh: Tensor, weights: ReferenceWeights) -> Tensor:

@@ -21,7 +21,7 @@ from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.images import blur, fill, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
-from thcli.render.frames import keep_detail
+from thcli.render.frames import fit_theta, keep_detail
 from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
@@ -41,6 +41,8 @@ from thcli.render.window import (
     part_around,
     reduced_part,
 )
+from thgen_models.blocks import reduced
+from thgen_models.blocks import resized as enlarged
 from thgen_models.generator import Frames
 
 REST, FREE = 0.12, 0.33
@@ -157,8 +159,8 @@ class LowerFaceRenderer:
         self.grid = pixel_grid(CROP_SIZE, self.device)
         self.theta = theta
         if theta is not None:
-            self.images = resized(self.warper.images, CROP_SIZE) * 2 - 1
-            self.maps = _maps(there).to(self.device)
+            self.images = fit_theta(resized(self.warper.images, CROP_SIZE), theta) * 2 - 1
+            self.maps = fit_theta(_maps(there).to(self.device), theta)
             self.embedding = theta.embed(self.images, self.maps)
 
     @torch.inference_mode()
@@ -245,11 +247,14 @@ class LowerFaceRenderer:
         geometric = torch.stack([self._reduced(face, laid, part) for face, laid in zip(faces, all_laid, strict=True)])
         targets = torch.from_numpy(np.stack([face.target for face in faces]))
         matched = [int(face.weights.argmax()) for face in faces]
-        given, maps = geometric * 2 - 1, _maps(targets).to(self.device)
-        frames = Frames(given, given, self.images[matched][cut], self.maps[matched][cut], maps[cut])
-        image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
+        factor = CROP_SIZE // theta.side
+        small, there = reduced(geometric, factor), part.reduced(factor)
+        given, maps = small * 2 - 1, fit_theta(_maps(targets).to(self.device), theta)
+        frames = Frames(given, given, self.images[matched][there.cut], self.maps[matched][there.cut], maps[there.cut])
+        image = (theta.render_part(frames, self.embedding, maps, (there.top, there.left)) + 1) / 2
         features = draw_features(targets[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(self.device)
-        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE)
+        change = enlarged(image - small, (part.height, part.width))
+        changes = keep_detail(change, geometric, features[cut], CROP_SIZE)
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side

@@ -38,6 +38,10 @@ class Part(NamedTuple):
         """Index that cuts it out of maps [..., H, W]."""
         return ..., slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def reduced(self, factor: int) -> Part:
+        """Return the same rectangle in a window that is smaller by a factor of all its edges."""
+        return Part(*(edge // factor for edge in self))
+
 
 WINDOW_STEP = 16
 """Number of pixels of which the sides of windows are multiples."""

@@ -28,8 +28,9 @@ from thcli.training.images import tile
 from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train_and_export
 from thcli.training.perceptual import Perceptual, load_perceptual
 from thcli.training.protocol import Networks
+from thgen_models.blocks import reduced
 from thgen_models.discriminator import DiscriminatorDims
-from thgen_models.generator import Generator, GeneratorDims, reduced
+from thgen_models.generator import Generator, GeneratorDims
 
 VAL_EPISODES, VAL_WINDOWS = 16, 2
 """Most held-out episodes of a validation, and windows of each."""

@@ -16,12 +16,11 @@ from thcli.evaluation.suite.case import load_case
 from thcli.evaluation.suite.clips import choose_clips
 from thcli.evaluation.suite.methods import choose_methods
 from thcli.evaluation.suite.options import ABLATIONS, SuiteOptions
-from thcli.evaluation.suite.trained import LACKS, AtSize, trained_ablations
+from thcli.evaluation.suite.trained import LACKS, trained_ablations
 from thcli.pipeline.models import load_generator
 from thcli.render.frames import TargetRenderer
 from thcli.render.generator import TorchGenerator
-from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames, Generator, GeneratorDims
+from thgen_models.generator import Generator, GeneratorDims
 
 TINY = GeneratorDims(
     widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1, flow_residuals=1,
@@ -80,7 +79,8 @@ def test_choose_methods_draws_every_row_by_its_own_network(store, six):
     for name, row, frames in zip(LACKS, rows, made, strict=True):
         path = six / f"{name}.safetensors"
         assert row.weights == {path.name: sha256(path)}
-        theta, person = AtSize(TorchGenerator(load_generator(path), "cpu"), 64), case.person(2)
+        theta, person = TorchGenerator(load_generator(path), "cpu", size=64), case.person(2)
+        assert theta.side == 32
         expected = np.stack(list(TargetRenderer(case.models, person, case.target(person), theta=theta).frames()))
         assert frames.tobytes() == expected.tobytes()
 
@@ -91,30 +91,6 @@ def test_trained_ablations_say_what_they_lack_and_how_long_they_were_trained(six
     assert all("which paints all of the picture; trained 5 steps at 64², drawn at 64²" in row.meaning for row in rows)
     assert "with all four modules" in rows[0].meaning and "without warping," in rows[1].meaning
     assert "without 3d-aware, hybrid-attention, non-linear, warping," in rows[2].meaning
-
-
-def test_at_size_shows_a_network_images_of_its_own_size():
-    class Watched:
-        def __init__(self) -> None:
-            self.seen = []
-
-        def embed(self, images, maps):
-            self.seen += [images, maps]
-            return "embedding"
-
-        def render(self, frames: Frames, embedding: Embedding) -> torch.Tensor:
-            assert embedding == "embedding"
-            self.seen += vars(frames).values()
-            return frames.geometric
-
-    watched = Watched()
-    small = AtSize(watched, 64)
-    ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).contiguous()
-    frames = Frames(ramp, ramp, ramp, ramp[:, :1], ramp[:, :1])
-    picture = small.render(frames, small.embed(ramp, ramp[:, :1]))
-    assert {one.shape[-2:] for one in watched.seen} == {(64, 64)} and len(watched.seen) == 7
-    assert picture.shape == (1, 3, 256, 256)
-    assert (picture - ramp).abs().max() < 0.03
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,15 @@ class FlatWarper(ReferenceWarper):
 class StillWarper(ReferenceWarper):
     """Warper that leaves the references as they are; the patches of mouth and eyes are warped as usual."""
 
-    def warp(
-        self, target: Tensor, base: Float, mouth: Float, eyes: Float, dissolved: Sequence[bool] = ()
-    ) -> tuple[Tensor, list[Patch]]:
+    def warp_each(
+        self, target: Tensor, several: Sequence[tuple[Tensor, ReferenceWeights]]
+    ) -> list[tuple[Tensor, list[Patch]]]:
         """Return the unwarped references, blended by their weights, and the patches of mouth and eyes."""
-        patches = super().warp(target, base, mouth, eyes)[1]
-        return torch.einsum("...k,kchw->...chw", torch.from_numpy(base).to(self.images.device), self.images), patches
+        warped = super().warp_each(target, several)
+        return [
+            (torch.einsum("bk,kchw->bchw", torch.from_numpy(weights.base).to(images), images), patches)
+            for (images, weights), (_, patches) in zip(several, warped, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

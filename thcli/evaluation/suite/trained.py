@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from thcli.checkpoints import Header, read_header, sha256
 from thcli.errors import WeightsError
 from thcli.evaluation.suite.ablation import ABLATED, Ablation, render_by
-from thcli.images import resized
 from thcli.pipeline.models import load_generator
 from thcli.records import CROP_SIZE
-from thcli.render.generator import FrameGenerator, TorchGenerator
-from thgen_models.embedding import Embedding
-from thgen_models.generator import Frames
+from thcli.render.generator import TorchGenerator
 
 MODULES = {
     "3d-aware": "three_d",
@@ -50,25 +44,6 @@ def trained_ablations(folder: Path, ablations: Sequence[str], device: str) -> li
     return [_ablation(folder / f"{stem}.safetensors", title, headers[stem], device) for stem, title in stems.items()]
 
 
-class AtSize:
-    """Θ for images of 256² by a network of another size; images are resized to that size and back.
-
-    size: side in px of the images on which the network was trained
-    """
-
-    def __init__(self, theta: FrameGenerator, size: int) -> None:
-        self.theta, self.size = theta, size
-
-    def embed(self, images: Tensor, maps: Tensor) -> Embedding:
-        """Embed the references as ``FrameGenerator.embed`` does, at the network's size."""
-        return self.theta.embed(resized(images, self.size), resized(maps, self.size))
-
-    def render(self, frames: Frames, embedding: Embedding) -> Tensor:
-        """Render images as ``FrameGenerator.render`` does, at the network's size, and resize them to 256²."""
-        small = Frames(*(resized(getattr(frames, field.name), self.size) for field in fields(Frames)))
-        return resized(self.theta.render(small, embedding), CROP_SIZE)
-
-
 def _ablation(path: Path, title: str, header: Header, device: str) -> Ablation:
     size = int(header.config.get("size", CROP_SIZE))
     lacks = [name for name, module in MODULES.items() if not header.dims.get(module, True)]
@@ -77,7 +52,7 @@ def _ablation(path: Path, title: str, header: Header, device: str) -> Ablation:
         f"{'over the geometric picture' if header.dims.get('floor', True) else 'which paints all of the picture'}; "
         f"trained {header.step} steps at {size}², drawn at {size}²"
     )
-    theta = AtSize(TorchGenerator(load_generator(path), device), size)
+    theta = TorchGenerator(load_generator(path), device, size=size)
     return Ablation(title, meaning, render_by(theta), {path.name: sha256(path)})
 
 

@@ -1,0 +1,47 @@
+"""Flows from the frames of a part to the references that each of them uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thcli.records import Float
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Flows from target meshes to references.
+
+    pairs: the P pairs (frame, reference), frame by frame
+    flow: [P, 2, h, w], px of the crop
+    """
+
+    pairs: Sequence[tuple[int, int]]
+    flow: Tensor
+
+    def of(self, pairs: Sequence[tuple[int, int]]) -> Tensor:
+        """Return the flows [N, 2, h, w] of some of the pairs."""
+        if list(pairs) == list(self.pairs):
+            return self.flow
+        place = {pair: i for i, pair in enumerate(self.pairs)}
+        return self.flow[[place[pair] for pair in pairs]]
+
+
+def in_use(weights: Float | NDArray[np.bool_]) -> list[list[int]]:
+    """Return the references that each of B frames uses, by weights [B, K]."""
+    return [np.flatnonzero(row > 0).tolist() for row in weights]
+
+
+def pairs_of(weights: Float | NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return all pairs (frame, reference) in use by weights [B, K], frame by frame."""
+    return [(b, k) for b, used in enumerate(in_use(weights)) for k in used]
+
+
+def add_weighted(images: Tensor, sampled: Tensor, pairs: Sequence[tuple[int, int]], weights: Float) -> None:
+    """Add what was sampled of references [P, ...], one of each pair, to images [B, ...] by weights [B, K], in place."""
+    for (b, k), one in zip(pairs, sampled, strict=True):
+        images[b].add_(one, alpha=float(weights[b, k]))

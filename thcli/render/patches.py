@@ -1,0 +1,142 @@
+"""Patches of mouth and eyes: where they lie in an image, and what the references show there, without aliasing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thcli.images import blur, extent
+from thcli.records import CROP_SIZE, Float
+from thcli.render.compose import Patch
+from thcli.render.flows import Flows, add_weighted, pairs_of
+from thcli.render.mouth_interior import InteriorPainter
+from thcli.render.rasterize import Fragments
+from thcli.render.warp import pixel_grid
+
+LEVELS = (1.0, 2.2)
+"""Standard deviations, px of the image, of the blur of the references where closing lids or lips squeeze two, and four,
+lines into one."""
+HARMLESS = 1.25
+"""Squeeze, in px of the reference per px of the image, up to which nothing is blurred; without this limit, mouths that
+are hardly warped lose a tenth of their sharpness."""
+SNAP = 16
+"""Spacing, px of the crop, of the places at which patches begin and end."""
+
+
+@dataclass(frozen=True)
+class PatchPlace:
+    """Where a patch lies in images of B target meshes, and where its pixels lie in the references.
+
+    mask: [B, 1, h, w] in 0..1, opacity of the patch
+    fragments: fragments of the target meshes under it
+    moves: moves [P, 2, h, w] of the meshes to the references
+    top, left: place of its corner in the crop, px; sides and corners are multiples of ``SNAP``
+    """
+
+    mask: Tensor
+    fragments: Fragments
+    moves: Flows
+    top: int
+    left: int
+
+    def show(
+        self, images: Tensor, weights: Float, target: Tensor, painter: InteriorPainter | None, size: int | None = None
+    ) -> Patch:
+        """Return the patch that references [K, 3, S, S] show by weights [B, K], for images of ``size`` px, or S.
+
+        target: [B, V, 3], target meshes, px of the crop
+        painter: paints the inside of the mouth where the references' mouths are too closed
+        """
+        size = size or images.shape[-1]
+        out, (height, width) = size / CROP_SIZE, self.mask.shape[-2:]
+        top, bottom, left, right = (
+            round(edge * out) for edge in (self.top, self.top + height, self.left, self.left + width)
+        )
+        shape = (bottom - top, right - left)
+        pairs = pairs_of(weights)
+        grid = pixel_grid(size, target.device)[:, top:bottom, left:right]
+        moves = _resized(self.moves.of(pairs), shape)
+        where = moves.add(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
+        image = target.new_zeros(len(weights), 3, *shape)
+        add_weighted(image, _sample_smoothly(images, [k for _, k in pairs], where), pairs, weights)
+        if painter is not None:
+            image = painter.paint(image, self.fragments, target, weights)
+        return Patch(image, _resized(self.mask, shape), top, left)
+
+
+def box_of(mask: Tensor) -> tuple[int, int, int, int] | None:
+    """Return top, bottom, left and right of what a mask [B, 1, H, W] shows in any frame; None where it shows nothing.
+
+    They are rounded outward to multiples of ``SNAP``: few sizes of patches save memory, because the libraries keep
+    some for every size.
+    """
+    seen = (mask > 0).any(0)[0]
+    if not bool(seen.any()):
+        return None
+    (top, bottom), (left, right) = (
+        (first // SNAP * SNAP, min(-(-end // SNAP) * SNAP, CROP_SIZE))
+        for first, end in (extent(seen.any(1)), extent(seen.any(0)))
+    )
+    return top, bottom, left, right
+
+
+def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -> Tensor:
+    """Sample one of the references [K, 3, S, S] for each of P patches, without aliasing where it is squeezed.
+
+    references: P indices of references
+    where: [P, h, w, 2], places in -1..1 as for ``grid_sample``
+
+    Returns [P, 3, h, w] in 0..1.
+    """
+    size = images.shape[-1]
+    down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
+    right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
+    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2)
+    depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
+    patches = where.new_zeros(len(where), images.shape[1], *where.shape[1:3])
+    for k in sorted(set(references)):
+        rows = [i for i, reference in enumerate(references) if reference == k]
+        source, places = _cut(images[k : k + 1], where[rows])
+        patch = _share(depth[rows], 0) * _bicubic(source.expand(len(rows), -1, -1, -1), places)
+        for i, sigma in enumerate(LEVELS, 1):
+            share = _share(depth[rows], i)
+            seen = (share > 0).any(0)[0]
+            if bool(seen.any()):  # only in a small part
+                high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
+                near, there = _cut(source, places[:, high, wide])
+                blurred = blur(near, sigma).expand(len(rows), -1, -1, -1)
+                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, there)
+        patches[rows] = patch
+    return patches.clamp_(0, 1)
+
+
+def _share(depth: Tensor, level: int) -> Tensor:
+    """Return the weight of a level of blur at fractional depths, linear between levels."""
+    return (1 - (depth - level).abs()).clamp(min=0)
+
+
+def _bicubic(source: Tensor, where: Tensor) -> Tensor:
+    return F.grid_sample(source, where, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the part of an image [1, 3, H, W] that is sampled, with room for its blur, and the places in that part."""
+    size, room = where.new_tensor([source.shape[-1], source.shape[-2]]), 3 * math.ceil(max(LEVELS)) + 2
+    place = (where + 1) * (size / 2)
+    (left, top), (right, bottom) = (
+        torch.minimum(ends.clamp(min=0), size).int().tolist()
+        for ends in (place.amin((0, 1, 2)) - room, place.amax((0, 1, 2)) + room + 1)
+    )
+    corner, extent = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
+    return source[..., top:bottom, left:right], (place - corner) / (extent / 2) - 1
+
+
+def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == shape:
+        return image
+    return F.interpolate(image, size=shape, mode="bilinear", align_corners=False)
