@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
 from thcli.records import CROP_SIZE
-from thcli.render.head_weights import MAP_SIZE, HeadWeightMap, estimate_head_weights, prior_head_weights
+from thcli.render.head_weights import (
+    MAP_SIZE,
+    HeadWeightMap,
+    _falling,
+    estimate_head_weights,
+    prior_head_weights,
+)
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import pixel_grid
 
@@ -115,6 +123,27 @@ def test_estimate_head_weights_is_alike_for_larger_images(scene, triangles, esti
     large = interpolate(images, size=(400, 400), mode="bicubic", align_corners=False).clamp(0, 1)
     weight = estimate_head_weights(large, meshes, triangles, prior_head_weights()).weight
     assert (weight - estimated.weight).abs().mean() < 0.02
+
+
+def test_falling_levels_never_rise_and_cost_least():
+    cost = torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(5))
+    found = _falling(cost)
+    assert found.shape == (2, 4) and (found.diff(dim=1) <= 0).all()
+    for ray in range(2):
+        every = [way for way in product(range(3), repeat=4) if sorted(way, reverse=True) == list(way)]
+        least = min(sum(float(cost[way[i], ray, i]) for i in range(4)) for way in every)
+        assert sum(float(cost[found[ray, i], ray, i]) for i in range(4)) == pytest.approx(least)
+
+
+def test_estimate_head_weights_has_no_holes_where_the_head_shows_a_flat_place(scene, triangles):
+    """Within a flat spot of the head any movement explains the images."""
+    images, meshes, radius = scene
+    spotted = []
+    for image, shift in zip(images, SHIFTS, strict=True):
+        spot = disc([CROP_SIZE / 2 + shift[0], CROP_SIZE / 2 + shift[1] - 0.85 * radius[1]], [14, 14])
+        spotted.append(image + spot[0] * (0.5 - image))
+    weight = estimate_head_weights(torch.stack(spotted), meshes, triangles, constant_map(0.0)).at(meshes[:1], CROP_SIZE)
+    assert weight[disc([CROP_SIZE / 2, CROP_SIZE / 2 - 0.8 * radius[1]], [10, 10]) == 1].mean() > 0.7
 
 
 def test_prior_head_weights_is_high_on_the_face_low_in_the_corners_and_symmetric(faces, triangles):

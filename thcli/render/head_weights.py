@@ -28,10 +28,16 @@ LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Head weights that are tried for every pixel."""
 MAX_PAIRS = 40
 """Most pairs of references that are compared."""
-EVIDENCE_BLUR = 2.0
-"""Standard deviation, map pixels, of the blur that adds the evidence of a pixel's neighbours to its own."""
-SHARPNESS = 1000.0
-"""Factor of the colour error (0..1) in the softmax over ``LEVELS``; large values leave little but the best level."""
+RAYS, PLACES = 120, 96
+"""Number of rays from the middle of the face on which head weights are chosen, and of places on each."""
+FARTHEST = 1.42
+"""Distance of the last place on a ray from the middle, over half the side of the map; it lies beyond the corners."""
+AROUND = 16
+"""Rays that are repeated at both ends for blurs, because the last ray neighbours the first."""
+EVIDENCE_BLUR = 4.0
+"""Standard deviation, rays and places, of the blur that adds the evidence of a place's neighbours to its own."""
+WEIGHT_BLUR = 2.5
+"""Standard deviation, map pixels, of the blur of the finished map."""
 PRIOR_STRENGTH = 0.005
 """Colour difference (0..1) that the evidence must exceed to move the map by 1 from its prior."""
 FOREHEAD, CHIN, EARS = 10, 152, (234, 454)
@@ -97,13 +103,55 @@ def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: 
 
 
 def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tensor:
-    """Return the expected level under the blurred evidence; places on the mesh always have the weight 1."""
+    """Return the levels that cost least, where no level is higher than those nearer to the face; 1 on the mesh.
+
+    cost: [N, MAP_SIZE, MAP_SIZE], of each of ``LEVELS``; 0 where nothing was ``seen``, which the prior decides
+    """
     level = torch.tensor(LEVELS)[:, None, None]
-    total = blur(cost[None], EVIDENCE_BLUR)[0] + PRIOR_STRENGTH * (level - prior).abs()
-    weight = (torch.softmax(-SHARPNESS * total, 0) * level).sum(0)
-    weight = torch.where(seen > 0, weight, prior)
+    total = cost * (seen > 0) + PRIOR_STRENGTH * (level - prior).abs()
+    rays = F.grid_sample(total[None], _polar_places()[None], padding_mode="border", align_corners=False)[0]
+    wrapped = F.pad(rays, (0, 0, AROUND, AROUND), mode="circular")
+    smooth = blur(wrapped[None], EVIDENCE_BLUR)[0, :, AROUND:-AROUND]
+    weight = torch.tensor(LEVELS)[_falling(smooth)]
+    weight = F.grid_sample(
+        F.pad(weight[None, None], (0, 0, AROUND, AROUND), mode="circular"), _cartesian_places()[None],
+        padding_mode="border", align_corners=False,
+    )[0, 0]  # fmt: skip
     weight = torch.maximum(weight, (on_face > 0.5).float())
-    return blur(weight[None, None], 1.5)[0, 0]
+    return blur(weight[None, None], WEIGHT_BLUR)[0, 0]
+
+
+def _falling(cost: Tensor) -> Tensor:
+    """Return, for N levels on A rays of R places, the sequence [A, R] of levels that never rises and costs least.
+
+    cost: [N, A, R]
+    """
+    count, places = len(cost), cost.shape[-1]
+    total, chosen = cost[..., 0], []
+    for place in range(1, places):
+        least, before = total.flip(0).cummin(0)
+        chosen.append(count - 1 - before.flip(0))
+        total = least.flip(0) + cost[..., place]
+    levels = [total.argmin(0)]
+    for before in reversed(chosen):
+        levels.append(before.gather(0, levels[-1][None])[0])
+    return torch.stack(levels[::-1], -1)
+
+
+def _polar_places() -> Tensor:
+    """Return where places on rays from the middle of the map lie in it, for ``grid_sample``: [RAYS, PLACES, 2]."""
+    angle = (torch.arange(RAYS) + 0.5) / RAYS * (2 * torch.pi)
+    radius = (torch.arange(PLACES) + 0.5) / PLACES * FARTHEST
+    return torch.stack([angle.cos()[:, None] * radius, angle.sin()[:, None] * radius], -1)
+
+
+def _cartesian_places() -> Tensor:
+    """Return where the map's pixels lie in a map [RAYS + 2 AROUND, PLACES] of rays: [MAP_SIZE, MAP_SIZE, 2]."""
+    steps = (torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * 2 - 1
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    along = torch.hypot(x, y) / FARTHEST * 2 - 1
+    turn = (torch.atan2(y, x) / (2 * torch.pi)) % 1
+    return torch.stack([along, (turn * RAYS + AROUND) / (RAYS + 2 * AROUND) * 2 - 1], -1)
 
 
 def _moving_pairs(meshes: Tensor) -> list[tuple[int, int]]:

@@ -16,6 +16,11 @@ from thcli.render.rasterize import Fragments, interpolate
 
 SKIN = slice(0, 468)
 """Vertices on the skin; those of the irises turn with the gaze and not with the head."""
+EARS = [234, 454]
+"""Vertices before the two ears, which are as far back as the outline of the hair."""
+FALLS_BACK = 160.0
+"""Weight, over that of a pixel of the mesh, with which all of the image beside the mesh is as far back as the ears; it
+sets how soon the head's surface falls back: within some 20 px of the crop."""
 
 
 def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
@@ -28,17 +33,26 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
 def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """Compute the flow of an image that moves with the head as a whole: [B, 2, H, W], px of the crop.
 
-    On the mesh the flow is exact. Around the mesh it is the similarity transform between the two meshes, plus the
-    difference from the mesh's own movement at its border, spread smoothly.
+    On the mesh the flow is exact. Around the mesh it is the movement of a rigid head in depth, whose surface falls back
+    from the mesh to the depth of the ears, plus the difference from the mesh's own movement at its border, spread
+    smoothly. Hair beside the face therefore moves less than the face where the head turns, as it lies further back.
 
     fragments: fragments of the target meshes, at the resolution of the result
     target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which is much cheaper
     """
     size = fragments.face.shape[-1]
     moved = side_by_side(fragments, faces, target, source)
-    rigid = _similarity(target[:, SKIN, :2], source[:, SKIN, :2], size).view_as(moved)
+    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], head_depth(fragments, target)).view_as(moved)
     inside = fragments.mask[:, None].to(moved.dtype)
     return fill(moved.sub_(rigid), inside).add_(rigid).view(-1, 2, size, size)
+
+
+def head_depth(fragments: Fragments, target: Tensor) -> Tensor:
+    """Return the depth [B, 1, H, W], px of the crop, of heads whose meshes [B, V, 3] were rasterized to fragments."""
+    inside = fragments.mask[:, None]
+    back = target[:, EARS, 2].mean(1).view(-1, 1, 1, 1)
+    known = torch.where(inside, 1.0, FALLS_BACK / inside.shape[-1] ** 2)
+    return fill(torch.where(inside, fragments.depth[:, None], back), known)
 
 
 def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
@@ -48,17 +62,20 @@ def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Te
     return interpolate(fragments, faces, beside).contiguous()
 
 
-def _similarity(target: Tensor, source: Tensor, size: int) -> Tensor:
-    """Return the flow [B, 2, size, size] of the least-squares similarity that maps points [B, P, 2] to the source's."""
-    mean, source_mean = target.mean(1, keepdim=True), source.mean(1, keepdim=True)
-    x, y = (target - mean).unbind(-1)
-    u, v = (source - source_mean).unbind(-1)
-    norm = (x * x + y * y).sum(1)
-    a, b = (x * u + y * v).sum(1) / norm, (x * v - y * u).sum(1) / norm
-    turn = torch.stack([a - 1, -b, b, a - 1], -1).view(-1, 2, 2)
-    shift = (source_mean - mean).mT - turn @ mean.mT
-    grid = pixel_grid(size, target.device).to(target.dtype).flatten(1)
-    return torch.baddbmm(shift, turn, grid.expand(len(turn), -1, -1)).view(-1, 2, size, size)
+def _rigid_flow(target: Tensor, source: Tensor, depth: Tensor) -> Tensor:
+    """Return the flow [B, 2, H, W] of the least-squares map of points [B, P, 3] in space to the source's [B, P, 2].
+
+    depth: [B or 1, 1, H, W], depth of each pixel, px of the crop
+
+    Rigid movements under orthographic projection are affine maps from space to the image.
+    """
+    size = depth.shape[-1]
+    points = F.pad(target, (0, 1), value=1.0)
+    products = points.mT @ points
+    affine = torch.linalg.solve(products, points.mT @ source)
+    grid = pixel_grid(size, target.device).to(target.dtype).expand(len(depth), -1, -1, -1)
+    place = torch.cat([grid, depth, torch.ones_like(depth)], 1).flatten(2)
+    return (affine.mT @ place).view(-1, 2, size, size) - grid
 
 
 def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
