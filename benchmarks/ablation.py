@@ -23,7 +23,8 @@ import shutil
 from pathlib import Path
 
 from thcli.checkpoints import read_header
-from thcli.config import GeneratorConfig, load_config
+from thcli.config import load_config
+from thcli.configs.sections import GeneratorConfig
 from thcli.evaluation.suite.trained import LACKS
 from thcli.training import stages
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thcli.config import SHIPPED, Config, load_config, make_dims, to_yaml
+from thcli.config import SHIPPED, load_config, make_dims, to_yaml
+from thcli.configs.sections import Config
 from thcli.errors import UsageError
 from thgen_models.expression import ExpressionDims
 

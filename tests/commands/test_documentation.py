@@ -31,7 +31,8 @@ from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import executable
 from thcli.commands.generate import default_output
 from thcli.commands.main import COMMANDS, main
-from thcli.config import Config, load_config
+from thcli.config import load_config
+from thcli.configs.sections import Config
 from thcli.evaluation.suite.methods import choose_methods
 from thcli.evaluation.suite.trained import LACKS
 from thcli.faces.track import track_clip

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from thcli.checkpoints import shipped_weights
-from thcli.config import ExpressionConfig, load_config
+from thcli.config import load_config
+from thcli.configs.sections import ExpressionConfig
 from thcli.data.audio_motion import AudioMotion, shifted
 from thcli.face_model import FaceModel
 from thcli.training.expression import ExpressionStage

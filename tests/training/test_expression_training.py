@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from thcli.checkpoints import read_header, shipped_weights
-from thcli.config import SpeechAugment, load_config
+from thcli.config import load_config
+from thcli.configs.sections import SpeechAugment
 from thcli.data.audio_motion import AudioMotion
 from thcli.data.store import SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.face_model import FaceModel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header, save_checkpoint
-from thcli.config import TrainOptions
+from thcli.configs.sections import TrainOptions
 from thcli.errors import ThgenError, WeightsError
 from thcli.training.fine_tune import fine_tune
 from thcli.training.protocol import Networks

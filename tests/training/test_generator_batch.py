@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from thcli.config import PictureAugment
+from thcli.configs.sections import PictureAugment
 from thcli.data.episodes import Episode, PackedEpisode, pack_episode
 from thcli.records import Float
 from thcli.render.landmark_maps import draw_landmarks

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from thcli.checkpoints import load_checkpoint, read_header, read_manifest
-from thcli.config import GeneratorConfig, load_config
+from thcli.config import load_config
+from thcli.configs.sections import GeneratorConfig
 from thcli.data.episodes import PackedEpisode
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.models import load_generator

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from thcli.checkpoints import load_checkpoint
-from thcli.config import MotionConfig, TrainOptions
+from thcli.configs.sections import MotionConfig, TrainOptions
 from thcli.data.store import MOUTH_LEADS, SPEECH, TRACK, ClipMeta, Store, StoreWriter, save_track, write_index
 from thcli.errors import MediaError, UsageError
 from thcli.records import FaceTrack

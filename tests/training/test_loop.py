@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header, load_checkpoint, read_header
-from thcli.config import Config, TrainOptions, load_config
+from thcli.config import load_config
+from thcli.configs.sections import Config, TrainOptions
 from thcli.errors import ThgenError, UsageError, WeightsError
 from thcli.training.loop import RunOptions, train
 from thcli.training.protocol import Networks

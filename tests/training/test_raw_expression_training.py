@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from thcli.checkpoints import read_header, shipped_weights
-from thcli.config import ExpressionConfig, SpeechAugment, load_config
+from thcli.config import load_config
+from thcli.configs.sections import ExpressionConfig, SpeechAugment
 from thcli.data.audio_motion import AudioMotion, shifted
 from thcli.data.store import SPEECH, TRACK, ClipMeta, StoreWriter, save_track, write_index
 from thcli.errors import UsageError

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from thcli.checkpoints import THETA, read_header
 from thcli.clips.decode import stream_frames
 from thcli.clips.probe import MediaInfo
-from thcli.config import GeneratorConfig, TrainOptions
+from thcli.configs.sections import GeneratorConfig, TrainOptions
 from thcli.data.episodes import WINDOW, EpisodeMeta, PackedEpisode, pack_episode
 from thcli.errors import MediaError, UsageError
 from thcli.generation.checks import check_frames_to_learn_from

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thcli.config import SpeechAugment
+from thcli.configs.sections import SpeechAugment
 from thcli.records import LOG_MEL_SILENCE, Float
 
 SNR_DB = np.arange(6, 31, 3)

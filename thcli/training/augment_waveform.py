@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from thcli.config import SpeechAugment
+from thcli.configs.sections import SpeechAugment
 from thcli.records import SAMPLE_RATE, Float
 from thcli.training.augment_speech import SNR_DB
 

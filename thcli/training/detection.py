@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header
-from thcli.config import Config, DetectionConfig, make_dims
+from thcli.config import make_dims
+from thcli.configs.sections import Config, DetectionConfig
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
 from thcli.export.exporters import export_onnx

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from thcli.checkpoints import FACE_MODEL, Header, digest_of, load_checkpoint, load_weights, write_atomic
 from thcli.clips.features import STEPS_PER_FRAME
-from thcli.config import Config, ExpressionConfig, make_dims
+from thcli.config import make_dims
+from thcli.configs.sections import Config, ExpressionConfig
 from thcli.data.audio_motion import AudioMotion, shifted, split_subjects
 from thcli.data.store import Store
 from thcli.face_model import FaceModel

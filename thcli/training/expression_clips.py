@@ -16,7 +16,7 @@ import numpy as np
 
 from thcli.clips.audio import read_speech
 from thcli.clips.features import framed, log_mel
-from thcli.config import ExpressionConfig, SpeechAugment
+from thcli.configs.sections import ExpressionConfig, SpeechAugment
 from thcli.data.audio_motion import AudioMotion, load_audio_motion
 from thcli.data.store import Store
 from thcli.face_model import FaceModel

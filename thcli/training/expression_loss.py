@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from thcli.config import ExpressionConfig
+from thcli.configs.sections import ExpressionConfig
 from thcli.face_model import FACE_OVAL, INNER_LIPS, OUTER_LIPS, FaceModel
 
 CLOSED = 0.025

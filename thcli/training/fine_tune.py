@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from thcli.config import TrainOptions
+from thcli.configs.sections import TrainOptions
 from thcli.training.distributed import ALONE
 from thcli.training.protocol import Stage
 from thcli.training.run import Run

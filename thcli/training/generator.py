@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header
-from thcli.config import Config, GeneratorConfig, make_dims
+from thcli.config import make_dims
+from thcli.configs.sections import Config, GeneratorConfig
 from thcli.data.episodes import WINDOW, EpisodeMeta, PackedEpisode, read_episode, read_index
 from thcli.data.store import INDEX
 from thcli.errors import MediaError

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thcli.config import PictureAugment
+from thcli.configs.sections import PictureAugment
 from thcli.data.episodes import WINDOW, PackedEpisode
 from thcli.records import CROP_SIZE, Image
 from thcli.render.landmark_maps import EYES, LINE_WIDTH, MOUTH, ROOM, draw_landmarks

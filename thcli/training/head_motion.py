@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from thcli.checkpoints import Header
 from thcli.clips.audio import read_speech
 from thcli.clips.features import log_mel
-from thcli.config import Config, MotionConfig, make_dims
+from thcli.config import make_dims
+from thcli.configs.sections import Config, MotionConfig
 from thcli.data.audio_motion import in_step
 from thcli.data.store import Store
 from thcli.errors import MediaError

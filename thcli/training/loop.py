@@ -25,7 +25,8 @@ from thcli.checkpoints import (
     write_atomic,
     write_manifest,
 )
-from thcli.config import Config, TrainOptions, to_yaml
+from thcli.config import to_yaml
+from thcli.configs.sections import Config, TrainOptions
 from thcli.training.distributed import ALONE, World
 from thcli.training.protocol import Stage
 from thcli.training.run import Run

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from thcli.checkpoints import FACE_MODEL, find_weights
-from thcli.config import Config, load_config, make_dims
+from thcli.config import load_config, make_dims
+from thcli.configs.sections import Config
 from thcli.data.episodes import WINDOW
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError

@@ -20,7 +20,7 @@ from thcli.checkpoints import (
     load_weights,
     save_checkpoint,
 )
-from thcli.config import TrainOptions
+from thcli.configs.sections import TrainOptions
 from thcli.errors import ThgenError, UsageError
 from thcli.records import Image
 from thcli.training.distributed import World

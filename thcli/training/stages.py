@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thcli.checkpoints import load_checkpoint
-from thcli.config import Config, load_config
+from thcli.config import load_config
+from thcli.configs.sections import Config
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError, UsageError
 from thcli.training.distributed import ALONE, World

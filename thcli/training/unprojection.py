@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header
-from thcli.config import Config, UnprojectionConfig, make_dims
+from thcli.config import make_dims
+from thcli.configs.sections import Config, UnprojectionConfig
 from thcli.data.faces import FaceSamples, load_faces, split_faces
 from thcli.data.store import Store
 from thcli.export.exporters import export_onnx
