@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from thcli.checkpoints import shipped_weights
-from thcli.pipeline.options import Quiet
+from thcli.pipeline.progress import Quiet
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from thcli.clips import encode, ffmpeg
 from thcli.data.processes import is_running
 from thcli.generation import session
-from thcli.pipeline.options import Quiet
+from thcli.pipeline.progress import Quiet
 from thcli.signals import Stopped, stopped_by_signals
 
 STAGES = ("listen", "track", "move", "draw")

@@ -19,7 +19,7 @@ from thcli.face_model import FaceModel
 from thcli.faces import backends
 from thcli.generation.session import Session
 from thcli.pipeline import models
-from thcli.pipeline.options import Quiet
+from thcli.pipeline.progress import Quiet
 from thcli.render.mouth_interior import MouthInterior
 
 LOADERS = (

@@ -19,8 +19,9 @@ from thcli.generation.result import FineTuneReport
 from thcli.generation.session import Session, VideoJob
 from thcli.motion.curves import write_curves
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import GenerateOptions, Quiet, ReferenceOptions
+from thcli.pipeline.options import GenerateOptions, ReferenceOptions
 from thcli.pipeline.person import person_key, read_person
+from thcli.pipeline.progress import Quiet
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import N_EXPRESSION, MotionCurves
 

@@ -23,7 +23,7 @@ from thcli import (
 )
 from thcli.generation.session import Session
 from thcli.pipeline.models import Models
-from thcli.pipeline.options import Quiet
+from thcli.pipeline.progress import Quiet
 from thcli.pipeline.target import DrivenTarget
 from thcli.records import FPS, MotionCurves, Person
 from thcli.render.frames import TargetRenderer

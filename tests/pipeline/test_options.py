@@ -8,7 +8,8 @@ import math
 import pytest
 
 from thcli.errors import UsageError
-from thcli.pipeline.options import MAX_REFERENCES, GenerateOptions, MotionOptions, ReferenceOptions
+from thcli.pipeline.option_checks import MAX_REFERENCES
+from thcli.pipeline.options import GenerateOptions, MotionOptions, ReferenceOptions
 
 
 def test_generate_options_are_divided_between_reference_and_motion():

@@ -123,7 +123,8 @@ def test_read_person_reduces_a_large_photo_that_is_shown_whole(models, portrait,
 
 def test_input_warnings_of_a_video_name_the_cuts(models, film, portrait, room, inputs, theta_weights):
     from thcli.generation.session import Session
-    from thcli.pipeline.options import GenerateOptions, Quiet
+    from thcli.pipeline.options import GenerateOptions
+    from thcli.pipeline.progress import Quiet
 
     options = GenerateOptions(renderer="warp", device="cpu", weights=theta_weights)
     job = Session().prepare(film((room, 20), (portrait, 25)), inputs / "word.wav", options, Quiet())

@@ -17,7 +17,8 @@ from thcli.batch.resume import is_done
 from thcli.generation.checks import check_all
 from thcli.generation.dub import Dubber, DubJob, check_dub
 from thcli.generation.session import Session, VideoJob
-from thcli.pipeline.options import DubOptions, Quiet
+from thcli.pipeline.options import DubOptions
+from thcli.pipeline.progress import Quiet
 from thcli.pipeline.track_cache import TrackCache
 
 FINAL = (2, 4, 5)

@@ -11,7 +11,8 @@ from thcli.commands import options
 from thcli.commands.generate import PRECISION, default_output, or_stream, say_warnings
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
-from thcli.pipeline.options import LENGTHS, MAX_REFERENCES, RENDERERS, DubOptions
+from thcli.pipeline.option_checks import MAX_REFERENCES, RENDERERS
+from thcli.pipeline.options import LENGTHS, DubOptions
 
 DEFAULT = DubOptions()
 

@@ -11,18 +11,8 @@ from thcli.commands import options
 from thcli.commands.progress import show_progress
 from thcli.commands.tables import note
 from thcli.generation.result import FineTuneReport, Result
-from thcli.pipeline.options import (
-    FRAMINGS,
-    MAX_REFERENCES,
-    MAX_SCALE,
-    PRECISIONS,
-    RENDERERS,
-    RETARGETS,
-    SILENCES,
-    SIZES,
-    GenerateOptions,
-    Stream,
-)
+from thcli.pipeline.option_checks import MAX_REFERENCES, PRECISIONS, RENDERERS
+from thcli.pipeline.options import FRAMINGS, MAX_SCALE, RETARGETS, SILENCES, SIZES, GenerateOptions, Stream
 
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, MAX_SCALE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from thcli.commands.terminal import without_codes
 
 if TYPE_CHECKING:
-    from thcli.pipeline.options import Progress
+    from thcli.pipeline.progress import Progress
 
 INTERVAL = 0.5
 """Fewest seconds between two JSON lines of one stage."""
@@ -92,7 +92,7 @@ def show_progress(kind: str, unit: str = "frames") -> Iterator[Progress]:
         yield lines
         lines.finish()
     else:
-        from thcli.pipeline.options import Quiet
+        from thcli.pipeline.progress import Quiet
 
         yield Quiet()
 

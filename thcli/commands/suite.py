@@ -11,7 +11,8 @@ from click.core import ParameterSource
 
 from thcli.commands import options
 from thcli.commands.progress import show_progress
-from thcli.pipeline.options import DEFAULT_RENDERER, RENDERERS
+from thcli.pipeline.option_checks import RENDERERS
+from thcli.pipeline.options import DEFAULT_RENDERER
 
 if TYPE_CHECKING:
     from thcli.evaluation.metric_models import MetricModels

@@ -15,7 +15,7 @@ from thcli.commands.failures import Failure, failure_of
 from thcli.commands.progress import show_progress
 
 if TYPE_CHECKING:
-    from thcli.pipeline.options import Progress as Display
+    from thcli.pipeline.progress import Progress as Display
     from thcli.training.distributed import World
     from thcli.training.loop import TrainResult
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from thcli.clips.audio import local_audio
 from thcli.generation.checks import check_all
 from thcli.generation.result import Result
-from thcli.pipeline.options import GenerateOptions, Progress, Quiet, Stream
+from thcli.pipeline.options import GenerateOptions, Stream
+from thcli.pipeline.progress import Progress, Quiet
 
 __all__ = ["generate"]
 

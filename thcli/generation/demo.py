@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from thcli.errors import UsageError
 from thcli.generation import generate
-from thcli.pipeline.options import GenerateOptions, Progress
+from thcli.pipeline.options import GenerateOptions
+from thcli.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from thcli.records import Image

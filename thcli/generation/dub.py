@@ -34,7 +34,8 @@ from thcli.pipeline.dub import (
     told,
 )
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DubOptions, Progress, Quiet, Stream, signed_with, written_beside
+from thcli.pipeline.options import DubOptions, Stream, signed_with, written_beside
+from thcli.pipeline.progress import Progress, Quiet
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
 from thcli.version import __version__

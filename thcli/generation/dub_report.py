@@ -24,7 +24,7 @@ from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.pipeline.drawers import Changed
 from thcli.pipeline.dub import Dubbing
 from thcli.pipeline.mouths import choose_mouths
-from thcli.pipeline.options import Progress
+from thcli.pipeline.progress import Progress
 from thcli.pipeline.timeline import in_order
 from thcli.records import FPS, SAMPLE_RATE, CropBox, FaceTrack, Float, Speech
 

@@ -14,7 +14,7 @@ from thcli.face_model import mouth_opening
 from thcli.generation.sidecar import rewrite_sidecar
 from thcli.images import crop_frames
 from thcli.inspection.measure import measure_clip, measure_speech
-from thcli.pipeline.options import Progress
+from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget
 from thcli.records import CropBox, Float, Speech
 

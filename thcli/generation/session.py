@@ -28,8 +28,9 @@ from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
-from thcli.pipeline.options import DubOptions, GenerateOptions, Progress, ReferenceOptions, Stream
+from thcli.pipeline.options import DubOptions, GenerateOptions, ReferenceOptions, Stream
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
+from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Image, Person, Speech

@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from thcli.errors import UsageError
+from thcli.pipeline.option_checks import check_choice, check_pair, check_references, check_renderer, check_workers
 from thcli.records import FaceChoice
 from thcli.render.memory import DEFAULT_BATCH
 
-MAX_REFERENCES = 32
-"""Most references, K."""
 MAX_SCALE = 3
 """Largest factor of ``--motion-scale`` and ``--expression-scale``."""
 Stream = Literal["-"]
 """Standard input or output in place of a file."""
-RENDERERS = ("network", "warp")
 FRAMINGS = ("crop", "full")
 SIZES = ("auto", "256", "512", "1024", "source")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SILENCES = ("close", "ignore")
 RETARGETS = ("person", "exact")
 LENGTHS = ("longest", "audio", "video")
@@ -291,59 +288,3 @@ def written_beside(options: GenerateOptions | DubOptions) -> dict[str, Path]:
 def signed_with(options: GenerateOptions | DubOptions) -> tuple[Path, ...]:
     """Return the files that the video is signed with."""
     return tuple(path for path in (options.sign, options.key) if path is not None)
-
-
-def check_references(count: int) -> None:
-    """Raise UsageError for a number of references that is out of range."""
-    if not 1 <= count <= MAX_REFERENCES:
-        raise UsageError(f"--references {count}: expected 1 to {MAX_REFERENCES}")
-
-
-def check_workers(workers: int | None) -> None:
-    """Raise UsageError for a number of processes that is none."""
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: expected processes from 1")
-
-
-def check_pair(sign: Path | None, key: Path | None) -> None:
-    """Raise UsageError for a certificate without its key, or a key without its certificate."""
-    if (sign is None) != (key is None):
-        raise UsageError(f"{'--key' if sign is None else '--sign'}: --sign CERT.pem and --key KEY.pem need each other")
-
-
-def check_renderer(renderer: str, precision: str) -> None:
-    """Raise UsageError for an unknown renderer or precision, and for a precision of a renderer without a network."""
-    check_choice("--renderer", renderer, RENDERERS)
-    check_choice("--precision", precision, PRECISIONS)
-    if precision != "auto" and renderer != "network":
-        raise UsageError(
-            f"--precision {precision} applies to --renderer network only, and the renderer is {renderer}; "
-            "leave out --precision"
-        )
-
-
-def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise UsageError for a value of an option that is not allowed."""
-    if value not in allowed:
-        raise UsageError(f"{option} {value}: expected {' or '.join(allowed)}")
-
-
-class Progress(Protocol):
-    """Receiver of progress: of each stage as it begins, and of the frames that are done.
-
-    A stage comes with its number of frames where that is known. The stage ``adapt`` counts training steps.
-    """
-
-    def stage(self, name: str, total: int | None) -> None: ...
-
-    def advance(self, frames: int = 1) -> None: ...
-
-
-class Quiet:
-    """A ``Progress`` that shows nothing."""
-
-    def stage(self, name: str, total: int | None) -> None:
-        """Show nothing."""
-
-    def advance(self, frames: int = 1) -> None:
-        """Show nothing."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from thcli.errors import UsageError
 from thcli.evaluation.metric_models import MetricModels
 from thcli.pipeline.models import Models, load_models
-from thcli.pipeline.options import DEFAULT_RENDERER, MAX_REFERENCES, RENDERERS, check_choice, check_references
+from thcli.pipeline.option_checks import MAX_REFERENCES, RENDERERS, check_choice, check_references
+from thcli.pipeline.options import DEFAULT_RENDERER
 
 DRIVES = ("audio", "landmarks")
 """Values of ``--drive``: what the motion of the rendered frames follows."""

@@ -17,7 +17,7 @@ from thcli.evaluation.suite.methods import REAL, Method, choose_methods
 from thcli.evaluation.suite.options import SuiteOptions
 from thcli.evaluation.suite.report import TABLE, Report, write_report
 from thcli.evaluation.suite.results import Folder, Unit, UnitResult, common_ingredients, ingredients_of
-from thcli.pipeline.options import Progress, Quiet
+from thcli.pipeline.progress import Progress, Quiet
 
 
 @dataclass(frozen=True)
