@@ -5,6 +5,10 @@ import pytest
 
 from thcli.errors import UsageError
 from thcli.motion.blink import (
+    BLINK,
+    LONGEST_BLINK,
+    REFRACTORY,
+    SWING,
     BlinkStyle,
     blink_style,
     blinks_of_video,
@@ -31,6 +35,24 @@ def test_find_blinks_finds_the_blinks_and_nothing_else():
     frames = [30, 80, 95, 300, 440]
     assert np.abs(find_blinks(opening(frames)) - frames).max() <= 1
     assert len(find_blinks(opening([]))) == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_find_blinks_finds_the_peaks_that_scipy_does(seed):
+    from scipy.signal import find_peaks
+
+    frames = np.cumsum(np.random.default_rng(seed).integers(11, 60, 20))
+    values = opening(frames[frames < 480], seed=seed)
+    length = (1, LONGEST_BLINK)
+    peaks, _ = find_peaks(eye_closure(values), BLINK, prominence=SWING, distance=REFRACTORY // 2, plateau_size=length)
+    assert len(peaks) > 8 and np.array_equal(find_blinks(values), peaks)
+
+
+def test_find_blinks_leaves_out_eyes_that_stay_closed_and_a_closure_at_either_end():
+    values = opening([200])
+    values[300:340] = 0.0
+    values[:3], values[-4:] = 0.05, 0.05
+    assert np.abs(find_blinks(values) - [200]).max() <= 1 and len(find_blinks(values)) == 1
 
 
 def test_find_blinks_ignores_narrowed_eyes():

@@ -21,6 +21,8 @@ CLOSED = 0.25
 """Opening of closed eyes over the usual one: 0.1 to 0.35 in labelled real clips, as lashes hide the closed lids."""
 BLINK = 0.45
 """Least closure that counts as a blink; a gaze to the floor and smiles reach about 0.3."""
+SWING = 0.3
+"""Least change of the closure before and after a blink."""
 REFRACTORY = 8
 """Least pause between two blinks, frames."""
 PRIOR_RATE, PRIOR_SECONDS = 20 / 60, 12.0
@@ -61,17 +63,35 @@ def eye_closure(opening: Float) -> Float:
 
 
 def find_blinks(opening: Float) -> np.ndarray:
-    """Return the frame of largest closure of each blink in an opening [T]."""
-    closure = eye_closure(opening)
-    if not (closure >= BLINK).any():
-        return np.zeros(0, np.intp)
-    from scipy.signal import find_peaks  # loading it takes longer than tracking a second of video
+    """Return the frame of largest closure of each blink in an opening [T].
 
-    # a peak at the first or last frame is no blink: trackers often begin with half-open eyes
-    length = (1, LONGEST_BLINK)
-    distance = REFRACTORY // 2
-    peaks, _ = find_peaks(closure, BLINK, prominence=0.3, distance=distance, plateau_size=length)
-    return np.asarray(peaks)
+    The lids close and open again by at least ``SWING``; a blink at the first or last frame is none, because trackers
+    often begin with half-open eyes.
+    """
+    closure = eye_closure(opening)
+    blinks: list[int] = []
+    lowest = highest = closure[0]
+    first = last = 0  # frames between which the closure stays at its highest
+    for t, value in enumerate(closure):
+        if value < lowest or highest - value >= SWING:
+            if highest >= BLINK and highest - lowest >= SWING and last - first < LONGEST_BLINK:
+                _add_blink(blinks, (first + last) // 2, closure)
+            lowest = highest = value
+            first = last = t
+        elif value > highest:
+            highest, first, last = value, t, t
+        elif value == highest:
+            last = t
+    return np.array(blinks, np.intp)
+
+
+def _add_blink(blinks: list[int], blink: int, closure: Float) -> None:
+    """Add the frame of a blink, unless another that is at least as strong is too near before it."""
+    if blinks and blink - blinks[-1] < REFRACTORY // 2:
+        if closure[blink] <= closure[blinks[-1]]:
+            return
+        blinks.pop()
+    blinks.append(blink)
 
 
 def blink_style(opening: Float) -> BlinkStyle:
