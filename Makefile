@@ -81,15 +81,13 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen train motion --data $(DATA) --out runs/motion --weights runs/weights --resume
 	for stage in detection unprojection; do $(BIN)/thgen train $$stage --data $(LABELS) --out runs/$$stage \
 		--weights runs/weights --resume --set $$stage.splits=[train,train_silent] || exit 1; done
-	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 4 --windows 10 --quality 95 \
+	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 3 --windows 10 --quality 95 \
 		--weights runs/weights --resume
-	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume
-	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-192 --resume $(FINE) \
-		--init runs/generator-128/generator.safetensors --steps 900 --set generator.train.ema=0.99 \
-		--set generator.train.warmup=30 --set generator.train.val_every=150
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume --steps 1000 \
+		--set generator.train.val_every=250
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
-		--init runs/generator-192/generator.safetensors --steps 3600 --set generator.train.ema=0.995 \
-		--set generator.train.warmup=50 --set generator.train.val_every=400 \
+		--init runs/generator-128/generator.safetensors --steps 2400 --set generator.train.ema=0.995 \
+		--set generator.train.warmup=50 --set generator.train.val_every=300 \
 		$(if $(PERCEPTUAL),--perceptual-weights $(PERCEPTUAL))
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
