@@ -135,6 +135,13 @@ def test_write_atomic_leaves_the_old_file_where_it_fails(tmp_path: Path, monkeyp
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_read_header_names_what_checkpoints_of_earlier_versions_do_not(tmp_path: Path) -> None:
+    for dims in ({"stem": 2}, {"stem": 2, "reduction": 4, "subpixel": 2}):
+        save_checkpoint(tmp_path / "generator.safetensors", Header("generator", dims), {"a": torch.zeros(1)})
+        found = read_header(tmp_path / "generator.safetensors").dims
+        assert found == {"stem": 2, "reduction": 1, "subpixel": 1} | dims
+
+
 def test_read_header_of_a_shipped_checkpoint_describes_it() -> None:
     header = read_header(shipped_weights() / "expression.safetensors")
     assert header.stage == "expression" and header.step > 0

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+EARLIER_DIMS: Mapping[str, Mapping[str, Any]] = {"generator": {"reduction": 1, "subpixel": 1}}
+"""Values of fields of ``Dims`` that checkpoints of earlier versions do not name, by stage."""
 MANIFEST = "SHA256SUMS"
 NO_HOME = Path("/nonexistent")
 """Home of users who have none, as Debian calls it; no such folder exists."""
@@ -265,7 +267,8 @@ def read_header(path: Path) -> Header:
         raise WeightsError(f"{path}: not a thgen checkpoint; expected safetensors with a 'thgen' header") from error
     if fields.get("format") != FORMAT:
         raise WeightsError(f"{path}: checkpoint format {fields.get('format')}, this thgen reads format {FORMAT}")
-    return Header(**fields)
+    header = Header(**fields)
+    return dataclasses.replace(header, dims={**EARLIER_DIMS.get(header.stage, {}), **header.dims})
 
 
 def load_checkpoint(path: Path, stage: str) -> Checkpoint:

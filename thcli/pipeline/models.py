@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from thcli.checkpoints import (
@@ -263,21 +262,12 @@ def load_generator(path: Path) -> Generator:
     """Load the network of Θ from a checkpoint, whose header gives its sizes; WeightsError for any other file."""
     from thgen_models.generator import Generator, GeneratorDims
 
-    return _load(path, "generator", GeneratorDims, Generator, {"reduction": 1, "subpixel": 1})
+    return _load(path, "generator", GeneratorDims, Generator)
 
 
-def _load(
-    path: Path,
-    stage: str,
-    dims: type[Dims],
-    build: Callable[[Dims], Network],
-    before: Mapping[str, object] = MappingProxyType({}),
-) -> Network:
-    """Return the network of a checkpoint of ``stage``, ready to predict.
-
-    before: values of fields that checkpoints of earlier versions do not have
-    """
+def _load(path: Path, stage: str, dims: type[Dims], build: Callable[[Dims], Network]) -> Network:
+    """Return the network of a checkpoint of ``stage``, ready to predict."""
     checkpoint = load_checkpoint(path, stage)
-    network = build(make_dims(dims, {**before, **checkpoint.header.dims}, str(path)))
+    network = build(make_dims(dims, checkpoint.header.dims, str(path)))
     load_weights(network, checkpoint, path)
     return network.eval()
