@@ -9,16 +9,16 @@ from torch.nn.functional import interpolate as resize
 
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
-from thcli.render.warp import EARS, SKIN, head_flow, pixel_grid, sample
+from thcli.render.warp import EARS, FALLS_BACK, SKIN, head_flow, pixel_grid, sample
 
 INNER = (slice(None), slice(None), slice(24, -24), slice(24, -24))
 """Pixels that shifts in these tests do not take beyond the border, where the source is repeated."""
 
 
-def flow_between(target, source, triangles, size=CROP_SIZE):
+def flow_between(target, source, triangles, size=CROP_SIZE, falls_back=FALLS_BACK):
     """Return the flow from a target mesh to a source mesh at a resolution."""
     scale = torch.tensor([size / CROP_SIZE, size / CROP_SIZE, 1.0])
-    return head_flow(rasterize(target * scale, triangles, size, size), triangles, target, source)
+    return head_flow(rasterize(target * scale, triangles, size, size), triangles, target, source, falls_back)
 
 
 def jacobian(flow):
@@ -96,7 +96,7 @@ def test_head_flow_is_continuous_across_the_outline(faces, triangles):
 @pytest.mark.parametrize("turn", [(0.0, 0.2, 0.0), (0.2, 0.0, 0.0), (0.1, -0.15, 0.1)])
 def test_head_flow_moves_what_lies_beside_the_face_as_a_head_that_is_as_deep_as_the_ears(faces, triangles, turn):
     source, target = faces.mesh(), faces.mesh(turn=turn)
-    flow = flow_between(target, source, triangles)
+    flow = flow_between(target, source, triangles, falls_back=200.0)
     points = torch.nn.functional.pad(target[0, SKIN], (0, 1), value=1.0)
     affine = torch.linalg.lstsq(points, source[0, SKIN, :2]).solution
     depth = target[0, EARS, 2].mean()

@@ -8,6 +8,7 @@ is in the coordinates of the head, so that it follows the outline of the hair.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from thcli.images import blur, smoothstep
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
-from thcli.render.warp import SKIN, head_flow, pixel_grid, sample
+from thcli.render.warp import FALLS_BACK, SKIN, head_flow, pixel_grid, sample
 
 MAP_SIZE = 128
 """Side of the map, map pixels."""
@@ -26,15 +27,17 @@ REACH = 1.1
 """Half the side of the map, face heights."""
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Head weights that are tried for every pixel."""
-MAX_PAIRS = 40
-"""Most pairs of references that are compared."""
+MAX_PAIRS, FEW_PAIRS = 40, 10
+"""Most pairs of references that are compared, and with which the depth of the head is chosen."""
+DEPTHS = (1.0, 10.0, 100.0)
+"""Values of ``HeadWeightMap.falls_back`` that are tried."""
 RAYS, PLACES = 120, 96
 """Number of rays from the middle of the face on which head weights are chosen, and of places on each."""
 FARTHEST = 1.42
 """Distance of the last place on a ray from the middle, over half the side of the map; it lies beyond the corners."""
 AROUND = 16
 """Rays that are repeated at both ends for blurs, because the last ray neighbours the first."""
-EVIDENCE_BLUR = 4.0
+EVIDENCE_BLUR = 3.0
 """Standard deviation, rays and places, of the blur that adds the evidence of a place's neighbours to its own."""
 WEIGHT_BLUR = 2.5
 """Standard deviation, map pixels, of the blur of the finished map."""
@@ -49,9 +52,11 @@ class HeadWeightMap:
     """Map of the head weights of one clip.
 
     weight: [MAP_SIZE, MAP_SIZE] float32 in 0..1, share of the head's movement, in head coordinates
+    falls_back: how soon the head's surface falls back beside the face, see ``warp.FALLS_BACK``
     """
 
     weight: Tensor
+    falls_back: float = FALLS_BACK
 
     def at(self, mesh: Tensor, size: int) -> Tensor:
         """Return the head weights of images that show heads at meshes [B, V, 3]: [B, 1, size, size]."""
@@ -82,16 +87,32 @@ def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: 
     if not pairs:
         return prior
     small = F.interpolate(images, size=(MAP_SIZE, MAP_SIZE), mode="bilinear", antialias=True, align_corners=False)
+
+    def error(falls_back: float) -> float:
+        cost, seen, _ = _evidence(small, meshes, faces, pairs[:: -(-len(pairs) // FEW_PAIRS)], falls_back)
+        return float((cost.amin(0) * (seen > 0)).sum())
+
+    falls_back = min(DEPTHS, key=error)
+    return HeadWeightMap(_choose(*_evidence(small, meshes, faces, pairs, falls_back), prior.weight), falls_back)
+
+
+def _evidence(
+    images: Tensor, meshes: Tensor, faces: Tensor, pairs: Sequence[tuple[int, int]], falls_back: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare images [K, 3, MAP_SIZE, MAP_SIZE] in pairs, of which one is moved to the other.
+
+    Returns, in head coordinates, the mean colour error [N, MAP_SIZE, MAP_SIZE] of each of ``LEVELS``, in how many pairs
+    a place was seen, and in which share of them the mesh covers it.
+    """
     scale = torch.tensor([MAP_SIZE / CROP_SIZE, MAP_SIZE / CROP_SIZE, 1.0])
     cost = torch.zeros(len(LEVELS), MAP_SIZE, MAP_SIZE)
-    seen = torch.zeros(MAP_SIZE, MAP_SIZE)
-    on_face = torch.zeros(MAP_SIZE, MAP_SIZE)
+    seen, on_face = torch.zeros(2, MAP_SIZE, MAP_SIZE).unbind()
     for source, target in pairs:
         mesh = meshes[target : target + 1]
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
-        flow = head_flow(fragments, faces, mesh, meshes[source : source + 1])
-        moved = torch.cat([sample(small[source : source + 1], level * flow, "bilinear") for level in LEVELS])
-        error = (moved - small[target]).abs().mean(1)
+        flow = head_flow(fragments, faces, mesh, meshes[source : source + 1], falls_back)
+        moved = torch.cat([sample(images[source : source + 1], level * flow, "bilinear") for level in LEVELS])
+        error = (moved - images[target]).abs().mean(1)
         where = _head_grid(mesh)
         inside = (where.abs() < 1).all(-1)[0].float()
         evidence = torch.cat([error, fragments.mask.float()])[None]
@@ -99,7 +120,7 @@ def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: 
         cost += evidence[:-1] * inside
         on_face += evidence[-1]
         seen += inside
-    return HeadWeightMap(_choose(cost / seen.clamp(min=1), seen, on_face / len(pairs), prior.weight))
+    return cost / seen.clamp(min=1), seen, on_face / len(pairs)
 
 
 def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ SKIN = slice(0, 468)
 """Vertices on the skin; those of the irises turn with the gaze and not with the head."""
 EARS = [234, 454]
 """Vertices before the two ears, which are as far back as the outline of the hair."""
-FALLS_BACK = 160.0
+FALLS_BACK = 10.0
 """Weight, over that of a pixel of the mesh, with which all of the image beside the mesh is as far back as the ears; it
-sets how soon the head's surface falls back: within some 20 px of the crop."""
+sets how soon the head's surface falls back, here within some 80 px of the crop. Full hair lies further forward."""
 
 
 def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
@@ -30,7 +30,9 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
     return torch.stack([x, y])
 
 
-def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
+def head_flow(
+    fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor, falls_back: float = FALLS_BACK
+) -> Tensor:
     """Compute the flow of an image that moves with the head as a whole: [B, 2, H, W], px of the crop.
 
     On the mesh the flow is exact. Around the mesh it is the movement of a rigid head in depth, whose surface falls back
@@ -39,19 +41,21 @@ def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tenso
 
     fragments: fragments of the target meshes, at the resolution of the result
     target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which is much cheaper
+    falls_back: how soon the head's surface falls back beside the mesh, see ``FALLS_BACK``
     """
     size = fragments.face.shape[-1]
     moved = side_by_side(fragments, faces, target, source)
-    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], head_depth(fragments, target)).view_as(moved)
+    depth = _head_depth(fragments, target, falls_back)
+    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], depth).view_as(moved)
     inside = fragments.mask[:, None].to(moved.dtype)
     return fill(moved.sub_(rigid), inside).add_(rigid).view(-1, 2, size, size)
 
 
-def head_depth(fragments: Fragments, target: Tensor) -> Tensor:
+def _head_depth(fragments: Fragments, target: Tensor, falls_back: float) -> Tensor:
     """Return the depth [B, 1, H, W], px of the crop, of heads whose meshes [B, V, 3] were rasterized to fragments."""
     inside = fragments.mask[:, None]
     back = target[:, EARS, 2].mean(1).view(-1, 1, 1, 1)
-    known = torch.where(inside, 1.0, FALLS_BACK / inside.shape[-1] ** 2)
+    known = torch.where(inside, 1.0, falls_back / inside.shape[-1] ** 2)
     return fill(torch.where(inside, fragments.depth[:, None], back), known)
 
 
