@@ -203,13 +203,10 @@ class Generator(nn.Module):
         frames, factor = Frames(*tensors[:5]), self.dims.reduction
         small = frames.reduced(factor)
         made = self.from_references(small, *(_each_reduced(x, factor) for x in tensors[5:]))
-        kept = made.image - made.change if self.dims.floor else made.image
+        image, kept = made.image, made.image - made.change if self.dims.floor else made.image
         if factor > 1:
             size = (frames.target_map.shape[-2], frames.target_map.shape[-1])
-            changes = (resized(image - small.geometric, size) for image in (made.image, kept))
-            image, kept = (frames.geometric + change for change in changes)
-        else:
-            image = made.image
+            image, kept = (frames.geometric + resized(x - small.geometric, size) for x in (image, kept))
         warped = (warped.image for warped in (made.projected, made.matched) if warped is not None)
         return image, kept, made.shares, *warped
 

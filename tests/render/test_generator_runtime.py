@@ -23,6 +23,8 @@ from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, for images in -1..1."""
+SIDE = 128
+"""Side, px, of the images that the shipped Θ takes."""
 ONNX = {"generator.onnx", "generator_embedding.onnx"}
 Given = Callable[..., tuple[Tensor, Tensor, Frames]]
 
@@ -54,7 +56,7 @@ def given() -> Given:
 
         def noise(number: int, channels: int) -> Tensor:
             # In images, unlike in white noise, neighbouring pixels are alike.
-            values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=256, mode="bilinear")
+            values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=SIDE, mode="bilinear")
             return values * 2 - 1 if channels == 3 else values
 
         images = [noise(batch, channels) for channels in (3, 3, 3, 1, 1)]
@@ -79,7 +81,7 @@ def test_onnx_and_torch_generator_render_the_same_images(weights: Path, given: G
     for one, other in zip(*(embedding.tensors() for embedding in embeddings), strict=True):
         assert one.shape == other.shape and (one - other).abs().max() < 1e-3
     one, other = images_rendered
-    assert one.shape == other.shape == (batch, 3, 256, 256)
+    assert one.shape == other.shape == (batch, 3, SIDE, SIDE)
     assert (one - other).abs().max() <= LEVEL / 2
     assert (one - frames.geometric).abs().max() > 10 * LEVEL
 
@@ -105,11 +107,11 @@ def test_render_part_is_a_part_of_render_but_for_its_border(given: Given) -> Non
     images, maps, frames = given(1, 2)
     theta = TorchGenerator(load_generator(checkpoints.find_weights("generator.safetensors")), precision=torch.float32)
     embedding = theta.embed(images, maps)
-    whole = theta.render(frames, embedding)[..., 64:192, 32:224]
-    cut = Frames(*(getattr(frames, field.name)[..., 64:192, 32:224] for field in dataclasses.fields(Frames)))
-    part = theta.render_part(cut, embedding, frames.target_map, (64, 32))
+    whole = theta.render(frames, embedding)[..., 32:96, 16:112]
+    cut = Frames(*(getattr(frames, field.name)[..., 32:96, 16:112] for field in dataclasses.fields(Frames)))
+    part = theta.render_part(cut, embedding, frames.target_map, (32, 16))
     assert part.shape == whole.shape
-    inside = (..., slice(24, -24), slice(24, -24))
+    inside = (..., slice(12, -12), slice(12, -12))
     # Θ changes an image of noise a lot.
     assert (part - whole)[inside].abs().mean() < 0.06 * (whole - cut.geometric)[inside].abs().mean()
 

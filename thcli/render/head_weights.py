@@ -2,8 +2,9 @@
 
 Face and hair move with the head, the neck half as far, and the background not at all. Where these lie differs from clip
 to clip, and the references show it: for every pair of references, one is warped to the other as if everything moved
-with the head by 0, 20 … 100 percent, and each pixel takes the share that comes nearest to the other reference. The map
-is in the coordinates of the head, so that it follows the outline of the hair.
+with the head by 0, 20 … 100 percent, and each pixel takes the share that comes nearest to the other reference. Where
+images are flat any share does, so no place takes a larger one than those between it and the face. The map is in the
+coordinates of the head, so that it follows the outline of the hair.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from thcli.images import blur, smoothstep
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
-from thcli.render.warp import FALLS_BACK, SKIN, head_flow, pixel_grid, sample
+from thcli.render.warp import EARS, FALLS_BACK, SKIN, head_flow, pixel_grid, sample
 
 MAP_SIZE = 128
 """Side of the map, map pixels."""
@@ -43,8 +44,8 @@ WEIGHT_BLUR = 2.5
 """Standard deviation, map pixels, of the blur of the finished map."""
 PRIOR_STRENGTH = 0.005
 """Colour difference (0..1) that the evidence must exceed to move the map by 1 from its prior."""
-FOREHEAD, CHIN, EARS = 10, 152, (234, 454)
-"""Vertices at the top of the forehead, at the chin and at the two ears."""
+FOREHEAD, CHIN = 10, 152
+"""Vertices at the top of the forehead and at the chin."""
 
 
 @dataclass(frozen=True)
