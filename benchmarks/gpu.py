@@ -163,12 +163,12 @@ def measure(
 ) -> dict[str, Any]:
     """Return frames a second of Θ on noise; the error where it cannot be compiled or does not fit."""
     device = given.device
-    size = (CROP_SIZE, CROP_SIZE)
+    size = (CROP_SIZE // network.dims.reduction,) * 2
     made = TorchGenerator(network, device, PRECISIONS[precision])
     embedding = made.embed(
         torch.rand(REFERENCES, 3, *size, device=device), torch.rand(REFERENCES, 1, *size, device=device)
     )
-    frames = Frames(*(torch.rand(batch, channels, *size, device=device) for channels in (3, 3, 3, 1, 1)))
+    frames = Frames(*(torch.rand(batch, *shape, device=device) for shape in network.dims.frame_shapes(CROP_SIZE)))
     render = torch.compile(made.render, mode="reduce-overhead") if compiled else made.render
     try:
         for _ in range(WARM_UP):

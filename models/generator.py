@@ -11,9 +11,9 @@ In the second departure, ỹ_t is not one frontal texture but a blend of the nea
 Where the references agree, the blend is free of the noise and misplacement of each; where they differ, it is soft,
 unlike y_geo.
 
-In the third departure, ``lite`` takes images of half the crop's size, and its change of y_geo is enlarged. What it
-paints is low in frequency, and y_geo's own detail stays; and most of a CPU's time goes to reading and writing the
-largest features.
+In the third departure, the layers of ``lite`` work at half the size, and its change of y_geo is enlarged. What it
+paints is low in frequency, and the detail of y_geo, or of y_ts where that takes its place, stays; and most of a CPU's
+time goes to reading and writing the largest features.
 
 The architecture has two sizes. The figures are for a frame of 256²; a multiply-add counts as two operations:
 
@@ -30,7 +30,7 @@ A reference is embedded once per job; the figure of a frame includes everything 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +38,14 @@ from torch import Tensor, nn
 from .blocks import reduced, resized
 from .composition import Composition, CompositionDims
 from .embedding import Attended, Embedding, EmbeddingDims, HybridEmbedding
-from .flow import FlowDims, FlowNetwork, Warped
+from .flow import FlowDims, FlowNetwork, Warped, warp
 
 
 @dataclass(frozen=True)
 class GeneratorDims:
     """Sizes of Θ, and which of the paper's four modules it has (Table 3); the defaults are ``lite``.
 
-    reduction: factor by which all images that Θ takes and makes are smaller than the crop at 256²
+    reduction: factor by which images are smaller, for all layers, than the image that is made
     widths: channels of the N levels; level 0 has 1 / stem of the image's resolution, each further level half of it
     stem: stride of the first layers
     subpixel: factor by which the last layer's output is larger than level 0; what is missing is enlarged bilinearly
@@ -85,7 +85,12 @@ class GeneratorDims:
     @property
     def reach(self) -> int:
         """Side of the square of pixels that is one position of the last level."""
-        return self.stem << (len(self.widths) - 1)
+        return self.reduction * self.stem << (len(self.widths) - 1)
+
+    def frame_shapes(self, size: int) -> list[tuple[int, int, int]]:
+        """Return the shapes (C, …) of the fields of ``Frames`` for images of ``size``²."""
+        small = size // self.reduction
+        return [(3, size, size), (3, small, small), (3, size, size), (1, small, small), (1, small, small)]
 
     @property
     def embedding(self) -> EmbeddingDims:
@@ -133,11 +138,13 @@ Their flow networks have base width 32, three down-samplings and six residual bl
 class Frames:
     """Target frames as the geometric renderer prepares them; H and W are multiples of 32 for ``lite`` and ``PAPER``.
 
+    h and w are H and W over ``GeneratorDims.reduction``.
+
     geometric: [B, 3, H, W] float32 in -1..1, y_geo, the image of the geometric renderer
-    projected: [B, 3, H, W] float32 in -1..1, ỹ_t, a blend of references on the target's mesh, with landmarks l_t
+    projected: [B, 3, h, w] float32 in -1..1, ỹ_t, a blend of references on the target's mesh, with landmarks l_t
     matched: [B, 3, H, W] float32 in -1..1, y_ts, the reference with the nearest pose
-    matched_map: [B, 1, H, W] float32 in 0..1, landmark map of ``matched``, see ``render/landmark_maps.py``
-    target_map: [B, 1, H, W] float32 in 0..1, landmark map of the target landmarks l_t
+    matched_map: [B, 1, h, w] float32 in 0..1, landmark map of ``matched``, see ``render/landmark_maps.py``
+    target_map: [B, 1, h, w] float32 in 0..1, landmark map of the target landmarks l_t
     """
 
     geometric: Tensor
@@ -146,10 +153,10 @@ class Frames:
     matched_map: Tensor
     target_map: Tensor
 
-    def reduced(self, factor: int) -> Frames:
-        """Return the frames made smaller by a whole factor."""
-        images = (self.geometric, self.projected, self.matched, self.matched_map, self.target_map)
-        return Frames(*(reduced(image, factor) for image in images))
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.geometric.shape[-2], self.geometric.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -157,8 +164,8 @@ class Generated:
     """Θ's image and its components.
 
     image: [B, 3, H, W] float32, ŷ_t; with ``floor`` it may slightly exceed -1..1, and is to be clipped for display
-    change: [B, 3, H, W], the decoder's change of y_geo; without ``floor`` the decoder's whole image
-    shares: [B, 0 to 2, H, W], shares of the images that guide the decoder, the projected one first
+    change: [B, 3, h, w], the decoder's change of y_geo; without ``floor`` the decoder's whole image
+    shares: [B, 0 to 2, h, w], shares of the images that guide the decoder, the projected one first
     projected, matched: the warped images; None where the module is removed
     """
 
@@ -196,19 +203,17 @@ class Generator(nn.Module):
     def from_tensors(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run ``from_references`` on the fields of ``Frames``, then images and maps, for training.
 
-        All are as large as the video. They are made smaller by ``dims.reduction``, and the change of y_geo is enlarged.
-        Returns the image, the image without the change (with ``floor``), both as large as the video, the shares, and
-        the warped images.
+        All are as large as the video; those that Θ takes smaller are made smaller. Returns the image, the image without
+        the change (with ``floor``), the shares, and the warped images.
         """
-        frames, factor = Frames(*tensors[:5]), self.dims.reduction
-        small = frames.reduced(factor)
-        made = self.from_references(small, *(_each_reduced(x, factor) for x in tensors[5:]))
-        image, kept = made.image, made.image - made.change if self.dims.floor else made.image
-        if factor > 1:
-            size = (frames.target_map.shape[-2], frames.target_map.shape[-1])
-            image, kept = (frames.geometric + resized(x - small.geometric, size) for x in (image, kept))
+        geometric, projected, matched, *maps = tensors[:5]
+        factor = self.dims.reduction
+        small = (reduced(x, factor) for x in (projected, *maps))
+        frames = Frames(geometric, next(small), matched, *small)
+        made = self.from_references(frames, *(_each_reduced(x, factor) for x in tensors[5:]))
+        kept = made.image - resized(made.change, frames.size) if self.dims.floor else made.image
         warped = (warped.image for warped in (made.projected, made.matched) if warped is not None)
-        return image, kept, made.shares, *warped
+        return made.image, kept, made.shares, *warped
 
     def forward(self, frames: Frames, embedding: Embedding) -> Generated:
         """Generate the images of target frames; the embedding's B is that of the frames, or 1."""
@@ -217,26 +222,43 @@ class Generator(nn.Module):
     def part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Generated:
         """Generate a part of target frames, almost as ``forward`` does: only near its border are images different.
 
-        frames: the part alone; its sides are multiples of ``dims.reach``
-        target_map: [B, 1, H, W], landmark map of the whole frames, which the embedding is combined for
+        frames: the part alone; H and W are multiples of ``dims.reach``
+        target_map: [B, 1, h, w], landmark map of the whole frames, which the embedding is combined for
         corner: (top, left) of the part in the whole, multiples of ``dims.reach``
         """
         reach = self.dims.reach
-        height, width = frames.target_map.shape[-2:]
+        height, width = frames.size
         attended = self.embedding.attend(embedding, target_map)
         cut = attended.cut(corner[0] // reach, corner[1] // reach, height // reach, width // reach)
         return self._generated(frames, cut, (target_map.shape[-2], target_map.shape[-1]))
 
     def _generated(self, frames: Frames, attended: Attended, whole: tuple[int, int] | None = None) -> Generated:
-        """Generate images of frames, or of a part of those of (height, width) ``whole``."""
-        projected, matched = self._warped(frames, whole)
-        layers = self._layers(frames, projected, matched)
-        painted = self.composition(attended, frames.target_map, self._guides(frames, layers)).float()
+        """Generate images of frames, or of a part of those whose reduced size is ``whole``."""
+        factor = self.dims.reduction
+        small = replace(frames, geometric=reduced(frames.geometric, factor), matched=reduced(frames.matched, factor))
+        projected, matched = self._warped(small, whole)
+        layers = self._layers(small, projected, matched)
+        painted = self.composition(attended, frames.target_map, self._guides(small, layers)).float()
         change, shares = painted[:, :3], painted[:, 3:]
-        if not self.dims.floor:
-            return Generated(self._matted(change, projected, matched), change, shares, projected, matched)
-        image = self._matted(layered(frames.geometric, [y for y, _ in layers], shares, change), projected, matched)
-        return Generated(image, change, shares, projected, matched)
+        image = change
+        if self.dims.floor:
+            image = layered(small.geometric, [y for y, _ in layers], shares, change)
+        made = Generated(self._matted(image, projected, matched), change, shares, projected, matched)
+        return made if factor == 1 else replace(made, image=self._enlarged(made, small, frames))
+
+    def _enlarged(self, made: Generated, small: Frames, frames: Frames) -> Tensor:
+        """Return an image that was generated of reduced frames at the size of the frames.
+
+        It is enlarged as a change of y_geo. The matched image alone is warped and weighted at full size, because where
+        it takes the place of y_geo, no detail of that may stay behind.
+        """
+        change, geometric = made.image - small.geometric, frames.geometric
+        if made.matched is None or not made.shares.shape[1]:
+            return geometric + resized(change, frames.size)
+        share, warped = made.shares[:, -1:], made.matched
+        change = change - share * (warped.image - small.geometric)
+        matched = warp(frames.matched, resized(warped.flow, frames.size))
+        return geometric + resized(change, frames.size) + resized(share, frames.size) * (matched - geometric)
 
     def _warped(self, frames: Frames, whole: tuple[int, int] | None) -> tuple[Warped | None, Warped | None]:
         """The projected and the matched image, warped to the target landmarks; None where a module is removed."""

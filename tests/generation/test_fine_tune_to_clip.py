@@ -26,6 +26,7 @@ from thcli.pipeline.person import person_from_track
 from thcli.records import Clip, CropBox, FaceTrack, Person
 from thcli.render.generator import FrameGenerator
 from thcli.training.generator import GeneratorStage
+from thgen_models.blocks import reduced
 from thgen_models.generator import Frames
 
 FRAMES, BOX = LEAST_FRAMES + 4, CropBox(0, 0, 256)
@@ -107,9 +108,10 @@ def rendered(theta: FrameGenerator) -> np.ndarray:
     """What Θ makes of noise."""
     random = torch.Generator().manual_seed(3)
     images = torch.rand(4, 3, 64, 64, generator=random) * 2 - 1
-    maps = torch.rand(4, 1, 64, 64, generator=random)
-    frames = Frames(images[:1], images[1:2], images[2:3], maps[:1], maps[1:2])
-    return theta.render(frames, theta.embed(images[2:], maps[2:])).numpy()
+    small = reduced(images, theta.reduction)
+    maps = torch.rand(4, 1, *small.shape[-2:], generator=random)
+    frames = Frames(images[:1], small[1:2], images[2:3], maps[:1], maps[1:2])
+    return theta.render(frames, theta.embed(small[2:], maps[2:])).numpy()
 
 
 def test_each_part_is_rendered_from_references_in_the_others(stage: GeneratorStage, track: FaceTrack) -> None:

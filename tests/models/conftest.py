@@ -17,8 +17,9 @@ SIDE = 32
 def tiny() -> GeneratorDims:
     """Sizes of three levels and a few thousand parameters, for images of 32²."""
     return GeneratorDims(
-        widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1, flow_residuals=1
-    )
+        reduction=1, widths=(8, 12, 16), level=1, activation=4, grid=2, hidden=8, flow_width=4, flow_downs=1,
+        flow_residuals=1,
+    )  # fmt: skip
 
 
 @pytest.fixture

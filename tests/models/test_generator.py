@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thgen_models import generator
 from thgen_models.blocks import reduced
+from thgen_models.flow import warp
 from thgen_models.generator import PAPER, Frames, Generator, GeneratorDims, layered
 from thgen_models.spade import Spade, Theta, dynamic_convolution, spade_maps
 
@@ -217,19 +218,41 @@ def test_generator_learns_one_sample(tiny: GeneratorDims, references: MakeRefere
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_images_are_reduced_and_the_change_enlarged_for_a_network_of_smaller_images(
+def test_a_network_of_reduced_images_enlarges_its_change_and_warps_the_matched_image_at_full_size(
     tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames, trained: MakeTrained
 ) -> None:
     network, given = trained(dataclasses.replace(tiny, reduction=2)), frames(2)
     images, maps = references(1)
-    made, kept, *_ = network.from_tensors(*(getattr(given, f.name) for f in dataclasses.fields(Frames)), images, maps)
-    small = given.reduced(2)
-    halves = (reduced(x.flatten(0, 1), 2)[None] for x in (images, maps))
-    expected = network.from_references(small, *halves)
-    assert expected.image.shape[-1] == given.geometric.shape[-1] // 2
-    change = F.interpolate(expected.image - small.geometric, scale_factor=2, mode="bilinear")
-    torch.testing.assert_close(made, given.geometric + change)
-    assert not torch.equal(made, kept) and (made - given.geometric).abs().max() > 0.01
+    made, kept, shares, *_ = network.from_tensors(
+        *(getattr(given, field.name) for field in dataclasses.fields(Frames)), images, maps
+    )
+    assert made.shape == given.geometric.shape and shares.shape[-1] == given.geometric.shape[-1] // 2
+    halves = [reduced(x.flatten(0, 1), 2)[None] for x in (images, maps)]
+    small = Frames(*(reduced(getattr(given, field.name), 2) for field in dataclasses.fields(Frames)))
+    plain = Generator(dataclasses.replace(tiny, reduction=1))
+    plain.load_state_dict(network.state_dict())
+    expected = plain.from_references(small, *halves)
+    assert expected.matched is not None
+    torch.testing.assert_close(expected.shares, shares)
+
+    def large(x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+    share, matched = expected.shares[:, 1:], warp(given.matched, large(expected.matched.flow))
+    rest = expected.image - small.geometric - share * (expected.matched.image - small.geometric)
+    torch.testing.assert_close(made, given.geometric + large(rest) + large(share) * (matched - given.geometric))
+    torch.testing.assert_close(made - kept, large(expected.change))
+
+
+def test_the_matched_image_in_place_of_the_geometric_one_leaves_no_detail_of_that(
+    tiny: GeneratorDims, references: MakeReferences, frames: MakeFrames
+) -> None:
+    network, given = Generator(dataclasses.replace(tiny, reduction=2)), frames(1)
+    last = network.composition.layers[0].up
+    assert isinstance(last, torch.nn.Conv2d) and last.bias is not None
+    last.bias.data.view(5, -1)[4] = 1.0  # the share of the matched image, which an untrained network does not warp
+    tensors = [getattr(given, field.name) for field in dataclasses.fields(Frames)]
+    torch.testing.assert_close(network.from_tensors(*tensors, *references(1))[0], given.matched, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
@@ -254,11 +277,11 @@ def test_generator_has_the_sizes_that_its_docstring_states(name: str, dims: Gene
         network = Generator(dims)
         side = 256 // dims.reduction
         images, maps = torch.zeros(1, 8, 3, side, side), torch.zeros(1, 8, 1, side, side)
-        image, drawing = images[:, 0], maps[:, 0]
+        frames = Frames(*(torch.zeros(1, *shape) for shape in dims.frame_shapes(256)))
         with FlopCounterMode(display=False) as of_references:
             embedding = network.embed(images, maps)
         with FlopCounterMode(display=False) as of_a_frame:
-            network(Frames(image, image, image, drawing, drawing), embedding)
+            network(frames, embedding)
     figures = (
         sum(p.numel() for p in network.parameters()) / 1e6,
         of_a_frame.get_total_flops() / 1e9,

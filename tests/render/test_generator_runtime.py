@@ -23,8 +23,8 @@ from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, for images in -1..1."""
-SIDE = 128
-"""Side, px, of the images that the shipped Θ takes."""
+SIDE = 256
+"""Side, px, of the images that the shipped Θ makes; all but two of those that it takes are half as large."""
 ONNX = {"generator.onnx", "generator_embedding.onnx"}
 Given = Callable[..., tuple[Tensor, Tensor, Frames]]
 
@@ -54,12 +54,12 @@ def given() -> Given:
     def make(batch: int, count: int) -> tuple[Tensor, Tensor, Frames]:
         random = torch.Generator().manual_seed(batch)
 
-        def noise(number: int, channels: int) -> Tensor:
+        def noise(number: int, channels: int, size: int = SIDE // 2) -> Tensor:
             # In images, unlike in white noise, neighbouring pixels are alike.
-            values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=SIDE, mode="bilinear")
+            values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=size, mode="bilinear")
             return values * 2 - 1 if channels == 3 else values
 
-        images = [noise(batch, channels) for channels in (3, 3, 3, 1, 1)]
+        images = [noise(batch, *shape[:2]) for shape in GeneratorDims().frame_shapes(SIDE)]
         return noise(count, 3), noise(count, 1), Frames(*images)
 
     return make
@@ -107,11 +107,16 @@ def test_render_part_is_a_part_of_render_but_for_its_border(given: Given) -> Non
     images, maps, frames = given(1, 2)
     theta = TorchGenerator(load_generator(checkpoints.find_weights("generator.safetensors")), precision=torch.float32)
     embedding = theta.embed(images, maps)
-    whole = theta.render(frames, embedding)[..., 32:96, 16:112]
-    cut = Frames(*(getattr(frames, field.name)[..., 32:96, 16:112] for field in dataclasses.fields(Frames)))
-    part = theta.render_part(cut, embedding, frames.target_map, (32, 16))
+    whole = theta.render(frames, embedding)[..., 64:192, 32:224]
+    cut = Frames(
+        *(
+            x[..., 64:192, 32:224] if x.shape[-1] == SIDE else x[..., 32:96, 16:112]
+            for x in (getattr(frames, field.name) for field in dataclasses.fields(Frames))
+        )
+    )
+    part = theta.render_part(cut, embedding, frames.target_map, (64, 32))
     assert part.shape == whole.shape
-    inside = (..., slice(12, -12), slice(12, -12))
+    inside = (..., slice(24, -24), slice(24, -24))
     # Θ changes an image of noise a lot.
     assert (part - whole)[inside].abs().mean() < 0.06 * (whole - cut.geometric)[inside].abs().mean()
 

@@ -33,7 +33,7 @@ class LimitedTheta:
     """Stands for Θ on a device that holds ``room`` frames; each image depends on its own frame alone."""
 
     def __init__(self, room: int, error: Exception = OUT_OF_MEMORY) -> None:
-        self.room, self.error, self.side = room, error, 256
+        self.room, self.error, self.size, self.reduction = room, error, 256, 1
         self.asked: list[int] = []
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from thcli.errors import WeightsError
 from thcli.onnx_files import open_network
 from thcli.records import CROP_SIZE
 from thgen_models.embedding import Embedding
-from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
+from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Generator
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -70,8 +69,7 @@ def theta_differences(network: Generator, folder: Path) -> dict[str, float]:
     known = EmbeddingNetwork(network)
     with torch.inference_mode():
         embedding = Embedding(*known(references, maps))
-    channels = {field.name: 1 if "map" in field.name else 3 for field in fields(Frames)}
-    images = [torch.rand(BATCH, c, side, side, generator=random) for c in channels.values()]
+    images = [torch.rand(BATCH, *shape, generator=random) for shape in network.dims.frame_shapes(CROP_SIZE)]
     return {
         THETA_FRAMES: difference(folder / THETA_FRAMES, FrameNetwork(network), [*images, *embedding.tensors()]),
         THETA_EMBEDDING: difference(folder / THETA_EMBEDDING, known, [references, maps]),

@@ -54,8 +54,8 @@ def check_exporter() -> None:
 def export_generator(network: Generator, folder: Path) -> None:
     """Write Θ as ``generator.onnx`` (``FrameNetwork``) and ``generator_embedding.onnx`` (``EmbeddingNetwork``).
 
-    They take images of the size that the network takes of a crop of 256², and up to ``MOST`` frames at a time and
-    references. Raises UsageError where a package is missing.
+    They make images of 256² and take up to ``MOST`` frames at a time and references. Raises UsageError where a package
+    is missing.
     """
     check_exporter()
     network = network.cpu().eval()
@@ -63,7 +63,7 @@ def export_generator(network: Generator, folder: Path) -> None:
     images = torch.zeros(1, 3, 3, side, side)
     references, batch = torch.export.Dim("references", max=MOST), torch.export.Dim("batch", max=MOST)
     # The exporter tells axes apart by their lengths, so the example has two frames and three references.
-    frames = [torch.zeros(2, channels, side, side) for channels in (3, 3, 3, 1, 1)]
+    frames = [torch.zeros(2, *shape) for shape in network.dims.frame_shapes(CROP_SIZE)]
     with torch.no_grad():
         embedding = network.embed(images, images[:, :, :1]).tensors()
     _export_dynamic(

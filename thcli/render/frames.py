@@ -21,7 +21,6 @@ from thcli.render.matcher import costs
 from thcli.render.memory import DEFAULT_BATCH, OneFrame, frames_at_a_time, in_parts
 from thcli.render.paste import Paster, head_mask, soft_border
 from thgen_models.blocks import reduced
-from thgen_models.blocks import resized as enlarged
 from thgen_models.generator import Frames
 
 FINE = 1.0
@@ -97,9 +96,9 @@ class TargetRenderer:
 class NeuralRenderer:
     """Θ over the geometric renderer's images of one person (§4.2); the person's embedding is computed once.
 
-    Θ takes and returns images of the crop of its own size, whatever the size of the canvas. Its change to that image is
-    added to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept only
-    half of that detail, because ỹ_t is a blend.
+    Θ takes and returns an image of the crop at 256², whatever the size of the canvas. Its change to that image is added
+    to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept only half
+    of that detail, because ỹ_t is a blend.
 
     blended: weights of the references in ỹ_t, for all frames
     """
@@ -119,10 +118,10 @@ class NeuralRenderer:
             cropped = replace(person, reference_images=images, canvas=person.box)
             self.small = GeometricRenderer(models, cropped, geometric.steps)
         self.blended = blended
-        self.references = fit_theta(self.small.references, theta)
-        self.images = self.references * 2 - 1
+        self.images = resized(self.small.references, theta.size) * 2 - 1
+        self.references = reduced(resized(self.small.references, theta.size), theta.reduction)
         self.maps = self._maps(person.track.landmarks[person.reference_indices])
-        self.embedding = theta.embed(self.images, self.maps)
+        self.embedding = theta.embed(self.references * 2 - 1, self.maps)
         self.border = soft_border(person.box, person.canvas).to(self.images.device)
         self.crop = _crop_in_canvas(person)
 
@@ -135,7 +134,7 @@ class NeuralRenderer:
         else:
             canvas, (projected,) = self.geometric.render(target, weights), self.small.render_each(target, [blended])
         crop = resized(canvas[self.crop], CROP_SIZE)
-        geometric = fit_theta(crop, self.theta)
+        geometric = resized(crop, self.theta.size)
         matched = torch.from_numpy(weights.base.argmax(axis=1)).to(canvas.device)
         frames = Frames(
             geometric=geometric * 2 - 1,
@@ -146,7 +145,7 @@ class NeuralRenderer:
         )
         image = (self.theta.render(frames, self.embedding) + 1) / 2
         features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(canvas.device)
-        change = keep_detail(enlarged(image - geometric, (CROP_SIZE, CROP_SIZE)), crop, features)
+        change = keep_detail(resized(image - geometric, CROP_SIZE), crop, features)
         return crop + change if self.small is self.geometric else self._add(canvas, change, target, weights)
 
     def _add(self, canvas: Tensor, change: Tensor, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
@@ -160,15 +159,10 @@ class NeuralRenderer:
         return canvas.clamp(0, 1)
 
     def _maps(self, landmarks: Float) -> Tensor:
-        """Draw landmark maps [B, 1, S, S], at Θ's size, of landmarks [B, 68, 3] px of the crop."""
+        """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of landmarks [B, 68, 3] px of the crop."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
-        return fit_theta(drawn.to(self.geometric.references.device), self.theta)
-
-
-def fit_theta(images: Tensor, theta: FrameGenerator) -> Tensor:
-    """Make images [B, C, 256, 256] as small as Θ takes them: [B, C, S, S]."""
-    factor, rest = divmod(images.shape[-1], theta.side)
-    return resized(images, theta.side) if rest else reduced(images, factor)
+        drawn = drawn.to(self.geometric.references.device)
+        return reduced(resized(drawn, self.theta.size), self.theta.reduction)
 
 
 def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:

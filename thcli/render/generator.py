@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PICTURE = "picture"
 """Name of the only output of the exported frame network."""
 PART_STEP = 32
-"""Number of pixels of the crop at 256² of which corner and sides of a part of an image are multiples."""
+"""Number of pixels of which corner and sides of a part of an image are multiples."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Data types by their names in ``--precision``."""
 
@@ -51,8 +51,12 @@ class FrameGenerator(Protocol):
     """
 
     @property
-    def side(self) -> int:
-        """Side S, px, of the images of the crop that Θ takes and makes."""
+    def size(self) -> int:
+        """Side H, px, of the images of the crop that Θ makes, and of y_geo and the matched images that it takes."""
+
+    @property
+    def reduction(self) -> int:
+        """Factor by which all other images are smaller, with the side S."""
 
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         """Compute the embedding of a person, once per video.
@@ -62,7 +66,7 @@ class FrameGenerator(Protocol):
         """
 
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
-        """Render images [B, 3, S, S] float32 in -1..1 of frames [B, …] of the person, for any B."""
+        """Render images [B, 3, H, H] float32 in -1..1 of frames [B, …] of the person, for any B."""
 
 
 class PartGenerator(FrameGenerator, Protocol):
@@ -71,9 +75,9 @@ class PartGenerator(FrameGenerator, Protocol):
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
         """Render a part of images: [B, 3, h, w] float32 in -1..1; only near its border is it different.
 
-        frames: the part alone; its sides, at 256², are multiples of ``PART_STEP``
+        frames: the part alone; its sides are multiples of ``PART_STEP``
         target_map: [B, 1, S, S] float32 in 0..1, landmark map of the whole image
-        corner: (top, left) of the part in the whole; at 256², multiples of ``PART_STEP``
+        corner: (top, left) of the part in the whole, multiples of ``PART_STEP``
         """
 
 
@@ -109,7 +113,7 @@ class TorchGenerator:
         self, network: Generator, device: str = "cpu", precision: torch.dtype | None = None, size: int = CROP_SIZE
     ) -> None:
         network = network.to(device).eval()
-        self.side = size // network.dims.reduction
+        self.size, self.reduction = size, network.dims.reduction
         self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
         self._kind = torch.device(device).type
         self.precision = precision or quickest_precision(device)
@@ -182,7 +186,8 @@ class OnnxGenerator:
         self._path = frames
         self._sessions = {os.getpid(): self._open_frames()}
         self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
-        self.side = int(self._embedding.get_inputs()[0].shape[-1])
+        self.size = CROP_SIZE
+        self.reduction = CROP_SIZE // int(self._embedding.get_inputs()[0].shape[-1])
 
     def _open_frames(self) -> onnxruntime.InferenceSession:
         return _session(self._path, [*_names(Frames), *_names(Embedding)], [PICTURE])

@@ -21,7 +21,7 @@ from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.images import blur, fill, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
-from thcli.render.frames import fit_theta, keep_detail
+from thcli.render.frames import keep_detail
 from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
@@ -42,7 +42,6 @@ from thcli.render.window import (
     reduced_part,
 )
 from thgen_models.blocks import reduced
-from thgen_models.blocks import resized as enlarged
 from thgen_models.generator import Frames
 
 REST, FREE = 0.12, 0.33
@@ -159,9 +158,9 @@ class LowerFaceRenderer:
         self.grid = pixel_grid(CROP_SIZE, self.device)
         self.theta = theta
         if theta is not None:
-            self.images = fit_theta(resized(self.warper.images, CROP_SIZE), theta) * 2 - 1
-            self.maps = fit_theta(_maps(there).to(self.device), theta)
-            self.embedding = theta.embed(self.images, self.maps)
+            self.images = resized(self.warper.images, CROP_SIZE) * 2 - 1
+            self.maps = reduced(_maps(there).to(self.device), theta.reduction)
+            self.embedding = theta.embed(reduced(self.images, theta.reduction), self.maps)
 
     @torch.inference_mode()
     def draw(self, faces: Sequence[LowerFace]) -> list[Drawn]:
@@ -247,14 +246,18 @@ class LowerFaceRenderer:
         geometric = torch.stack([self._reduced(face, laid, part) for face, laid in zip(faces, all_laid, strict=True)])
         targets = torch.from_numpy(np.stack([face.target for face in faces]))
         matched = [int(face.weights.argmax()) for face in faces]
-        factor = CROP_SIZE // theta.side
-        small, there = reduced(geometric, factor), part.reduced(factor)
-        given, maps = small * 2 - 1, fit_theta(_maps(targets).to(self.device), theta)
-        frames = Frames(given, given, self.images[matched][there.cut], self.maps[matched][there.cut], maps[there.cut])
-        image = (theta.render_part(frames, self.embedding, maps, (there.top, there.left)) + 1) / 2
+        given, small = geometric * 2 - 1, part.reduced(theta.reduction).cut
+        maps = reduced(_maps(targets).to(self.device), theta.reduction)
+        frames = Frames(
+            geometric=given,
+            projected=reduced(given, theta.reduction),
+            matched=self.images[matched][cut],
+            matched_map=self.maps[matched][small],
+            target_map=maps[small],
+        )
+        image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
         features = draw_features(targets[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(self.device)
-        change = enlarged(image - small, (part.height, part.width))
-        changes = keep_detail(change, geometric, features[cut], CROP_SIZE)
+        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE)
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side

@@ -80,7 +80,7 @@ def test_choose_methods_draws_every_row_by_its_own_network(store, six):
         path = six / f"{name}.safetensors"
         assert row.weights == {path.name: sha256(path)}
         theta, person = TorchGenerator(load_generator(path), "cpu", size=64), case.person(2)
-        assert theta.side == 32
+        assert theta.size == 64 and theta.reduction == 2
         expected = np.stack(list(TargetRenderer(case.models, person, case.target(person), theta=theta).frames()))
         assert frames.tobytes() == expected.tobytes()
 
