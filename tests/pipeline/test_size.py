@@ -65,6 +65,8 @@ def rendered(somebody: Person, theta: Lamp | None = None) -> np.ndarray:
 class Lamp:
     """A network that makes everything lighter by 20 of 255, and nothing else."""
 
+    size, reduction = 256, 1
+
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         assert images.shape[-1] == maps.shape[-1] == 256
         return Embedding(*[torch.zeros(1)] * 5)
