@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 SMOKE := build/smoke
 LABELS ?= $(DATA)
 FINE := --set generator.size=192 --set generator.augment.zoom=0.75 --set generator.detail=2 \
-	--set generator.train.batch_size=4 --set generator.train.lr=1e-3
+	--set generator.train.batch_size=4 $(if $(PERCEPTUAL),--perceptual-weights $(PERCEPTUAL))
 DEVICE ?= cuda
 
 .DELETE_ON_ERROR:
@@ -85,10 +85,12 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--weights runs/weights --resume
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume --steps 1000 \
 		--set generator.train.val_every=250
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-192 --resume $(FINE) \
+		--init runs/generator-128/generator.safetensors --steps 2400 --set generator.train.lr=1e-3 \
+		--set generator.train.ema=0.995 --set generator.train.warmup=50 --set generator.train.val_every=300
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
-		--init runs/generator-128/generator.safetensors --steps 2400 --set generator.train.ema=0.995 \
-		--set generator.train.warmup=50 --set generator.train.val_every=300 \
-		$(if $(PERCEPTUAL),--perceptual-weights $(PERCEPTUAL))
+		--init runs/generator-192/generator.safetensors --steps 750 --set generator.train.lr=7e-4 \
+		--set generator.train.ema=0.99 --set generator.train.warmup=30 --set generator.train.val_every=250
 	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
 		runs/generator/generator_embedding.onnx runs/weights
