@@ -11,7 +11,6 @@ from torch.nn.functional import interpolate
 
 from thcli.records import CROP_SIZE
 from thcli.render.head_weights import (
-    DEPTHS,
     MAP_SIZE,
     HeadWeightMap,
     _falling,
@@ -19,7 +18,7 @@ from thcli.render.head_weights import (
     prior_head_weights,
 )
 from thcli.render.rasterize import rasterize
-from thcli.render.warp import head_flow, pixel_grid, sample
+from thcli.render.warp import pixel_grid
 
 SHIFTS = ((0, 0), (9, 0), (-8, 4), (3, -9))
 HAIR = 0.3
@@ -145,19 +144,6 @@ def test_estimate_head_weights_has_no_holes_where_the_head_shows_a_flat_place(sc
         spotted.append(image + spot[0] * (0.5 - image))
     weight = estimate_head_weights(torch.stack(spotted), meshes, triangles, constant_map(0.0)).at(meshes[:1], CROP_SIZE)
     assert weight[disc([CROP_SIZE / 2, CROP_SIZE / 2 - 0.8 * radius[1]], [10, 10]) == 1].mean() > 0.7
-
-
-@pytest.mark.parametrize("falls_back", [DEPTHS[0], DEPTHS[-1]])
-def test_estimate_head_weights_finds_how_soon_the_head_falls_back(faces, triangles, smooth_noise, falls_back):
-    """Images of a turning head are warped from one by the flow of the head that is to be found."""
-    first, texture = faces.mesh(), smooth_noise(3, 60)
-    meshes = torch.cat([first, *(faces.mesh(turn=(0, turn, 0)) for turn in (-0.2, -0.1, 0.12, 0.2))])
-    fragments = [rasterize(mesh[None], triangles, CROP_SIZE, CROP_SIZE) for mesh in meshes]
-    flows = [
-        head_flow(one, triangles, mesh[None], first, falls_back) for one, mesh in zip(fragments, meshes, strict=True)
-    ]
-    images = torch.cat([sample(texture, flow) for flow in flows])
-    assert estimate_head_weights(images, meshes, triangles, constant_map(1.0)).falls_back == falls_back
 
 
 def test_prior_head_weights_is_high_on_the_face_low_in_the_corners_and_symmetric(faces, triangles):

@@ -20,7 +20,7 @@ from torch import Tensor
 from thcli.images import blur, smoothstep
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
-from thcli.render.warp import EARS, FALLS_BACK, SKIN, head_flow, pixel_grid, sample
+from thcli.render.warp import EARS, SKIN, head_flow, pixel_grid, sample
 
 MAP_SIZE = 128
 """Side of the map, map pixels."""
@@ -28,10 +28,8 @@ REACH = 1.1
 """Half the side of the map, face heights."""
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Head weights that are tried for every pixel."""
-MAX_PAIRS, FEW_PAIRS = 40, 10
-"""Most pairs of references that are compared, and with which the depth of the head is chosen."""
-DEPTHS = (1.0, 10.0, 100.0)
-"""Values of ``HeadWeightMap.falls_back`` that are tried."""
+MAX_PAIRS = 40
+"""Most pairs of references that are compared."""
 RAYS, PLACES = 120, 96
 """Number of rays from the middle of the face on which head weights are chosen, and of places on each."""
 FARTHEST = 1.42
@@ -53,11 +51,9 @@ class HeadWeightMap:
     """Map of the head weights of one clip.
 
     weight: [MAP_SIZE, MAP_SIZE] float32 in 0..1, share of the head's movement, in head coordinates
-    falls_back: how soon the head's surface falls back beside the face, see ``warp.FALLS_BACK``
     """
 
     weight: Tensor
-    falls_back: float = FALLS_BACK
 
     def at(self, mesh: Tensor, size: int) -> Tensor:
         """Return the head weights of images that show heads at meshes [B, V, 3]: [B, 1, size, size]."""
@@ -88,17 +84,11 @@ def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: 
     if not pairs:
         return prior
     small = F.interpolate(images, size=(MAP_SIZE, MAP_SIZE), mode="bilinear", antialias=True, align_corners=False)
-
-    def error(falls_back: float) -> float:
-        cost, seen, _ = _evidence(small, meshes, faces, pairs[:: -(-len(pairs) // FEW_PAIRS)], falls_back)
-        return float((cost.amin(0) * (seen > 0)).sum())
-
-    falls_back = min(DEPTHS, key=error)
-    return HeadWeightMap(_choose(*_evidence(small, meshes, faces, pairs, falls_back), prior.weight), falls_back)
+    return HeadWeightMap(_choose(*_evidence(small, meshes, faces, pairs), prior.weight))
 
 
 def _evidence(
-    images: Tensor, meshes: Tensor, faces: Tensor, pairs: Sequence[tuple[int, int]], falls_back: float
+    images: Tensor, meshes: Tensor, faces: Tensor, pairs: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compare images [K, 3, MAP_SIZE, MAP_SIZE] in pairs, of which one is moved to the other.
 
@@ -111,7 +101,7 @@ def _evidence(
     for source, target in pairs:
         mesh = meshes[target : target + 1]
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
-        flow = head_flow(fragments, faces, mesh, meshes[source : source + 1], falls_back)
+        flow = head_flow(fragments, faces, mesh, meshes[source : source + 1])
         moved = torch.cat([sample(images[source : source + 1], level * flow, "bilinear") for level in LEVELS])
         error = (moved - images[target]).abs().mean(1)
         where = _head_grid(mesh)

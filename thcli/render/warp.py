@@ -18,9 +18,10 @@ SKIN = slice(0, 468)
 """Vertices on the skin; those of the irises turn with the gaze and not with the head."""
 EARS = [234, 454]
 """Vertices before the two ears, which are as far back as the outline of the hair."""
-FALLS_BACK = 10.0
+FALLS_BACK = 2.0
 """Weight, over that of a pixel of the mesh, with which all of the image beside the mesh is as far back as the ears; it
-sets how soon the head's surface falls back, here within some 80 px of the crop. Full hair lies further forward."""
+sets how soon the head's surface falls back. Were it to fall at once, strands that cross from the brow to the side would
+bend where it does."""
 
 
 def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
@@ -30,9 +31,7 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
     return torch.stack([x, y])
 
 
-def head_flow(
-    fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor, falls_back: float = FALLS_BACK
-) -> Tensor:
+def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """Compute the flow of an image that moves with the head as a whole: [B, 2, H, W], px of the crop.
 
     On the mesh the flow is exact. Around the mesh it is the movement of a rigid head in depth, whose surface falls back
@@ -41,21 +40,19 @@ def head_flow(
 
     fragments: fragments of the target meshes, at the resolution of the result
     target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which is much cheaper
-    falls_back: how soon the head's surface falls back beside the mesh, see ``FALLS_BACK``
     """
     size = fragments.face.shape[-1]
     moved = side_by_side(fragments, faces, target, source)
-    depth = _head_depth(fragments, target, falls_back)
-    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], depth).view_as(moved)
+    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], _head_depth(fragments, target)).view_as(moved)
     inside = fragments.mask[:, None].to(moved.dtype)
     return fill(moved.sub_(rigid), inside).add_(rigid).view(-1, 2, size, size)
 
 
-def _head_depth(fragments: Fragments, target: Tensor, falls_back: float) -> Tensor:
+def _head_depth(fragments: Fragments, target: Tensor) -> Tensor:
     """Return the depth [B, 1, H, W], px of the crop, of heads whose meshes [B, V, 3] were rasterized to fragments."""
     inside = fragments.mask[:, None]
     back = target[:, EARS, 2].mean(1).view(-1, 1, 1, 1)
-    known = torch.where(inside, 1.0, falls_back / inside.shape[-1] ** 2)
+    known = torch.where(inside, 1.0, FALLS_BACK / inside.shape[-1] ** 2)
     return fill(torch.where(inside, fragments.depth[:, None], back), known)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -64,7 +63,7 @@ class ReferenceWarper:
     ):
         self.images, self.meshes = images.to(device), meshes.to(device)
         self.faces = torch.from_numpy(model.faces).long().to(device)
-        self.head_weights = replace(head_weights, weight=head_weights.weight.to(device))
+        self.head_weights = HeadWeightMap(head_weights.weight.to(device))
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
@@ -131,7 +130,7 @@ class ReferenceWarper:
         fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
         head_weight = self.head_weights.at(target, FLOW_SIZE) * self.held
         flows = [
-            head_flow(_rows(fragments, b), self.faces, one, sources, self.head_weights.falls_back) * head_weight[b]
+            head_flow(_rows(fragments, b), self.faces, one, sources) * head_weight[b]
             for b, one, sources in self._moves(target, used)
         ]
         return Flows(pairs_of(used), torch.cat(flows))
