@@ -223,7 +223,8 @@ def pretended_gpu(kind: str) -> Iterator[None]:
             if hasattr(torch, "accelerator"):  # since 2.6
                 stack.enter_context(mock.patch.object(torch.accelerator, "current_accelerator", lambda *_, **__: None))
         else:
-            stack.enter_context(mock.patch.multiple(torch.backends.mps, is_available=yes))
+            # Older versions of PyTorch (2.10) ask for the version of macOS before it computes in bfloat16.
+            stack.enter_context(mock.patch.multiple(torch.backends.mps, is_available=yes, is_macos_or_newer=yes))
             stack.enter_context(mock.patch.multiple(torch.mps, empty_cache=nothing, synchronize=nothing))
         stack.enter_context(PretendedDevice())
         yield

@@ -53,5 +53,5 @@ def test_wheel_states_its_command_and_requirements(wheel: zipfile.ZipFile) -> No
     (folder,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     assert "thgen = thcli.commands.main:main" in wheel.read(f"{folder}/entry_points.txt").decode()
     metadata = wheel.read(f"{folder}/METADATA").decode()
-    assert "Requires-Dist: torch>=2.4" in metadata and "Requires-Python: <3.13,>=3.10" in metadata
+    assert "Requires-Dist: torch>=2.10" in metadata and "Requires-Python: <3.13,>=3.10" in metadata
     assert any(name.endswith("/LICENSE") for name in wheel.namelist())

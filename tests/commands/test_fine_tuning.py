@@ -7,6 +7,7 @@ import json
 import tempfile
 
 import pytest
+import torch
 
 from thcli.checkpoints import Header, read_header, save_checkpoint, sha256
 from thcli.config import load_config
@@ -83,7 +84,7 @@ def test_train_takes_the_sizes_of_the_network_from_the_checkpoint(thgen, episode
 
 
 def test_train_refuses_a_checkpoint_of_another_stage(thgen, folder, episodes):
-    save_checkpoint(folder / "other.safetensors", Header("expression", {}), {})
+    save_checkpoint(folder / "other.safetensors", Header("expression", {}), {"a": torch.zeros(1)})
     for dry in ([], ["--dry-run"]):
         said = thgen("train", "generator", "--data", episodes, "--out", "run", "--init", "other.safetensors", *dry)
         assert (said.code, said.new) == (5, ())

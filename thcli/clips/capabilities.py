@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
+from thcli.clips.binaries import old_ones, version
 from thcli.clips.colour import FILTERS
 from thcli.clips.ffmpeg import executable, first_with, h264_encoder
 from thcli.clips.probe import ALPHA_DECODERS
@@ -23,6 +24,7 @@ class Capabilities:
     writer, encoder: path of the ffmpeg that writes, and the H.264 encoder it uses
     encoders: encoders for H.264 and AAC that the writer has
     lacking: decoders of transparency and filters of colours that no installed ffmpeg has
+    old: ffmpegs that are too old to be used, as text; empty where there are none
     """
 
     reader: str
@@ -31,6 +33,7 @@ class Capabilities:
     encoder: str
     encoders: tuple[str, ...]
     lacking: tuple[str, ...]
+    old: str
 
 
 def capabilities() -> Capabilities:
@@ -39,21 +42,20 @@ def capabilities() -> Capabilities:
     Raises MediaError, which says what to install, where there is no ffmpeg or none that writes H.264 and AAC.
     """
     reader, encoder = executable(), h264_encoder()
-    version = _said(reader, "-version").split()
-    if version[:2] != ["ffmpeg", "version"]:
+    if not version(reader):
         raise MediaError(f"{reader}: does not answer as ffmpeg does; install ffmpeg anew")
-    rows = (line.split() for line in _said(encoder.executable, "-encoders").splitlines())
+    rows = (line.split() for line in _encoders(encoder.executable).splitlines())
     names = tuple(row[1] for row in rows if len(row) > 1 and row[1] in ENCODERS)
     if AAC not in names:
         raise MediaError(f"{encoder.executable}: has no encoder for AAC; install another ffmpeg, or imageio-ffmpeg")
     lacking = [name for name in ALPHA_DECODERS.values() if not first_with(decoders=[name])]
     lacking += [name for name in FILTERS if not first_with(filters=[name])]
-    return Capabilities(reader, version[2], encoder.executable, encoder.name, names, tuple(lacking))
+    return Capabilities(reader, version(reader), encoder.executable, encoder.name, names, tuple(lacking), old_ones())
 
 
-def _said(binary: str, question: str) -> str:
+def _encoders(binary: str) -> str:
     try:
-        command = [binary, "-hide_banner", question]
+        command = [binary, "-hide_banner", "-encoders"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
         raise MediaError(f"{binary}: does not run ({error.strerror}); install ffmpeg anew") from error

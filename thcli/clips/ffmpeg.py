@@ -1,4 +1,4 @@
-"""Search for ffmpeg, and the one way in which it is run: argument lists, local files and pipes only, no shell.
+"""Choice of ffmpeg, and the one way in which it is run: argument lists, local files and pipes only, no shell.
 
 A media file may be hostile: a playlist can name other files or hosts. Hence ffmpeg may use only the protocols
 ``file`` and ``pipe``, and only demuxers that read nothing but their own file. Limits of image size, memory and time
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import IO, Any
 
 import ffmpeg
 
+from thcli.clips.binaries import OLDEST, installed, old_ones, too_old
 from thcli.errors import MediaError
 
 PROTOCOLS = "file,pipe"
@@ -58,20 +58,20 @@ PIPE_BYTES = 1 << 20
 
 @lru_cache(maxsize=1)
 def candidates() -> tuple[str, ...]:
-    """Return the ffmpeg binaries to try, best first: the system's, then the one in imageio-ffmpeg."""
-    import imageio_ffmpeg
-
-    found = [shutil.which("ffmpeg")]
-    with contextlib.suppress(RuntimeError):
-        found.append(imageio_ffmpeg.get_ffmpeg_exe())
-    return tuple(dict.fromkeys(path for path in found if path))
+    """Return the ffmpeg binaries to try, best first; those that are too old are left out."""
+    return tuple(binary for binary in installed() if not too_old(binary))
 
 
 def executable() -> str:
-    """Return the path of the ffmpeg that reads; MediaError where there is none."""
-    if not candidates():
-        raise MediaError("ffmpeg: found neither on PATH nor in the imageio-ffmpeg package; install one of them")
-    return candidates()[0]
+    """Return the path of the ffmpeg that reads; MediaError where there is none, or none that is new enough."""
+    if candidates():
+        return candidates()[0]
+    if old := old_ones():
+        raise MediaError(
+            f"ffmpeg: found {old}, expected {OLDEST[0]}.{OLDEST[1]} or newer; "
+            "install a newer one: pip install --upgrade imageio-ffmpeg"
+        )
+    raise MediaError("ffmpeg: found neither on PATH nor in the imageio-ffmpeg package; install one of them")
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def h264_encoder(quick: bool = False) -> VideoEncoder:
         for binary in candidates():
             if name in _listed(binary, "encoders"):
                 return VideoEncoder(binary, name, settings)
+    executable()  # there is one at all
     raise MediaError(
-        f"ffmpeg: no H.264 encoder in {' or '.join(candidates()) or 'any binary'}; "
+        f"ffmpeg: no H.264 encoder in {' or '.join(candidates())}; "
         "install an ffmpeg with libx264, or the imageio-ffmpeg package"
     )
 

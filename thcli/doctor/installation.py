@@ -95,7 +95,8 @@ def _ffmpeg() -> Check:
     writes = f"writes H.264 by {found.encoder}{elsewhere}; encoders there: {', '.join(found.encoders)}"
     # Transparency of WebM is lost without libvpx; HDR is converted without zscale too, but more slowly.
     lacks = f"; no {', '.join(found.lacking)} to read with" if found.lacking else ""
-    return Check("ffmpeg", True, f"{found.version} at {found.reader}; {writes}{lacks}")
+    old = f"; too old to be used: {found.old}" if found.old else ""
+    return Check("ffmpeg", True, f"{found.version} at {found.reader}; {writes}{lacks}{old}")
 
 
 def _weights(entry: Entry, weights: Path | None) -> Check:
