@@ -68,8 +68,8 @@ def prior_head_weights() -> HeadWeightMap:
     """Return the map that is assumed without evidence, as for a photo: an ellipse around face and hair, fading down."""
     steps = ((torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * 2 - 1) * REACH
     y, x = torch.meshgrid(steps, steps, indexing="ij")
-    radius = torch.sqrt((x / 0.62) ** 2 + (y / torch.where(y < 0, 0.75, 0.62)) ** 2)
-    share = (1 - (radius - 1) / 0.6).clamp(0, 1)
+    radius = torch.sqrt((x / 0.52) ** 2 + (y / torch.where(y < 0, 0.68, 0.6)) ** 2)
+    share = (1 - (radius - 1) / 0.35).clamp(0, 1)
     return HeadWeightMap(smoothstep(share))
 
 
