@@ -90,7 +90,9 @@ def tuned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
 
     def fine_tune_to_clip(models, info, person, options, steps, seed, advance):
         runs.append((info.path.stem, steps, seed))
-        return SimpleNamespace(embed=lambda images, maps: None), FineTuneReport(steps, "adapted", {}, {})
+        return SimpleNamespace(size=256, reduction=1, embed=lambda images, maps: None), FineTuneReport(
+            steps, "adapted", {}, {}
+        )
 
     monkeypatch.setattr(tuning, "fine_tune_to_clip", fine_tune_to_clip)
     return runs
