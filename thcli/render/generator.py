@@ -1,11 +1,12 @@
 """Inference of Θ (§4.2, §4.3) in PyTorch or in ONNX Runtime.
 
-The time of one frame at 256² decides where Θ runs (model ``lite``, one core of a Xeon that has AMX):
+The time of one frame at 256² decides where Θ runs (model ``lite``, one core of a Xeon that has AMX, beside another
+program; the Θ before took 32, 63 and 62 ms in the same run):
 
 ====================================  =======
-PyTorch, bfloat16, channels last      38 ms
-ONNX Runtime, float32                 57 ms
-PyTorch, float32                      66 ms
+PyTorch, bfloat16, channels last      17 ms
+ONNX Runtime, float32                 33 ms
+PyTorch, float32                      31 ms
 ====================================  =======
 
 A CPU that multiplies matrices in bfloat16 therefore runs Θ in PyTorch. Other CPUs run it in ONNX Runtime where the
