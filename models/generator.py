@@ -206,10 +206,9 @@ class Generator(nn.Module):
         All are as large as the video; those that Θ takes smaller are made smaller. Returns the image, the image without
         the change (with ``floor``), the shares, and the warped images.
         """
-        geometric, projected, matched, *maps = tensors[:5]
-        factor = self.dims.reduction
-        small = (reduced(x, factor) for x in (projected, *maps))
-        frames = Frames(geometric, next(small), matched, *small)
+        factor, frames = self.dims.reduction, Frames(*tensors[:5])
+        small = {name: reduced(getattr(frames, name), factor) for name in ("projected", "matched_map", "target_map")}
+        frames = replace(frames, **small)
         made = self.from_references(frames, *(_each_reduced(x, factor) for x in tensors[5:]))
         kept = made.image - resized(made.change, frames.size) if self.dims.floor else made.image
         warped = (warped.image for warped in (made.projected, made.matched) if warped is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,18 @@ class Flows:
     flow: [P, 2, h, w], px of the crop
     """
 
-    pairs: Sequence[tuple[int, int]]
+    pairs: list[tuple[int, int]]
     flow: Tensor
 
-    def of(self, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    def of(self, pairs: list[tuple[int, int]]) -> Tensor:
         """Return the flows [N, 2, h, w] of some of the pairs."""
-        if list(pairs) == list(self.pairs):
+        if pairs == self.pairs:
             return self.flow
-        place = {pair: i for i, pair in enumerate(self.pairs)}
-        return self.flow[[place[pair] for pair in pairs]]
+        return self.flow[[self._rows[pair] for pair in pairs]]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[int, int], int]:
+        return {pair: i for i, pair in enumerate(self.pairs)}
 
 
 def in_use(weights: Float | NDArray[np.bool_]) -> list[list[int]]:

@@ -118,8 +118,8 @@ class NeuralRenderer:
             cropped = replace(person, reference_images=images, canvas=person.box)
             self.small = GeometricRenderer(models, cropped, geometric.steps)
         self.blended = blended
-        self.images = resized(self.small.references, theta.size) * 2 - 1
-        self.references = reduced(resized(self.small.references, theta.size), theta.reduction)
+        references = resized(self.small.references, theta.size)
+        self.images, self.references = references * 2 - 1, reduced(references, theta.reduction)
         self.maps = self._maps(person.track.landmarks[person.reference_indices])
         self.embedding = theta.embed(self.references * 2 - 1, self.maps)
         self.border = soft_border(person.box, person.canvas).to(self.images.device)

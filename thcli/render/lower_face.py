@@ -159,7 +159,7 @@ class LowerFaceRenderer:
         self.theta = theta
         if theta is not None:
             self.images = resized(self.warper.images, CROP_SIZE) * 2 - 1
-            self.maps = reduced(_maps(there).to(self.device), theta.reduction)
+            self.maps = _maps(there, theta).to(self.device)
             self.embedding = theta.embed(reduced(self.images, theta.reduction), self.maps)
 
     @torch.inference_mode()
@@ -247,7 +247,7 @@ class LowerFaceRenderer:
         targets = torch.from_numpy(np.stack([face.target for face in faces]))
         matched = [int(face.weights.argmax()) for face in faces]
         given, small = geometric * 2 - 1, part.reduced(theta.reduction).cut
-        maps = reduced(_maps(targets).to(self.device), theta.reduction)
+        maps = _maps(targets, theta).to(self.device)
         frames = Frames(
             geometric=given,
             projected=reduced(given, theta.reduction),
@@ -292,9 +292,10 @@ def _lit(patch: Patch | None, frame: int, gain: Float) -> Patch | None:
     return Patch(image.clamp_(0, 1), patch.mask[frame : frame + 1], patch.top, patch.left)
 
 
-def _maps(meshes: Tensor) -> Tensor:
-    """Draw landmark maps [B, 1, 256, 256] of meshes [B, V, 3]."""
-    return draw_landmarks(meshes[:, LANDMARKS_68].contiguous(), CROP_SIZE, CROP_SIZE)
+def _maps(meshes: Tensor, theta: PartGenerator) -> Tensor:
+    """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of meshes [B, V, 3] px of the crop."""
+    drawn = draw_landmarks(meshes[:, LANDMARKS_68].contiguous(), CROP_SIZE, CROP_SIZE)
+    return reduced(drawn, theta.reduction)
 
 
 def lay_over(image: Tensor, patch: Patch) -> None:

@@ -17,6 +17,7 @@ from thcli.render.flows import Flows, add_weighted, pairs_of
 from thcli.render.mouth_interior import InteriorPainter
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
+from thgen_models.blocks import resized
 
 LEVELS = (1.0, 2.2)
 """Standard deviations, px of the image, of the blur of the references where closing lids or lips squeeze two, and four,
@@ -60,13 +61,13 @@ class PatchPlace:
         shape = (bottom - top, right - left)
         pairs = pairs_of(weights)
         grid = pixel_grid(size, target.device)[:, top:bottom, left:right]
-        moves = _resized(self.moves.of(pairs), shape)
+        moves = resized(self.moves.of(pairs), shape)
         where = moves.add(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
         image = target.new_zeros(len(weights), 3, *shape)
         add_weighted(image, _sample_smoothly(images, [k for _, k in pairs], where), pairs, weights)
         if painter is not None:
             image = painter.paint(image, self.fragments, target, weights)
-        return Patch(image, _resized(self.mask, shape), top, left)
+        return Patch(image, resized(self.mask, shape), top, left)
 
 
 def box_of(mask: Tensor) -> tuple[int, int, int, int] | None:
@@ -134,9 +135,3 @@ def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     )
     corner, extent = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
     return source[..., top:bottom, left:right], (place - corner) / (extent / 2) - 1
-
-
-def _resized(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    if tuple(image.shape[-2:]) == shape:
-        return image
-    return F.interpolate(image, size=shape, mode="bilinear", align_corners=False)
