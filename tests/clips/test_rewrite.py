@@ -28,7 +28,8 @@ def rewritten(source: Path, target: Path, new: NewSound, frames: int | None = No
     with closing(stream_stored(info, timed=True)) as stream:
         timed = list(stream)[:frames]
     last = timed[-1]
-    clock = (last.unit, last.duration, timed[0].time, last.time + last.duration)
+    duration = last.duration or timed[1].time - timed[0].time  # which older ffmpegs do not say of Matroska
+    clock = (last.unit, duration, timed[0].time, last.time + duration)
     with VideoRewriter(target, info, stored(info), clock, new, other_streams(info), len(timed), {}) as writer:
         for one in timed:
             writer.write_stored(one.frame, one.time)
@@ -49,7 +50,11 @@ def header(path: Path) -> str:
 def test_varying_time_stamps_and_the_picture_come_back(media, say, folder, name):
     video = media("a.mp4", *PICTURE, "-vf", "select='not(eq(mod(n,7),2))'", "-fps_mode", "vfr", "-pix_fmt", "yuv420p")
     made = rewritten(video, Path(name), sound(say(folder / "s.wav", 1.0)))
-    assert np.allclose(stamps(made), stamps(video), atol=0.0011 if name.endswith("mkv") else 1e-6)
+    if name.endswith("mkv"):  # older ffmpegs count from where its AAC begins, which is before zero
+        assert np.allclose(*(np.diff(stamps(path)) for path in (made, video)), atol=0.0011)
+        assert 0 <= stamps(made)[0] < 0.03
+    else:
+        assert np.allclose(stamps(made), stamps(video), atol=1e-6)
     before, after = ([one.frame.y for one in stream_stored(probe(path))] for path in (video, made))
     assert np.abs(np.stack(before).astype(int) - np.stack(after)).mean() < 2
     assert [path.name for path in folder.iterdir() if path.name.startswith(".thgen")] == []
