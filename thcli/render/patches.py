@@ -15,6 +15,7 @@ from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, pairs_of
 from thcli.render.mouth_interior import InteriorPainter
+from thcli.render.openings import MIXED, Slides, ramp
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thgen_models.blocks import resized
@@ -37,6 +38,7 @@ class PatchPlace:
     fragments: fragments of the target meshes under it
     moves: moves [P, 2, h, w] of the meshes to the references
     top, left: place of its corner in the crop, px; sides and corners are multiples of ``SNAP``
+    slides: layers of the pairs whose mouth or eyes are less open than the reference's
     """
 
     mask: Tensor
@@ -44,6 +46,7 @@ class PatchPlace:
     moves: Flows
     top: int
     left: int
+    slides: Slides | None = None
 
     def show(
         self, images: Tensor, weights: Float, target: Tensor, painter: InteriorPainter | None, size: int | None = None
@@ -61,10 +64,12 @@ class PatchPlace:
         shape = (bottom - top, right - left)
         pairs = pairs_of(weights)
         grid = pixel_grid(size, target.device)[:, top:bottom, left:right]
-        moves = resized(self.moves.of(pairs), shape)
-        where = moves.add(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
+        where = _places(resized(self.moves.of(pairs), shape), grid)
+        sampled = _sample_smoothly(images, [k for _, k in pairs], where)
+        if self.slides is not None:
+            _slide(sampled, self.slides, images, pairs, where, grid)
         image = target.new_zeros(len(weights), 3, *shape)
-        add_weighted(image, _sample_smoothly(images, [k for _, k in pairs], where), pairs, weights)
+        add_weighted(image, sampled, pairs, weights)
         if painter is not None:
             image = painter.paint(image, self.fragments, target, weights)
         return Patch(image, resized(self.mask, shape), top, left)
@@ -84,6 +89,39 @@ def box_of(mask: Tensor) -> tuple[int, int, int, int] | None:
         for first, end in (extent(seen.any(1)), extent(seen.any(0)))
     )
     return top, bottom, left, right
+
+
+def _places(moves: Tensor, grid: Tensor) -> Tensor:
+    """Return where moves [P, 2, h, w], px of the crop, lead from a grid [2, h, w]: [P, h, w, 2] for ``grid_sample``."""
+    return moves.add(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
+
+
+def _slide(
+    sampled: Tensor, slides: Slides, images: Tensor, pairs: list[tuple[int, int]], where: Tensor, grid: Tensor
+) -> None:
+    """Show the layers of slides in what was sampled [P, 3, h, w] of references [K, 3, S, S] for pairs, in place.
+
+    where: [P, h, w, 2], places in the references
+    grid: [2, h, w], pixel centres of the patch, px of the crop
+    """
+    known = {pair: row for row, pair in enumerate(slides.pairs)}
+    rows = [row for row, pair in enumerate(pairs) if pair in known]
+    if not rows:
+        return
+    of, some = [pairs[row][1] for row in rows], [known[pairs[row]] for row in rows]
+    used, window = sorted(set(of)), slides.window(grid)
+    values = resized(slides.values[some], (grid.shape[-2], grid.shape[-1]))[window]
+    above, below, height, inside = values.tensor_split([2, 4, 5], dim=1)
+    grid, where = grid[window], where[rows][:, window[1], window[2]]
+    layers = _sample_smoothly(slides.sealed(images, used), [used.index(k) for k in of], where)
+    within = _sample_smoothly(images, of, _places(below, grid))
+    if slides.part.upper > 0:
+        lower = ramp(height, slides.part.upper - MIXED, slides.part.upper + MIXED)
+        within = torch.lerp(_sample_smoothly(images, of, _places(above, grid)), within, lower)
+    layers += inside * slides.seen[some] * (within - layers)
+    for row, shown, layer in zip(rows, slides.shown[some], layers, strict=True):
+        part = sampled[row][window]
+        part += shown * (layer - part)
 
 
 def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, in_use, pairs_of
 from thcli.render.head_weights import HeadWeightMap
 from thcli.render.mouth_interior import InteriorPainter, MouthInterior
+from thcli.render.openings import EYES, MOUTH, Openings
 from thcli.render.patches import PatchPlace, box_of
 from thcli.render.rasterize import Fragments, interpolate, rasterize
 from thcli.render.transition import dissolve
@@ -67,6 +68,7 @@ class ReferenceWarper:
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
+        self.openings = {part: Openings(of, self.meshes, self.faces) for part, of in (("mouth", MOUTH), ("eyes", EYES))}
         self.held = _border(device, shown)
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS.values()], -1).to(device)
 
@@ -93,7 +95,7 @@ class ReferenceWarper:
             return np.any([getattr(weights, part) > 0 for _, weights in several], axis=0)
 
         flows = self._head_flows(target, used("base"))
-        mouth, eyes = (self._place(target, fragments, masks[:, i : i + 1], used(p)) for i, p in enumerate(_REGIONS))
+        mouth, eyes = (self._place(p, target, fragments, masks[:, i : i + 1], used(p)) for i, p in enumerate(_REGIONS))
         warped = []
         for images, weights in several:
             patches = [(mouth, weights.mouth, self.painter), (eyes, weights.eyes, None)]
@@ -116,7 +118,7 @@ class ReferenceWarper:
         fragments = rasterize(target - target.new_tensor([left, top, 0]), self.faces, height, width)
         attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
         mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
-        place = self._place(target, fragments, mask, weights > 0, (top, left))
+        place = self._place("mouth", target, fragments, mask, weights > 0, (top, left))
         patch = None if place is None else place.show(self.images, weights, target, self.painter, size)
         return patch, fragments, values
 
@@ -172,6 +174,7 @@ class ReferenceWarper:
 
     def _place(
         self,
+        part: str,
         target: Tensor,
         fragments: Fragments,
         mask: Tensor,
@@ -188,12 +191,17 @@ class ReferenceWarper:
         top, bottom, left, right = box
         cut = (slice(None), slice(top, bottom), slice(left, right))
         inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
-        moves = [
-            side_by_side(_rows(inside, b), self.faces, one, sources)[0].view(-1, 2, bottom - top, right - left)
-            for b, one, sources in self._moves(target, used)
-        ]
+        moves, pairs = list(self._moves(target, used)), pairs_of(used)
+        flow = torch.cat(
+            [
+                side_by_side(_rows(inside, b), self.faces, one, sources)[0].view(-1, 2, bottom - top, right - left)
+                for b, one, sources in moves
+            ]
+        )
+        sources = torch.cat([sources for _, _, sources in moves])
+        slides = self.openings[part].slides(inside, pairs, target[[b for b, _ in pairs]], sources)
         place = (corner[0] + top, corner[1] + left)
-        return PatchPlace(mask[..., top:bottom, left:right], inside, Flows(pairs_of(used), torch.cat(moves)), *place)
+        return PatchPlace(mask[..., top:bottom, left:right], inside, Flows(pairs, flow), *place, slides)
 
 
 _REGIONS = {"mouth": ([*LIPS], MOUTH_REACH), "eyes": ([*RIGHT_EYE, *LEFT_EYE], EYE_REACH)}
