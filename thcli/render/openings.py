@@ -81,7 +81,7 @@ EYES = Part(
     slides=(0.4, 0.75),
     shut=(0.3, 0.5),
     upper=0.0,
-    seam=1.5,
+    seam=1.0,
     dark=0.85,
 )
 MIXED = 0.15
