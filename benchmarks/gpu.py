@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from generate import SPEECH, machine, repeat
+from h264_codecs import codecs
 
 from thcli import GenerateOptions, generate
 from thcli.checkpoints import write_atomic
@@ -203,6 +204,7 @@ def video(given: argparse.Namespace) -> Iterator[Task]:
     ]
     for name, options in rows[:1] if given.tiny else rows:
         yield Task(f"video: {name}", partial(end_to_end, given, options))
+    yield Task("video: NVENC and NVDEC", codecs)
 
 
 def end_to_end(given: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
