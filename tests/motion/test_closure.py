@@ -7,8 +7,8 @@ import pytest
 
 from thcli.checkpoints import shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
-from thcli.motion.closure import SURE, UNSURE, close_lips
-from thcli.motion.silence import TOUCHING
+from thcli.motion.closure import SURE, UNSURE, close_lips, part_lips
+from thcli.motion.silence import TOUCHING, lip_gaps
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +50,15 @@ def test_close_lips_leaves_closed_lips_as_they_are(model, spoken):
 def test_close_lips_of_no_frames_gives_none(model):
     none = np.zeros((0, 20), np.float32)
     assert closed(none, np.zeros(0, np.float32), model).shape == (0, 20)
+
+
+def test_part_lips_lets_lips_that_cross_meet_and_leaves_others_as_they_are(model):
+    gap = model.lip_gap
+    heights = np.array([-0.08, -0.03, 0.0, 0.05, 0.2]) - float(lip_gaps(model.canonical[None])[0, 1, 0])
+    expression = (heights[:, None] * gap / (gap @ gap)).astype(np.float32)
+    usual = np.zeros(20, np.float32)
+    parted = part_lips(expression, model.canonical, usual, model)
+    made = lip_gaps(model.canonical + model.displacement(parted))[..., 0]
+    assert made.min() > -0.015
+    np.testing.assert_array_equal(parted[2:], expression[2:])
+    assert np.abs(parted[:2] - expression[:2]).max() > 0

@@ -1,11 +1,11 @@
-"""Closing of the lips where Ψ hears that they meet (p, b, m): a regression alone closes them too rarely."""
+"""Lips that meet: where Ψ hears p, b or m, as a regression alone closes them too rarely, and where they would cross."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from thcli.face_model import FaceModel
-from thcli.motion.silence import lip_closing, lip_gaps
+from thcli.motion.silence import lip_closing, lip_gaps, lip_parting
 from thcli.records import Float
 
 UNSURE, SURE = 0.6, 0.9
@@ -24,3 +24,11 @@ def close_lips(expression: Float, closure: Float, neutral: Float, usual: Float, 
     closed = expression.copy()
     closed[frames] += weight[frames, None] * lip_closing(gaps, model)
     return closed
+
+
+def part_lips(expression: Float, neutral: Float, usual: Float, model: FaceModel) -> Float:
+    """Change expressions [T, 20] whose lips cross, as lips cannot, to the nearest ones whose lips meet.
+
+    neutral: [V, 3], unposed mesh of the face at the expression ``usual`` [20]
+    """
+    return expression + lip_parting(lip_gaps(neutral[None] + model.displacement(expression - usual)), model)

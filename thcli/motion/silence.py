@@ -50,12 +50,22 @@ def lip_gaps(meshes: Float) -> Float:
 
 def lip_closing(gaps: Float, model: FaceModel) -> Float:
     """Return the least changes of expression [T, 20] that close lips with gaps [T, 3, 2]; closed lips stay closed."""
+    # Lips are aligned in depth only where they are closed in height.
+    return _moving(np.where(gaps[..., :1] > TOUCHING, [TOUCHING, 0] - gaps, 0), model)
+
+
+def lip_parting(gaps: Float, model: FaceModel) -> Float:
+    """Return the least changes of expression [T, 20] with which lips that cross, by gaps [T, 3, 2], meet instead."""
+    return _moving(np.where(gaps[..., :1] < -TOUCHING, gaps * [-1, 0], 0), model)
+
+
+def _moving(changes: Float, model: FaceModel) -> Float:
+    """Return the least changes of expression [T, 20] that change the gaps between the lips by [T, 3, 2]."""
     upper, lower = np.array(LIP_PAIRS).T
     moves = (model.basis[:, lower] - model.basis[:, upper])[..., 1:].reshape(len(model.basis), -1).T
-    # Lips are aligned in depth only where they are closed in height.
-    open_ = np.where(gaps[..., :1] > TOUCHING, gaps - [TOUCHING, 0], 0).reshape(len(gaps), 2 * len(LIP_PAIRS))
-    least = np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(moves)), open_.T)
-    return np.asarray(-(moves.T @ least).T, np.float32)
+    wanted = changes.reshape(len(changes), 2 * len(LIP_PAIRS)).T
+    least = np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(moves)), wanted)
+    return np.asarray((moves.T @ least).T, np.float32)
 
 
 def close_in_silence(expression: Float, activity: Float, rest: Float) -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import numpy as np
 from thcli.clips.decode import frame_count
 from thcli.clips.features import audio_features, speech_activity
 from thcli.clips.probe import media_info
-from thcli.face_model import FaceModel, eye_opening
+from thcli.face_model import eye_opening
 from thcli.motion import blink, curves, expression, head, silence
 from thcli.motion.articulation import Articulation, fit_articulation
 from thcli.motion.assembly import assemble
-from thcli.motion.closure import close_lips
-from thcli.motion.photo_mouth import speaking_expression
+from thcli.motion.closure import close_lips, part_lips
+from thcli.motion.speaking_mouth import speaking_expression
 from thcli.pipeline.models import LruCache, Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
@@ -49,7 +50,7 @@ def predict_curves(
     track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks, framed_as))
     coefficients, given_blinks = _expression(models, person, speech, features, options, track)
     past = placement(np.asarray(person.track.pose, np.float64))
-    return assemble(
+    motion = assemble(
         _head_motion(models, person, past, features, options, track),
         coefficients,
         given_blinks if given_blinks is not None else _blinks(person, len(features), options),
@@ -59,6 +60,10 @@ def predict_curves(
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
+    if options.expression.lower().endswith(".csv"):
+        return motion
+    apart = part_lips(motion.expression, person.neutral_mesh, person.median_expression, models.face_model)
+    return replace(motion, expression=apart)
 
 
 def reach_notes(person: Person, motion: MotionCurves, options: MotionOptions) -> tuple[str, ...]:
@@ -124,7 +129,11 @@ def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
     network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
     said = expression.predict_expression(network, features, still, encoder)
     own = _own_articulation(models, person.learned)
-    spoken = _usual_expression(person, model) + (said.expression if own is None else own.apply(said.expression))
+    if own is None:
+        usual = speaking_expression(person.neutral_mesh, person.median_expression, model)
+        spoken = usual + said.expression
+    else:
+        spoken = person.median_expression + own.apply(said.expression)
     return close_lips(spoken, said.closure, person.neutral_mesh, person.median_expression, model)
 
 
@@ -140,13 +149,6 @@ def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | 
         return fit_articulation(predicted, learned.expression, model.lip_gap, learned.every)
 
     return _ARTICULATIONS.get((network, encoder, learned), fit)
-
-
-def _usual_expression(person: Person, model: FaceModel) -> Float:
-    """Return the expression [N] around which speech moves the face: of a photo not one that is extreme."""
-    if len(person.track) > 1:
-        return person.median_expression
-    return speaking_expression(person.unposed_meshes[0], model)
 
 
 def _unless_chosen(blinks: Float, options: MotionOptions) -> Float | None:

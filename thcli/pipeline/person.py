@@ -18,8 +18,8 @@ from thcli.faces.crop import MADE_UP, crop_note, head_crop, reference_crop, surr
 from thcli.faces.track import track_clip, track_in_crop
 from thcli.images import crop_frame, reduce_frame
 from thcli.motion.blink import eye_closure
-from thcli.motion.photo_mouth import mouth_note
 from thcli.motion.silence import rest_expression
+from thcli.motion.speaking_mouth import mouth_note
 from thcli.pipeline.learning import learn_motion, own_speech
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import ReferenceOptions
