@@ -61,7 +61,7 @@ def test_add_files_keeps_the_hashes_listed_before(user: Path) -> None:
         ("expression.safetensors", "mouth_interior.safetensors", WeightsError, "not a thgen checkpoint"),
         ("detection.onnx", "unprojection.onnx", WeightsError, "not a network of this tracker"),
         ("unprojection.onnx", "detection.onnx", WeightsError, "not a network of this tracker"),
-        ("face_model.safetensors", "mouth_interior.safetensors", WeightsError, "holds pictures, not what"),
+        ("face_model.safetensors", "mouth_interior.safetensors", WeightsError, "holds lower, upper, not what"),
         ("mouth_interior.safetensors", "detection.onnx", WeightsError, "not safetensors"),
         ("identity.onnx", "detection.onnx", WeightsError, "no network for --identity"),
         ("other.safetensors", "expression.safetensors", UsageError, "thgen uses no file of this name"),

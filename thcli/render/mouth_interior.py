@@ -1,8 +1,8 @@
 """Inside of a mouth that opens further than any reference shows it, where §4.1 leaves a smear.
 
-``MouthInterior`` is the mean of many people, fitted by ``thcli.training.mouth_interior``: teeth and darkness for
-several openings of the mouth, soft, but neither a smear of the lips nor a hole. Its colours are stored over the
-person's skin colour. ``InteriorPainter`` paints it, and the person's own teeth, into the image.
+``MouthInterior`` is learned over many people by ``thcli.training.mouth_interior``: a row of upper teeth, in its own
+size, with the dark behind it, and what lies above the lower lip; no single person's mouth can be told in it. Its
+colours follow the colour of the person's skin. ``InteriorPainter`` paints it, and the person's own teeth.
 """
 
 from __future__ import annotations
@@ -18,61 +18,60 @@ from torch import Tensor
 
 from thcli.checkpoints import load_arrays
 from thcli.face_model import INNER_LIPS
-from thcli.images import blur
+from thcli.images import blur, fill, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.rasterize import Fragments, interpolate
 
-HEIGHT, WIDTH = 24, 48
-"""Size of the mean images, px."""
-OPENINGS = (0.08, 0.16, 0.26, 0.38)
-"""Relative opening of each mean image: lip gap over the inner mouth's width."""
+UPPER, LOWER, COLUMNS = 20, 12, 64
+"""Rows below the upper lip and above the lower one, and columns, of the images of the inside, px."""
+DEEP, SHALLOW = 0.225, 0.135
+"""Heights of these rows, in widths of the inner mouth."""
 SKIN = (205, 425, 50, 280, 101, 330)
 """Vertices on both cheeks, whose mean colour is taken as the colour of the skin."""
-_CORNERS = (78, 308)
+CORNERS = (78, 308)
 """Vertices at the inner corners of the mouth, the person's right corner first."""
 STRETCH = (1.1, 1.4)
 """Ratios of the target's opening to the references': up to the first the references' inside is stretched, and from the
 second on their teeth keep their size."""
 BELOW_TEETH = (0.75, 1.0)
-"""Range between a reference's upper lip (0) and lower lip (1) in which its own inside fades into the mean image."""
+"""Range between a reference's upper lip (0) and lower lip (1) in which its own inside fades into the learned one."""
 SHOWS_NOTHING, SHOWS_TEETH = 0.04, 0.09
 """Relative openings up to which a reference shows nothing of the mouth's inside, and from which it shows the teeth."""
 UNROLLED = (48, 96)
 """(height, width) of the unrolled insides of the references' mouths, px."""
-DARK, DARKER = (0.8, 0.65, 0.62), (0.52, 0.31, 0.28)
-"""Factors of the mean image's red, green and blue without and with visible teeth above it.
-
-The blurred teeth of the mean image make the hollow of the mouth too light and too grey. Below visible teeth, the
-darkest third of real open mouths has the colour that ``DARKER`` gives.
-"""
+ABOVE_LIP = (0.0, 0.07)
+"""Heights above the lower lip, in widths of the mouth, over which what lies there gives way to the upper teeth."""
 EDGE_BLUR = 1.0
 """Standard deviation of the blur of the inner mouth's edge, px of the crop."""
 
 
 @dataclass(frozen=True)
 class MouthInterior:
-    """Mean inside of the mouth of many people at several openings.
+    """Inside of many people's mouths, linear in the colour of their skin, 0..1.
 
-    pictures: [len(OPENINGS), 3, HEIGHT, WIDTH] float32, mean images from corner to corner and from lip to lip, as
-        colour over the skin's colour
+    upper: [2, 3, UPPER, COLUMNS] float32, colour below the upper lip, from corner to corner: the part that does not
+        depend on the skin, and the factor of the skin's colour
+    lower: [2, 3, LOWER, COLUMNS] float32, the same above the lower lip, from the lip upward
     """
 
-    pictures: Float
+    upper: Float
+    lower: Float
 
     def save(self, path: Path) -> None:
-        """Write the mean images as safetensors."""
+        """Write the images as safetensors."""
         from safetensors.numpy import save_file
 
-        save_file({"pictures": np.ascontiguousarray(self.pictures)}, path)
+        save_file({"upper": np.ascontiguousarray(self.upper), "lower": np.ascontiguousarray(self.lower)}, path)
 
     @classmethod
     def load(cls, path: Path) -> MouthInterior:
         """Read a file that ``save`` wrote; WeightsError for any other file."""
-        return cls(**load_arrays(path, {"pictures": (len(OPENINGS), 3, HEIGHT, WIDTH)}))
+        shapes = {"upper": (2, 3, UPPER, COLUMNS), "lower": (2, 3, LOWER, COLUMNS)}
+        return cls(**load_arrays(path, shapes))
 
 
 def inner_coordinates(n_vertices: int) -> Float:
-    """Return the place (u, v) of each inner lip vertex in the mean images: [V, 2] in 0..1; other vertices have 0.
+    """Return the place (u, v) of each inner lip vertex inside the mouth: [V, 2] in 0..1; other vertices have 0.
 
     u runs from the person's right corner of the mouth to the left one, v from the upper lip to the lower.
     """
@@ -82,8 +81,18 @@ def inner_coordinates(n_vertices: int) -> Float:
     for i, vertex in enumerate(ring):
         lower = 0 < i < half
         u = i / half if i <= half else 2 - i / half
-        place[vertex] = (u, 0.5 if vertex in _CORNERS else float(lower))
+        place[vertex] = (u, 0.5 if vertex in CORNERS else float(lower))
     return place
+
+
+def lip_lines(points: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Return points along the upper and the lower inner lip, from corner to corner, [n, columns, 2], of [n, V, 2]."""
+    ring, half = list(INNER_LIPS), len(INNER_LIPS) // 2
+    upper, lower = points[:, [ring[0], *ring[:half:-1], ring[half]]], points[:, ring[: half + 1]]
+    first, second = (
+        F.interpolate(lip.mT, size=columns, mode="linear", align_corners=True).mT for lip in (upper, lower)
+    )
+    return first, second
 
 
 def unroll(images: Tensor, points: Tensor, height: int, width: int) -> Tensor:
@@ -92,13 +101,9 @@ def unroll(images: Tensor, points: Tensor, height: int, width: int) -> Tensor:
     images: [n, 3, H, W]
     points: [n, V, 2], vertices of the mesh in -1..1 as for ``grid_sample``
     """
-    ring, half = list(INNER_LIPS), len(INNER_LIPS) // 2
-    lower = points[:, ring[: half + 1]].mT
-    upper = points[:, [ring[0], *ring[:half:-1], ring[half]]].mT
-    along = [F.interpolate(lip, size=width, mode="linear", align_corners=True).mT for lip in (upper, lower)]
+    upper, lower = lip_lines(points, width)
     down = ((torch.arange(height, device=images.device) + 0.5) / height)[None, :, None, None]
-    where = along[0][:, None] * (1 - down) + along[1][:, None] * down
-    return F.grid_sample(images, where, align_corners=False)
+    return F.grid_sample(images, upper[:, None] * (1 - down) + lower[:, None] * down, align_corners=False)
 
 
 def inner_faces(faces: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -109,7 +114,7 @@ def inner_faces(faces: NDArray[np.int32]) -> NDArray[np.bool_]:
 def relative_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the lip gap over the inner mouth's width, (...), of meshes (..., V, 3)."""
     gap = np.linalg.norm(mesh[..., 13, :] - mesh[..., 14, :], axis=-1)
-    width = np.linalg.norm(mesh[..., _CORNERS[0], :] - mesh[..., _CORNERS[1], :], axis=-1)
+    width = np.linalg.norm(mesh[..., CORNERS[0], :] - mesh[..., CORNERS[1], :], axis=-1)
     return np.asarray(gap / np.maximum(width, 1e-6))
 
 
@@ -123,7 +128,7 @@ class InteriorPainter:
 
     def __init__(self, interior: MouthInterior, images: Tensor, meshes: Tensor, faces: Tensor):
         self.faces = faces
-        self.pictures = torch.from_numpy(interior.pictures).to(images.device)
+        self.upper, self.lower = (torch.from_numpy(x).to(images.device) for x in (interior.upper, interior.lower))
         self.place = torch.from_numpy(inner_coordinates(meshes.shape[1]))[None].to(images.device)
         self.inner = torch.from_numpy(inner_faces(faces.cpu().numpy())).to(images.device)
         at = meshes[:, None, list(SKIN), :2] / (CROP_SIZE / 2) - 1
@@ -145,37 +150,46 @@ class InteriorPainter:
         share = np.clip((stretch - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0, 1)
         if not share.any():
             return image
-        place = interpolate(fragments, self.faces, self.place.expand(len(target), -1, -1))
         inside = (self.inner[fragments.face.clamp(min=0)] & fragments.mask)[:, None].float()
+        place = fill(interpolate(fragments, self.faces, self._places(target)).contiguous(), inside)
         inside = (1.7 * blur(inside, EDGE_BLUR)).clamp(max=1)  # a little over the lips' edge, where teeth are stretched
         place, inside = (F.interpolate(x, size=image.shape[-2:], mode="bilinear") for x in (place, inside))
         known = np.clip((shown - SHOWS_NOTHING) / (SHOWS_TEETH - SHOWS_NOTHING), 0, 1)
-        painted = self._painted(place, wanted, weights, self._column(stretch), self._column(known))
+        painted = self._painted(place, weights, self._column(stretch), self._column(known))
         return image + inside * self._column(share) * (painted - image)
 
-    def _painted(self, place: Tensor, wanted: Float, weights: Float, stretch: Tensor, known: Tensor) -> Tensor:
-        """Return the painted inside: the references' teeth in their own size at the upper lip, the mean image below."""
+    def _places(self, target: Tensor) -> Tensor:
+        """Return, for each vertex of meshes [B, V, 3], its place (u, v), and its height below and above the lips.
+
+        Heights are in widths of the inner mouth: [B, V, 4].
+        """
+        gap = target.new_zeros(target.shape[:2])
+        width = (target[:, CORNERS[0], :2] - target[:, CORNERS[1], :2]).norm(dim=1, keepdim=True).clamp(min=1e-3)
+        half = len(INNER_LIPS) // 2
+        lower, upper = [*INNER_LIPS[1:half]], [*INNER_LIPS[:half:-1]]
+        gap[:, lower] = gap[:, upper] = (target[:, lower, :2] - target[:, upper, :2]).norm(dim=2) / width
+        place = self.place.expand(len(target), -1, -1)
+        return torch.cat([place, (gap * place[..., 1])[..., None], (gap * (1 - place[..., 1]))[..., None]], -1)
+
+    def _painted(self, place: Tensor, weights: Float, stretch: Tensor, known: Tensor) -> Tensor:
+        """Return the painted inside: the references' teeth in their own size, and below them what is learned."""
         of_references = torch.from_numpy(weights).to(place.device)
-        down = place[:, 1:] * stretch
-        own_place = torch.cat([place[:, :1], down.clamp(max=1)], 1).permute(0, 2, 3, 1) * 2 - 1
-        own_inside = torch.einsum("bk,kchw->bchw", of_references, self.unrolled)
-        own = F.grid_sample(own_inside, own_place, padding_mode="border", align_corners=False)
-        mean = F.grid_sample(
-            self._mean_images(wanted), place.permute(0, 2, 3, 1) * 2 - 1, padding_mode="border", align_corners=False
-        )
-        mean = (mean * (of_references @ self.skin)[:, :, None, None]).clamp(0, 1)
-        dark, darker = (torch.tensor(colour, device=place.device)[None, :, None, None] for colour in (DARK, DARKER))
-        mean = mean * (dark + known * (darker - dark))
+        across, down = place[:, :1], place[:, 1:2] * stretch
+        own = _at(torch.einsum("bk,kchw->bchw", of_references, self.unrolled), across, down.clamp(max=1))
+        skin = (of_references @ self.skin)[:, :, None, None]
+        upper = _at(self.upper[0] + self.upper[1] * skin, across, place[:, 2:3] / DEEP)
+        lower = _at(self.lower[0] + self.lower[1] * skin, across, place[:, 3:] / SHALLOW)
+        near = smoothstep(((ABOVE_LIP[1] - place[:, 3:]) / (ABOVE_LIP[1] - ABOVE_LIP[0])).clamp(0, 1))
+        made = torch.lerp(upper, lower, near).clamp(0, 1)
         fade = ((BELOW_TEETH[1] - down) / (BELOW_TEETH[1] - BELOW_TEETH[0])).clamp(0, 1)
-        return mean + known * fade * (own - mean)
+        return made + known * fade * (own - made)
 
     def _column(self, values: NDArray[np.floating]) -> Tensor:
         """Return values [B] as a tensor [B, 1, 1, 1] on the device."""
         return torch.from_numpy(values.astype(np.float32)).to(self.skin.device)[:, None, None, None]
 
-    def _mean_images(self, opening: Float) -> Tensor:
-        """Interpolate the mean images of relative openings [B]: [B, 3, HEIGHT, WIDTH]."""
-        place = torch.from_numpy(np.interp(opening, OPENINGS, np.arange(len(OPENINGS)))).float()
-        low = place.floor().long().clamp(max=len(OPENINGS) - 2)
-        part = (place - low).to(self.pictures.device)[:, None, None, None]
-        return self.pictures[low] * (1 - part) + self.pictures[low + 1] * part
+
+def _at(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Sample images [B, C, h, w] at places [B, 1, H, W] in 0..1 across and down; beyond them the border is repeated."""
+    where = torch.cat([across, down], 1).permute(0, 2, 3, 1) * 2 - 1
+    return F.grid_sample(images, where, padding_mode="border", align_corners=False)
