@@ -43,7 +43,9 @@ EDGE = 0.1125
 EDGES = (4, 24)
 """Rows between which that edge is looked for."""
 STEADY = 3.0
-"""Weight, in samples, of the prior that all colours are the same share of the skin's."""
+"""Weight, in samples, of the prior that colours are proportional to the skin's."""
+UNSEEN = 0.01
+"""Weight of the prior that this proportion is the same everywhere, for places that no mouth shows."""
 
 
 def fit_mouth_interior(clips: Iterable[tuple[str, Image, Float]]) -> MouthInterior:
@@ -88,8 +90,8 @@ class _Fit:
         """Return the part that does not depend on the skin, and the factor of the skin's colour: [2, 3, H, W]."""
         n, x, xx, y, xy = self.sums
         usual = (xy.sum((1, 2), keepdim=True) / xx.sum((1, 2), keepdim=True).clamp(min=1e-6)).expand_as(x)
-        matrix = torch.stack([torch.stack([n + STEADY, x], -1), torch.stack([x, xx + STEADY], -1)], -2)
-        found = torch.linalg.solve(matrix, torch.stack([y, xy + STEADY * usual], -1))
+        matrix = torch.stack([torch.stack([n + STEADY, x], -1), torch.stack([x, xx + UNSEEN], -1)], -2)
+        found = torch.linalg.solve(matrix, torch.stack([y, xy + UNSEEN * usual], -1))
         # What no mouth is wide enough to show is filled from beside it.
         filled = fill(found.permute(3, 0, 1, 2).flatten(0, 1)[None], (n[:1] / STEADY).clamp(max=1)[None])
         return filled.view(2, *n.shape).numpy()
