@@ -1,6 +1,6 @@
-"""How fast a GPU's own encoder and decoder are beside the CPU's, in any ffmpeg here that has them; part of `make gpu`
+"""How fast a GPU's own encoder and decoder are beside the CPU's, in any ffmpeg here that has them; part of `make gpu`.
 
-python benchmarks/h264_codecs.py
+Run alone: python benchmarks/h264_codecs.py
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thcli.clips.ffmpeg import candidates
+from thcli.clips.ffmpeg import candidates, listed
 
 SECONDS, RATE, SIZE = 20, 25, "1280x720"
 """Length, frames a second and size of the picture that is encoded and decoded."""
@@ -29,7 +29,7 @@ def codecs() -> dict[str, Any]:
 
     Says so where none has it, or where it does not run, as without NVIDIA's driver.
     """
-    found = [binary for binary in candidates() if "h264_nvenc" in said(binary, "-encoders")]
+    found = [binary for binary in candidates() if "h264_nvenc" in listed(binary, "encoders")]
     if not found:
         return {"outcome": "no ffmpeg here has h264_nvenc"}
     binary, speeds = found[0], {}
@@ -42,11 +42,6 @@ def codecs() -> dict[str, Any]:
             command = [binary, *asked, "-i", str(Path(folder) / "libx264.mp4"), "-f", "null", "-"]
             speeds[f"decoding, {name}"] = frames_a_second(command)
     return {"ffmpeg": binary, "frames a second": speeds}
-
-
-def said(binary: str, what: str) -> list[str]:
-    """Return the words in which an ffmpeg lists its encoders or accelerators."""
-    return subprocess.run([binary, "-hide_banner", what], capture_output=True, text=True, check=False).stdout.split()
 
 
 def frames_a_second(command: list[str]) -> float | str:

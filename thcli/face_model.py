@@ -46,6 +46,15 @@ CLOSED_EYES = 0.07
 """``eye_opening`` at the face model's full blink; it is above 0 because lashes hide the closed lids in tracks."""
 
 
+def rims(ring: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """Return the lower and the upper vertices of a ring of lips or lids, without its corners, across from each other.
+
+    ring: from a corner along the lower lip or lid to the other corner, and back along the upper one, as ``INNER_LIPS``
+    """
+    half = len(ring) // 2
+    return [*ring[1:half]], [*ring[:half:-1]]
+
+
 def mouth_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:
     """Gap between the inner lips over the distance of the outer eye corners: mesh (..., V, 3) → (...)."""
     return _distance(mesh, LIP_GAP) / _distance(mesh, OUTER_EYE_CORNERS)

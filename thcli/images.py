@@ -75,6 +75,11 @@ def smoothstep(share: Share) -> Share:
     return share * share * (3 - 2 * share)
 
 
+def ramp(value: Share, zero: float, one: float) -> Share:
+    """Ease values from 0 at ``zero`` and before to 1 at ``one`` and beyond; ``one`` may be the smaller of the two."""
+    return smoothstep(((value - zero) / (one - zero)).clip(0, 1))
+
+
 def extent(used: Tensor) -> tuple[int, int]:
     """Return the first place in use of [N] bool, of which at least one is, and the one after the last."""
     places = torch.nonzero(used)[:, 0]

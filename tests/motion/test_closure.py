@@ -8,7 +8,7 @@ import pytest
 from thcli.checkpoints import shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.motion.closure import SURE, UNSURE, close_lips, part_lips
-from thcli.motion.silence import TOUCHING, lip_gaps
+from thcli.motion.silence import TOUCHING, lip_gaps, moved_lip_gaps
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,9 @@ def test_part_lips_lets_lips_that_cross_meet_and_leaves_others_as_they_are(model
     assert made.min() > -0.015
     np.testing.assert_array_equal(parted[2:], expression[2:])
     assert np.abs(parted[:2] - expression[:2]).max() > 0
+
+
+def test_moved_lip_gaps_are_those_of_the_moved_meshes(model):
+    changes = np.random.default_rng(0).normal(size=(7, 20)).astype(np.float32)
+    expected = lip_gaps(model.canonical + model.displacement(changes))
+    np.testing.assert_allclose(moved_lip_gaps(model.canonical, changes, model), expected, atol=1e-6)

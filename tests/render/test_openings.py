@@ -87,7 +87,7 @@ def test_teeth_keep_their_size_as_lips_close(talking, face_model, triangles, tur
 
 def test_nothing_slides_where_the_target_is_as_open_as_the_reference_or_wider(talking, triangles):
     reference = talking(0.1)
-    openings = Openings(MOUTH, reference, triangles)
+    openings = Openings(MOUTH, rasterize(reference, triangles, CROP_SIZE, CROP_SIZE), triangles)
     for gap, slides in ((0.1, False), (0.2, False), (0.05, True)):
         target = talking(gap, turn=(0.05, 0.1, 0.2))
         fragments = rasterize(target, triangles, CROP_SIZE, CROP_SIZE)
@@ -99,7 +99,7 @@ def test_only_the_pairs_that_close_slide(talking, triangles):
     targets = torch.cat([talking(0.2), talking(0.05)])
     fragments = rasterize(targets, triangles, CROP_SIZE, CROP_SIZE)
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    openings = Openings(MOUTH, references, triangles)
+    openings = Openings(MOUTH, rasterize(references, triangles, CROP_SIZE, CROP_SIZE), triangles)
     some = openings.slides(fragments, pairs, targets[[0, 0, 1, 1]], references[[0, 1, 0, 1]])
     assert some is not None
     assert some.pairs == [(1, 0)]

@@ -42,7 +42,7 @@ def clip(model: FaceModel, skin: float, gap: float, teeth: float) -> tuple[str, 
 def test_teeth_of_many_heights_become_one_sharp_row_and_follow_the_skin(model):
     clips = [clip(model, skin, 0.14, teeth) for skin in (0.3, 0.5, 0.7) for teeth in (0.08, 0.11, 0.15)]
     assert 0.3 < relative_opening(clips[0][2])[0] < 0.6
-    made = fit_mouth_interior(clips * 8)
+    made = fit_mouth_interior(clips * 8, "store")
     for skin in (0.3, 0.6):
         column = (made.upper[0] + made.upper[1] * skin)[0, :, made.upper.shape[-1] // 2] / skin
         height = (np.arange(UPPER) + 0.5) / UPPER * DEEP
@@ -51,7 +51,7 @@ def test_teeth_of_many_heights_become_one_sharp_row_and_follow_the_skin(model):
 
 
 def test_mouth_interior_comes_back_from_its_file(model, tmp_path):
-    made = fit_mouth_interior([clip(model, 0.5, 0.14, 0.1)])
+    made = fit_mouth_interior([clip(model, 0.5, 0.14, 0.1)], "store")
     made.save(tmp_path / "mouth_interior.safetensors")
     loaded = MouthInterior.load(tmp_path / "mouth_interior.safetensors")
     np.testing.assert_array_equal(loaded.upper, made.upper)
@@ -59,5 +59,5 @@ def test_mouth_interior_comes_back_from_its_file(model, tmp_path):
 
 
 def test_clips_without_an_open_mouth_are_refused(model):
-    with pytest.raises(MediaError, match="no clip shows the teeth"):
-        fit_mouth_interior([clip(model, 0.5, -0.05, 0.1)])
+    with pytest.raises(MediaError, match=r"^store: no clip shows the teeth"):
+        fit_mouth_interior([clip(model, 0.5, -0.05, 0.1)], "store")

@@ -102,7 +102,7 @@ def h264_encoder(quick: bool = False) -> VideoEncoder:
     }
     for name, settings in options.items():
         for binary in candidates():
-            if name in _listed(binary, "encoders"):
+            if name in listed(binary, "encoders"):
                 return VideoEncoder(binary, name, settings)
     executable()  # there is one at all
     raise MediaError(
@@ -115,13 +115,13 @@ def first_with(decoders: Iterable[str] = (), filters: Iterable[str] = ()) -> str
     """Return the path of the first ffmpeg that has these decoders and filters, or None where none has them."""
     asked = {"decoders": set(decoders), "filters": set(filters)}
     for binary in candidates():
-        if all(names <= _listed(binary, what) for what, names in asked.items() if names):
+        if all(names <= listed(binary, what) for what, names in asked.items() if names):
             return binary
     return None
 
 
 @lru_cache(maxsize=16)
-def _listed(binary: str, what: str) -> frozenset[str]:
+def listed(binary: str, what: str) -> frozenset[str]:
     """Return the names of an ffmpeg's ``encoders``, ``decoders`` or ``filters``."""
     listing = subprocess.run(
         [binary, "-hide_banner", f"-{what}"], stdin=subprocess.DEVNULL, capture_output=True, check=False

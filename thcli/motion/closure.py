@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thcli.face_model import FaceModel
-from thcli.motion.silence import lip_closing, lip_gaps, lip_parting
+from thcli.motion.silence import lip_closing, lip_parting, moved_lip_gaps
 from thcli.records import Float
 
 UNSURE, SURE = 0.6, 0.9
@@ -20,7 +20,7 @@ def close_lips(expression: Float, closure: Float, neutral: Float, usual: Float, 
     """
     weight = np.clip((closure - UNSURE) / (SURE - UNSURE), 0, 1).astype(np.float32)
     (frames,) = np.nonzero(weight)
-    gaps = lip_gaps(neutral[None] + model.displacement(expression[frames] - usual))
+    gaps = moved_lip_gaps(neutral, expression[frames] - usual, model)
     closed = expression.copy()
     closed[frames] += weight[frames, None] * lip_closing(gaps, model)
     return closed
@@ -31,4 +31,4 @@ def part_lips(expression: Float, neutral: Float, usual: Float, model: FaceModel)
 
     neutral: [V, 3], unposed mesh of the face at the expression ``usual`` [20]
     """
-    return expression + lip_parting(lip_gaps(neutral[None] + model.displacement(expression - usual)), model)
+    return expression + lip_parting(moved_lip_gaps(neutral, expression - usual, model), model)

@@ -43,9 +43,17 @@ def rest_expression(meshes: Float, model: FaceModel, reference: Float | None = N
 
 
 def lip_gaps(meshes: Float) -> Float:
-    """Return the gaps [T, 3, 2] of the ``LIP_PAIRS`` of unposed meshes [T, V, 3], in height and in depth."""
+    """Return the gaps [T, 3, 2] of the ``LIP_PAIRS`` of unposed meshes or moves [T, V, 3], in height and in depth."""
     upper, lower = np.array(LIP_PAIRS).T
     return np.asarray((meshes[:, lower] - meshes[:, upper])[..., 1:])
+
+
+def moved_lip_gaps(mesh: Float, changes: Float, model: FaceModel) -> Float:
+    """Return the gaps [T, 3, 2] of ``lip_gaps`` of a mesh [V, 3] at changes of expression [T, 20], without its meshes.
+
+    Those of an hour would take half a gigabyte.
+    """
+    return np.asarray(lip_gaps(mesh[None]) + np.tensordot(changes, lip_gaps(model.basis), axes=1), np.float32)
 
 
 def lip_closing(gaps: Float, model: FaceModel) -> Float:
@@ -61,8 +69,7 @@ def lip_parting(gaps: Float, model: FaceModel) -> Float:
 
 def _moving(changes: Float, model: FaceModel) -> Float:
     """Return the least changes of expression [T, 20] that change the gaps between the lips by [T, 3, 2]."""
-    upper, lower = np.array(LIP_PAIRS).T
-    moves = (model.basis[:, lower] - model.basis[:, upper])[..., 1:].reshape(len(model.basis), -1).T
+    moves = lip_gaps(model.basis).reshape(len(model.basis), -1).T
     wanted = changes.reshape(len(changes), 2 * len(LIP_PAIRS)).T
     least = np.linalg.solve(moves @ moves.T + STIFFNESS * np.eye(len(moves)), wanted)
     return np.asarray((moves.T @ least).T, np.float32)

@@ -60,7 +60,7 @@ def predict_curves(
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
-    if options.expression.lower().endswith(".csv"):
+    if _in_file(options.expression):
         return motion
     apart = part_lips(motion.expression, person.neutral_mesh, person.median_expression, models.face_model)
     return replace(motion, expression=apart)
@@ -92,11 +92,16 @@ def source_notes(options: MotionOptions, frames: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _in_file(source: str) -> bool:
+    """Whether motion comes from a file of curves."""
+    return source.lower().endswith(".csv")
+
+
 def _length(source: str) -> int | None:
     """Return the number of frames of a source of motion; None where it has no end, or none that it tells."""
     if source in ("audio", "still"):
         return None
-    if source.lower().endswith(".csv"):
+    if _in_file(source):
         return len(curves.read_curves(Path(source)))
     info = media_info(source)
     return 1 if info.image else None if info.duration is None else frame_count(info.duration)
@@ -112,7 +117,7 @@ def _expression(
         if options.silence == "close":
             spoken = silence.close_in_silence(spoken, speech_activity(speech), person.rest)
         return spoken, None
-    if source.lower().endswith(".csv"):
+    if _in_file(source):
         read = curves.read_curves(Path(source))
         return read.expression, _unless_chosen(read.blink, options)
     meshes = track(source).unposed()
@@ -173,7 +178,7 @@ def _head_motion(
         longer = len(person.learned) > len(past)
         learned = placement(np.asarray(person.learned.pose, np.float64)) if longer else None
         return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed, learned)
-    if source.lower().endswith(".csv"):
+    if _in_file(source):
         return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
     other = track(source)
     placements = placement(np.asarray(other.pose, np.float64))

@@ -109,7 +109,7 @@ class Models:
 
     @property
     def mouth_interior(self) -> MouthInterior:
-        """Mean inside of the mouth of many people."""
+        """Inside of the mouth, learned over many people."""
         from thcli.render.mouth_interior import MouthInterior
 
         return self._kept("mouth interior", [self.find(MOUTH_INTERIOR)], MouthInterior.load)

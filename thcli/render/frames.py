@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68
-from thcli.images import blur, crop_frames, resized, smoothstep
+from thcli.images import blur, crop_frames, ramp, resized
 from thcli.records import CROP_SIZE, Float, Image, Person, ReferenceWeights, Target
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, GeometricRenderer, RenderModels, RenderSteps, to_uint8
@@ -182,7 +182,7 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int |
     # The blur of a difference is the difference of the blurs, so one blur serves the change and y_geo.
     both = change - LOST * geometric
     differs = blur(change.abs().amax(1, keepdim=True), NEAR * scale)
-    same = 1 - smoothstep(((differs - SAME) / (OTHER - SAME)).clamp(0, 1))
+    same = 1 - ramp(differs, SAME, OTHER)
     return change + torch.maximum(same, features) * (blur(both, FINE * scale) - both)
 
 

@@ -31,7 +31,7 @@ class RenderModels(Protocol):
 
     @property
     def mouth_interior(self) -> MouthInterior:
-        """Mean inside of a mouth, painted where no reference shows the mouth open."""
+        """Inside of a mouth, painted where no reference shows the mouth open."""
 
 
 @dataclass(frozen=True)

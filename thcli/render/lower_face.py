@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
-from thcli.images import blur, fill, resized, smoothstep
+from thcli.images import blur, fill, ramp, resized, smoothstep
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
@@ -71,8 +71,7 @@ SMALL = 64
 
 def lower_weight(model: FaceModel) -> Float:
     """Return how far each vertex [V, 1] follows the new expression: 1 on the lower face, 0 from the nose upward."""
-    share = np.clip((model.canonical[:, 1:2] - REST) / (FREE - REST), 0, 1)
-    return smoothstep(share).astype(np.float32)
+    return ramp(model.canonical[:, 1:2], REST, FREE).astype(np.float32)
 
 
 def _far_from_lips(model: FaceModel) -> Float:
@@ -83,8 +82,8 @@ def _far_from_lips(model: FaceModel) -> Float:
 
 def lip_weight(model: FaceModel) -> Float:
     """Return how far the filmed shape of each vertex [V, 1] is dropped: 1 at the lips, falling to 0 around them."""
-    share = np.clip((LIP_REACH[1] - _far_from_lips(model)) / (LIP_REACH[1] - LIP_REACH[0]), 0, 1)
-    return (smoothstep(share)[:, None] * lower_weight(model)).astype(np.float32)
+    near = ramp(_far_from_lips(model), *LIP_REACH[::-1])
+    return (near[:, None] * lower_weight(model)).astype(np.float32)
 
 
 def patch_weight(model: FaceModel) -> Float:
@@ -93,7 +92,7 @@ def patch_weight(model: FaceModel) -> Float:
     Below a mouth that was filmed wide open lies its lower lip, which must not shine through.
     """
     far = _far_from_lips(model)
-    down = smoothstep(np.clip((model.canonical[:, 1] - BELOW[0]) / (BELOW[1] - BELOW[0]), 0, 1))
+    down = ramp(model.canonical[:, 1], *BELOW)
     near, end = (above + down * (below - above) for above, below in zip(MOUTH_REACH, CHIN_REACH, strict=True))
     return smoothstep(np.clip((end - far) / (end - near), 0, 1))[:, None].astype(np.float32)
 
@@ -227,7 +226,7 @@ class LowerFaceRenderer:
         known = torch.maximum(mask, beside)
         flow = fill(moves, known)
         length = torch.hypot(flow[:, :1], flow[:, 1:])
-        return flow * smoothstep(((length - LEAST) / (SURE - LEAST)).clamp(0, 1))
+        return flow * ramp(length, LEAST, SURE)
 
     def _above(self, part: Part, target: Tensor) -> Tensor:
         """Return 1 where a pixel of a part lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, h, w]."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.checkpoints import load_arrays
-from thcli.face_model import INNER_LIPS
-from thcli.images import blur, fill, smoothstep
+from thcli.face_model import INNER_LIPS, rims
+from thcli.images import blur, fill, ramp
 from thcli.records import CROP_SIZE, Float
 from thcli.render.rasterize import Fragments, interpolate
 
@@ -87,12 +87,12 @@ def inner_coordinates(n_vertices: int) -> Float:
 
 def lip_lines(points: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     """Return points along the upper and the lower inner lip, from corner to corner, [n, columns, 2], of [n, V, 2]."""
-    ring, half = list(INNER_LIPS), len(INNER_LIPS) // 2
-    upper, lower = points[:, [ring[0], *ring[:half:-1], ring[half]]], points[:, ring[: half + 1]]
-    first, second = (
-        F.interpolate(lip.mT, size=columns, mode="linear", align_corners=True).mT for lip in (upper, lower)
+    right, left = CORNERS
+    lower, upper = (
+        F.interpolate(points[:, [right, *rim, left]].mT, size=columns, mode="linear", align_corners=True).mT
+        for rim in rims(INNER_LIPS)
     )
-    return first, second
+    return upper, lower
 
 
 def unroll(images: Tensor, points: Tensor, height: int, width: int) -> Tensor:
@@ -165,8 +165,7 @@ class InteriorPainter:
         """
         gap = target.new_zeros(target.shape[:2])
         width = (target[:, CORNERS[0], :2] - target[:, CORNERS[1], :2]).norm(dim=1, keepdim=True).clamp(min=1e-3)
-        half = len(INNER_LIPS) // 2
-        lower, upper = [*INNER_LIPS[1:half]], [*INNER_LIPS[:half:-1]]
+        lower, upper = rims(INNER_LIPS)
         gap[:, lower] = gap[:, upper] = (target[:, lower, :2] - target[:, upper, :2]).norm(dim=2) / width
         place = self.place.expand(len(target), -1, -1)
         return torch.cat([place, (gap * place[..., 1])[..., None], (gap * (1 - place[..., 1]))[..., None]], -1)
@@ -179,7 +178,7 @@ class InteriorPainter:
         skin = (of_references @ self.skin)[:, :, None, None]
         upper = _at(self.upper[0] + self.upper[1] * skin, across, place[:, 2:3] / DEEP)
         lower = _at(self.lower[0] + self.lower[1] * skin, across, place[:, 3:] / SHALLOW)
-        near = smoothstep(((ABOVE_LIP[1] - place[:, 3:]) / (ABOVE_LIP[1] - ABOVE_LIP[0])).clamp(0, 1))
+        near = ramp(place[:, 3:], *ABOVE_LIP[::-1])
         made = torch.lerp(upper, lower, near).clamp(0, 1)
         fade = ((BELOW_TEETH[1] - down) / (BELOW_TEETH[1] - BELOW_TEETH[0])).clamp(0, 1)
         return made + known * fade * (own - made)

@@ -14,10 +14,10 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from thcli.face_model import INNER_LIPS, LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
-from thcli.images import blur, extent, fill, smoothstep
-from thcli.records import CROP_SIZE
-from thcli.render.rasterize import Fragments, interpolate, rasterize
+from thcli.face_model import INNER_LIPS, LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS, rims
+from thcli.images import blur, extent, fill, ramp
+from thcli.records import N_VERTICES
+from thcli.render.rasterize import Fragments, interpolate
 from thgen_models.blocks import resized
 
 
@@ -40,12 +40,12 @@ class Opening:
     @property
     def lower(self) -> list[int]:
         """Vertices of the lower lip or lid, without the corners."""
-        return [*self.ring[1 : len(self.ring) // 2]]
+        return rims(self.ring)[0]
 
     @property
     def upper(self) -> list[int]:
         """Vertices across from ``lower``."""
-        return [*self.ring[: len(self.ring) // 2 : -1]]
+        return rims(self.ring)[1]
 
     def anchors(self, resting: list[int], across: list[int]) -> list[int]:
         """For each vertex ``inside``, the one of the ``resting`` lip or lid from which it keeps its distance."""
@@ -94,23 +94,25 @@ EDGE, SOFT = 0.7, 1.4
 AROUND = 5.0
 """Distance from an opening, px of the crop, within which what is sealed differs from the reference."""
 
+BESIDE = 3
+"""Pixels around what is sealed from whose colours it is filled."""
+
 
 class Openings:
     """The openings of a part in K references, and in target meshes that are less open.
 
-    meshes: [K, V, 3], the references' meshes, px of the crop
+    references: fragments of the references' meshes, at the resolution of the crop
     faces: [F, 3], vertices of the triangles
     """
 
-    def __init__(self, part: Part, meshes: Tensor, faces: Tensor) -> None:
+    def __init__(self, part: Part, references: Fragments, faces: Tensor) -> None:
         self.part = part
-        own = torch.full((meshes.shape[1],), -1, device=meshes.device)
+        own = torch.full((N_VERTICES,), -1, device=faces.device)
         vertices = [vertex for opening in part.openings for vertex in opening.inside]
-        own[vertices] = torch.arange(len(vertices), device=meshes.device)
+        own[vertices] = torch.arange(len(vertices), device=faces.device)
         self.inner, self.faces = (own[faces] >= 0).all(1), own[faces].clamp(min=0)
-        covered = [self._within(rasterize(mesh[None], faces, CROP_SIZE, CROP_SIZE)).mask for mesh in meshes]
-        self.seals = torch.stack(covered).float()
-        self.seals = torch.maximum(self.seals, _softened(self.seals, part.seam, SPREAD))
+        covered = self._within(references).mask[:, None].float()
+        self.seals = torch.maximum(covered, _softened(covered, part.seam, SPREAD))
 
     def slides(
         self, fragments: Fragments, pairs: Sequence[tuple[int, int]], target: Tensor, sources: Tensor
@@ -172,12 +174,18 @@ class Slides:
     def sealed(self, images: Tensor, references: list[int]) -> Tensor:
         """Return some of images [K, 3, S, S] of the references, their openings filled with the skin around, darker."""
         image, seal = images[references], resized(self.seals[references], (images.shape[-2], images.shape[-1]))
-        used = blur(seal, 1.0).amax((0, 1)) > 0
+        used = seal.amax((0, 1)) > 0
         if bool(used.any()):
-            high, wide = (slice(*extent(used.any(axis))) for axis in (1, 0))
+            high, wide = (_around(used.any(axis)) for axis in (1, 0))
             seal, skin = seal[..., high, wide], image[..., high, wide]
             image[..., high, wide] = torch.lerp(skin, self.part.dark * fill(skin, 1 - seal), seal)
         return image
+
+
+def _around(used: Tensor) -> slice:
+    """Return the places from the first to the last of [N] bool that are used, and as many around as filling needs."""
+    first, end = extent(used)
+    return slice(max(first - BESIDE, 0), end + BESIDE)
 
 
 def _box(edges: Tensor) -> tuple[float, float, float, float]:
@@ -209,8 +217,3 @@ def _values(opening: Opening, goal: Tensor, place: Tensor) -> Tensor:
     flows = [torch.view_as_real(place[:, at] + turn * (here - goal[:, at]) - here) for at in anchors]
     heights = [0.0 if vertex in upper else 1.0 if vertex in lower else 0.5 for vertex in opening.inside]
     return torch.cat([*flows, flows[0].new_tensor(heights)[:, None].expand(len(goal), -1, -1)], -1)
-
-
-def ramp(value: Tensor, zero: float, one: float) -> Tensor:
-    """Ease values from 0 at ``zero`` to 1 at ``one``."""
-    return smoothstep(((value - zero) / (one - zero)).clamp(0, 1))

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, extent
+from thcli.images import blur, extent, ramp
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, pairs_of
 from thcli.render.mouth_interior import InteriorPainter
-from thcli.render.openings import MIXED, Slides, ramp
+from thcli.render.openings import MIXED, Slides
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thgen_models.blocks import resized

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.face_model import LEFT_EYE, LIPS, RIGHT_EYE, FaceModel
-from thcli.images import smoothstep
+from thcli.images import ramp, smoothstep
 from thcli.records import CROP_SIZE, Float, ReferenceWeights
 from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, in_use, pairs_of
@@ -48,7 +48,7 @@ class ReferenceWarper:
 
     images: [K, 3, S, S] float32 in 0..1, the references at the size of the output
     meshes: [K, V, 3] float32, their meshes, px of the references resized to ``records.CROP_SIZE``
-    interior: mean inside painted into mouths that open further than any reference's; without it they are stretched
+    interior: inside painted into mouths that open further than any reference's; without it they are stretched
     shown: left, top, right and bottom edge of what the references show, over their side; they are empty beyond it
     """
 
@@ -68,7 +68,9 @@ class ReferenceWarper:
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
-        self.openings = {part: Openings(of, self.meshes, self.faces) for part, of in (("mouth", MOUTH), ("eyes", EYES))}
+        references = rasterize(self.meshes, self.faces, CROP_SIZE, CROP_SIZE)
+        parts = {"mouth": MOUTH, "eyes": EYES}
+        self.openings = {name: Openings(part, references, self.faces) for name, part in parts.items()}
         self.held = _border(device, shown)
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS.values()], -1).to(device)
 
@@ -210,9 +212,8 @@ _REGIONS = {"mouth": ([*LIPS], MOUTH_REACH), "eyes": ([*RIGHT_EYE, *LEFT_EYE], E
 def _closeness(model: FaceModel, seeds: list[int], reach: tuple[float, float]) -> Tensor:
     """Return how much each vertex [V] belongs to the part around the vertices ``seeds``: 1 near them, falling to 0."""
     distance = np.linalg.norm(model.canonical[:, None] - model.canonical[None, seeds], axis=-1).min(axis=1)
-    share = np.clip((reach[1] - distance) / (reach[1] - reach[0]), 0, 1)
     # The vertices of the inner mouth and of the eyes lie among the seeds; the smooth step leaves no edge.
-    return torch.from_numpy(smoothstep(share).astype(np.float32))
+    return torch.from_numpy(ramp(distance, *reach[::-1]).astype(np.float32))
 
 
 def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:

@@ -48,10 +48,11 @@ UNSEEN = 0.01
 """Weight of the prior that this proportion is the same everywhere, for places that no mouth shows."""
 
 
-def fit_mouth_interior(clips: Iterable[tuple[str, Image, Float]]) -> MouthInterior:
+def fit_mouth_interior(clips: Iterable[tuple[str, Image, Float]], source: str) -> MouthInterior:
     """Fit the inside of many clips' open mouths, with their upper teeth's edges aligned, to the colour of the cheeks.
 
     clips: subject, frames [T, H, W, 3] uint8 and meshes [T, V, 3] px of each clip
+    source: where they come from, for messages
 
     Raises MediaError where no clip shows the teeth of an open mouth from the front.
     """
@@ -61,7 +62,9 @@ def fit_mouth_interior(clips: Iterable[tuple[str, Image, Float]]) -> MouthInteri
         if len(some):
             _add(frames[some], meshes[some], upper, lower)
     if not upper.samples:
-        raise MediaError("no clip shows the teeth of an open mouth from the front; give more clips of people who talk")
+        raise MediaError(
+            f"{source}: no clip shows the teeth of an open mouth from the front; preprocess more talking people"
+        )
     return MouthInterior(upper.solve(), lower.solve())
 
 

@@ -123,14 +123,14 @@ def _face_model(data: Path, out: Path) -> TrainResult:
 
 
 def _mouth_interior(data: Path, out: Path) -> TrainResult:
-    """Fit the mean inside of open mouths to a store's training clips, and write it to the file ``out``."""
+    """Fit the inside of open mouths to a store's training clips, and write it to the file ``out``."""
     from thcli.clips.decode import read_clip
     from thcli.training.mouth_interior import fit_mouth_interior
 
     store, clips = _training_clips(data, out, "mouth_interior")
     parts = ((meta.subject, read_clip(store.crop(meta.clip)).frames, store.track(meta.clip).mesh) for meta in clips)
     interior = fit_mouth_interior(
-        (subject, frames[: len(mesh)], mesh[: len(frames)]) for subject, frames, mesh in parts
+        ((subject, frames[: len(mesh)], mesh[: len(frames)]) for subject, frames, mesh in parts), str(data)
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     interior.save(out)
