@@ -18,7 +18,7 @@ INNER = (slice(None), slice(None), slice(24, -24), slice(24, -24))
 def flow_between(target, source, triangles, size=CROP_SIZE):
     """Return the flow from a target mesh to a source mesh at a resolution."""
     scale = torch.tensor([size / CROP_SIZE, size / CROP_SIZE, 1.0])
-    return head_flow(rasterize(target * scale, triangles, size, size), triangles, target, source)
+    return head_flow(rasterize(target * scale, triangles, size, size), triangles, target, source[:, None])
 
 
 def jacobian(flow):
@@ -85,7 +85,7 @@ def test_head_flow_takes_every_vertex_to_its_place_in_the_source(faces, triangle
 def test_head_flow_is_continuous_across_the_outline(faces, triangles):
     source, target = faces.mesh(turn=(0, 0.15, 0)), faces.mesh(turn=(0.1, -0.1, 0.05), shift=(4, 4))
     fragments = rasterize(target, triangles, CROP_SIZE, CROP_SIZE)
-    flow = head_flow(fragments, triangles, target, source)
+    flow = head_flow(fragments, triangles, target, source[:, None])
     inside = fragments.mask[0]
     step = flow[0].diff(dim=-1).norm(dim=0)
     outline = inside[:, 1:] != inside[:, :-1]
@@ -111,7 +111,7 @@ def test_head_flow_of_small_expressions_does_not_fold_the_face(faces, triangles,
         for _ in range(2)
     )
     fragments = rasterize(target, triangles, CROP_SIZE, CROP_SIZE)
-    flow = head_flow(fragments, triangles, target, source)
+    flow = head_flow(fragments, triangles, target, source[:, None])
     upright = jacobian(flow) > 0
     # The closed mouth and the lids are slits, in which a few pixels may lie on both lips.
     assert (~upright & fragments.mask).sum() <= 0.002 * fragments.mask.sum()
@@ -145,7 +145,7 @@ def test_head_flow_of_the_gaze_does_not_move_the_surroundings(faces, triangles):
     target = source.clone()
     target[:, SKIN.stop :, 0] += 5
     fragments = rasterize(target, triangles, CROP_SIZE, CROP_SIZE)
-    flow = head_flow(fragments, triangles, target, source)
+    flow = head_flow(fragments, triangles, target, source[:, None])
     assert flow.abs().amax(1)[~fragments.mask].max() < 0.05
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,6 +39,18 @@ class Flows:
 def in_use(weights: Float | NDArray[np.bool_]) -> list[list[int]]:
     """Return the references that each of B frames uses, by weights [B, K]."""
     return [np.flatnonzero(row > 0).tolist() for row in weights]
+
+
+def alike(used: NDArray[np.bool_]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the frames that use equally many references, [b], and which they use, [b, n], by what B frames use [B, K].
+
+    What is computed for frames of one shape at a time takes few calls.
+    """
+    counts = used.sum(axis=1)
+    for count in np.unique(counts):
+        frames = np.flatnonzero(counts == count)
+        references = np.nonzero(used[frames])[1].reshape(len(frames), count)
+        yield torch.from_numpy(frames), torch.from_numpy(references)
 
 
 def pairs_of(weights: Float | NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -101,7 +101,7 @@ def _evidence(
     for source, target in pairs:
         mesh = meshes[target : target + 1]
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
-        flow = head_flow(fragments, faces, mesh, meshes[source : source + 1])
+        flow = head_flow(fragments, faces, mesh, meshes[None, source : source + 1])
         moved = torch.cat([sample(images[source : source + 1], level * flow, "bilinear") for level in LEVELS])
         error = (moved - images[target]).abs().mean(1)
         where = _head_grid(mesh)

@@ -129,8 +129,7 @@ class Openings:
         rows = torch.nonzero(shown)[:, 0].tolist()
         if not rows:
             return None
-        within, frames = self._within(fragments), [pairs[row][0] for row in rows]
-        chosen = Fragments(within.face[frames], within.barycentric[frames], within.depth[frames])
+        chosen = self._within(fragments[[pairs[row][0] for row in rows]])
         covered = chosen.mask[:, None].float()
         values = torch.cat([_values(opening, goal[rows], place[rows]) for opening in self.part.openings], 1)
         values = fill(interpolate(chosen, self.faces, values).contiguous(), covered)

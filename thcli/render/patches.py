@@ -78,17 +78,21 @@ class PatchPlace:
 def box_of(mask: Tensor) -> tuple[int, int, int, int] | None:
     """Return top, bottom, left and right of what a mask [B, 1, H, W] shows in any frame; None where it shows nothing.
 
-    They are rounded outward to multiples of ``SNAP``: few sizes of patches save memory, because the libraries keep
-    some for every size.
+    They are rounded outward as ``snapped`` does.
     """
     seen = (mask > 0).any(0)[0]
     if not bool(seen.any()):
         return None
-    (top, bottom), (left, right) = (
-        (first // SNAP * SNAP, min(-(-end // SNAP) * SNAP, CROP_SIZE))
-        for first, end in (extent(seen.any(1)), extent(seen.any(0)))
-    )
-    return top, bottom, left, right
+    return *snapped(*extent(seen.any(1))), *snapped(*extent(seen.any(0)))
+
+
+def snapped(first: float, end: float) -> tuple[int, int]:
+    """Return the stretch of the crop, at least ``SNAP`` px long, that holds that from ``first`` to ``end``.
+
+    Its ends are multiples of ``SNAP``: few sizes of patches save memory, of which the libraries keep some for each.
+    """
+    begin = min(max(int(first // SNAP) * SNAP, 0), CROP_SIZE - SNAP)
+    return begin, min(max(-int(-end // SNAP) * SNAP, begin + SNAP), CROP_SIZE)
 
 
 def _places(moves: Tensor, grid: Tensor) -> Tensor:

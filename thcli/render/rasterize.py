@@ -46,6 +46,10 @@ class Fragments:
         """Whether the mesh is visible at a pixel: [B, H, W] bool."""
         return self.face >= 0
 
+    def __getitem__(self, some: Tensor | list[int] | tuple[slice, slice, slice]) -> Fragments:
+        """Return the fragments of some images, or of a part of the images."""
+        return Fragments(self.face[some], self.barycentric[some], self.depth[some])
+
 
 def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int, *, cull_back_faces: bool = False) -> Fragments:
     """Rasterize a batch of meshes of one topology.

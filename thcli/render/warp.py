@@ -32,18 +32,21 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
 
 
 def head_flow(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
-    """Compute the flow of an image that moves with the head as a whole: [B, 2, H, W], px of the crop.
+    """Compute the flow of an image that moves with the head as a whole, px of the crop.
 
     On the mesh the flow is exact. Around the mesh it is the movement of a rigid head in depth, whose surface falls back
     from the mesh to the depth of the ears, plus the difference from the mesh's own movement at its border, spread
     smoothly. Hair beside the face therefore moves less than the face where the head turns, as it lies further back.
 
     fragments: fragments of the target meshes, at the resolution of the result
-    target, source: [B, V, 3]; one source may serve all targets, and one target all sources, which is much cheaper
+    target: [B, V, 3]
+    source: [B, n, V, 3], n sources of each target, or [1, n, V, 3], those of all targets
+
+    Returns the flows to the n sources of each target one after the other: [B n, 2, H, W].
     """
     size = fragments.face.shape[-1]
     moved = side_by_side(fragments, faces, target, source)
-    rigid = _rigid_flow(target[:, SKIN], source[:, SKIN, :2], _head_depth(fragments, target)).view_as(moved)
+    rigid = _rigid_flow(target[:, SKIN], source[:, :, SKIN, :2], _head_depth(fragments, target))
     inside = fragments.mask[:, None].to(moved.dtype)
     return fill(moved.sub_(rigid), inside).add_(rigid).view(-1, 2, size, size)
 
@@ -58,25 +61,25 @@ def _head_depth(fragments: Fragments, target: Tensor) -> Tensor:
 
 def side_by_side(fragments: Fragments, faces: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """Return the mesh's own movement to n sources as channels [B, 2 n, H, W], 0 beside the mesh; see ``head_flow``."""
-    moves = (source - target)[..., :2]
-    beside = moves.reshape(len(target), -1, *moves.shape[1:]).transpose(1, 2).flatten(2)
-    return interpolate(fragments, faces, beside).contiguous()
+    moves = (source - target[:, None])[..., :2]
+    return interpolate(fragments, faces, moves.transpose(1, 2).flatten(2)).contiguous()
 
 
 def _rigid_flow(target: Tensor, source: Tensor, depth: Tensor) -> Tensor:
-    """Return the flow [B, 2, H, W] of the least-squares map of points [B, P, 3] in space to the source's [B, P, 2].
+    """Return flows [B, 2 n, H, W] of the least-squares maps of points [B, P, 3] in space to those of sources.
 
-    depth: [B or 1, 1, H, W], depth of each pixel, px of the crop
+    source: [B or 1, n, P, 2]
+    depth: [B, 1, H, W], depth of each pixel, px of the crop
 
     Rigid movements under orthographic projection are affine maps from space to the image.
     """
-    size = depth.shape[-1]
+    batch, _, height, width = depth.shape
     points = F.pad(target, (0, 1), value=1.0)
-    products = points.mT @ points
-    affine = torch.linalg.solve(products, points.mT @ source)
-    grid = pixel_grid(size, target.device).to(target.dtype).expand(len(depth), -1, -1, -1)
+    affine = torch.linalg.solve(points.mT @ points, points.mT @ source.transpose(1, 2).flatten(2))
+    grid = pixel_grid(width, target.device).to(target.dtype).expand(batch, -1, -1, -1)
     place = torch.cat([grid, depth, torch.ones_like(depth)], 1).flatten(2)
-    return (affine.mT @ place).view(-1, 2, size, size) - grid
+    moved = (affine.mT @ place).view(batch, -1, 2, height, width)
+    return moved.sub_(grid[:, None]).flatten(1, 2)
 
 
 def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:

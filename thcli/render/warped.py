@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from thcli.face_model import LEFT_EYE, LIPS, RIGHT_EYE, FaceModel
 from thcli.images import ramp, smoothstep
 from thcli.records import CROP_SIZE, Float, ReferenceWeights
 from thcli.render.compose import Patch
-from thcli.render.flows import Flows, add_weighted, in_use, pairs_of
+from thcli.render.flows import Flows, add_weighted, alike, pairs_of
 from thcli.render.head_weights import HeadWeightMap
 from thcli.render.mouth_interior import InteriorPainter, MouthInterior
 from thcli.render.openings import EYES, MOUTH, Openings
-from thcli.render.patches import PatchPlace, box_of
+from thcli.render.patches import PatchPlace, box_of, snapped
 from thcli.render.rasterize import Fragments, interpolate, rasterize
 from thcli.render.transition import dissolve
 from thcli.render.warp import head_flow, pixel_grid, sample, side_by_side
@@ -41,6 +41,8 @@ TOGETHER_PIXELS = TOGETHER * 512 * 512
 """Most pixels of references sampled at a time, so that memory does not grow with their size times their number."""
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """Left, top, right and bottom edge of what a reference without empty borders shows, over its side."""
+FlowOf = Callable[[Fragments, Tensor, Tensor, Tensor], Tensor]
+"""Function of the arguments of ``head_flow`` that returns flows to n sources of each of B targets, of B 2 n images."""
 
 
 class ReferenceWarper:
@@ -73,6 +75,8 @@ class ReferenceWarper:
         self.openings = {name: Openings(part, references, self.faces) for name, part in parts.items()}
         self.held = _border(device, shown)
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS.values()], -1).to(device)
+        touched = (self.parts.amax(1) > 0)[self.faces].any(1)
+        self.featured = torch.unique(self.faces[touched])
 
     def warp(self, target: Tensor, weights: ReferenceWeights) -> tuple[Tensor, list[Patch]]:
         """Warp the references to meshes [B, V, 3] px of the crop: images [B, 3, S, S], and patches of mouth and eyes.
@@ -90,14 +94,18 @@ class ReferenceWarper:
             is computed once
         """
         target = target.to(self.images.device)
-        fragments = rasterize(target, self.faces, CROP_SIZE, CROP_SIZE)
+        top, bottom, left, right = self._features_box(target)
+        fragments = rasterize(target - target.new_tensor([left, top, 0]), self.faces, bottom - top, right - left)
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
 
         def used(part: str) -> NDArray[np.bool_]:
             return np.any([getattr(weights, part) > 0 for _, weights in several], axis=0)
 
         flows = self._head_flows(target, used("base"))
-        mouth, eyes = (self._place(p, target, fragments, masks[:, i : i + 1], used(p)) for i, p in enumerate(_REGIONS))
+        mouth, eyes = (
+            self._place(part, target, fragments, masks[:, i : i + 1], used(part), (top, left))
+            for i, part in enumerate(_REGIONS)
+        )
         warped = []
         for images, weights in several:
             patches = [(mouth, weights.mouth, self.painter), (eyes, weights.eyes, None)]
@@ -124,20 +132,41 @@ class ReferenceWarper:
         patch = None if place is None else place.show(self.images, weights, target, self.painter, size)
         return patch, fragments, values
 
-    def source(self, target: Tensor, reference: int) -> Tensor:
-        """Return where the vertices of target meshes [B, V, 3] lie in a reference: [1 or B, V, 3], px of the crop."""
-        return self.meshes[reference : reference + 1]
+    def sources(self, target: Tensor, references: Tensor) -> Tensor:
+        """Return where vertices of target meshes [B, V, 3] lie in references [B, n]: [B, n, V, 3], px of the crop."""
+        return self.meshes[references]
+
+    def _features_box(self, target: Tensor) -> tuple[int, int, int, int]:
+        """Return top, bottom, left and right edge, px of the crop, of mouth and eyes in all of meshes [B, V, 3]."""
+        (left, top), (right, bottom) = (
+            ends.tolist() for ends in torch.aminmax(target[:, self.featured, :2].flatten(0, 1), dim=0)
+        )
+        return *snapped(top, bottom), *snapped(left, right)
 
     def _head_flows(self, target: Tensor, used: NDArray[np.bool_]) -> Flows:
         """Return the flows of whole images to the references [B, K] in use, which move with the head."""
         scale = FLOW_SIZE / CROP_SIZE
         fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
         head_weight = self.head_weights.at(target, FLOW_SIZE) * self.held
-        flows = [
-            head_flow(_rows(fragments, b), self.faces, one, sources) * head_weight[b]
-            for b, one, sources in self._moves(target, used)
-        ]
-        return Flows(pairs_of(used), torch.cat(flows))
+        flows, _ = self._flows(head_flow, fragments, target, used)
+        return Flows(flows.pairs, flows.flow * head_weight[[b for b, _ in flows.pairs]])
+
+    def _flows(
+        self, flow_of: FlowOf, fragments: Fragments, target: Tensor, used: NDArray[np.bool_]
+    ) -> tuple[Flows, Tensor]:
+        """Return the flows from target meshes [B, V, 3] to the references [B, K] in use, and meshes [P, V, 3] there.
+
+        Frames that use equally many references are computed together, in few calls.
+        """
+        pairs: list[tuple[int, int]] = []
+        flows, meshes = [], []
+        for frames, references in alike(used):
+            sources = self.sources(target[frames], references)
+            flow = flow_of(fragments[frames], self.faces, target[frames], sources)
+            flows.append(flow.view(-1, 2, *flow.shape[2:]))
+            meshes.append(sources.flatten(0, 1))
+            pairs += [(int(b), int(k)) for b, row in zip(frames, references, strict=True) for k in row]
+        return Flows(pairs, torch.cat(flows)), torch.cat(meshes)
 
     def _whole(self, images: Tensor, weights: ReferenceWeights, flows: Flows) -> Tensor:
         """Warp whole images [B, 3, S, S] without patches, of references [K, 3, S, S]."""
@@ -168,12 +197,6 @@ class ReferenceWarper:
             both = flows.of(pairs).view(len(frames), 2, *flows.flow.shape[1:])
             image[torch.from_numpy(frames)] = dissolve(images[torch.from_numpy(two)], both, share, self.held)
 
-    def _moves(self, target: Tensor, used: NDArray[np.bool_]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield, for each of B frames, its index, its mesh [1, V, 3] and those of the references it uses, [n, V, 3]."""
-        for b, references in enumerate(in_use(used)):
-            one = target[b : b + 1]
-            yield b, one, torch.cat([self.source(one, k) for k in references])
-
     def _place(
         self,
         part: str,
@@ -191,19 +214,11 @@ class ReferenceWarper:
         if box is None:
             return None
         top, bottom, left, right = box
-        cut = (slice(None), slice(top, bottom), slice(left, right))
-        inside = Fragments(fragments.face[cut], fragments.barycentric[cut], fragments.depth[cut])
-        moves, pairs = list(self._moves(target, used)), pairs_of(used)
-        flow = torch.cat(
-            [
-                side_by_side(_rows(inside, b), self.faces, one, sources)[0].view(-1, 2, bottom - top, right - left)
-                for b, one, sources in moves
-            ]
-        )
-        sources = torch.cat([sources for _, _, sources in moves])
-        slides = self.openings[part].slides(inside, pairs, target[[b for b, _ in pairs]], sources)
+        inside = fragments[:, top:bottom, left:right]
+        flows, sources = self._flows(side_by_side, inside, target, used)
+        slides = self.openings[part].slides(inside, flows.pairs, target[[b for b, _ in flows.pairs]], sources)
         place = (corner[0] + top, corner[1] + left)
-        return PatchPlace(mask[..., top:bottom, left:right], inside, Flows(pairs, flow), *place, slides)
+        return PatchPlace(mask[..., top:bottom, left:right], inside, flows, *place, slides)
 
 
 _REGIONS = {"mouth": ([*LIPS], MOUTH_REACH), "eyes": ([*RIGHT_EYE, *LEFT_EYE], EYE_REACH)}
@@ -222,9 +237,3 @@ def _border(device: str, shown: tuple[float, float, float, float]) -> Tensor:
     first, last = (torch.tensor(shown, device=device).view(2, 2, 1, 1)[i] for i in range(2))
     share = (torch.minimum(place - first, last - place).amin(0) / BORDER).clamp(0, 1)
     return smoothstep(share)
-
-
-def _rows(fragments: Fragments, b: int) -> Fragments:
-    """Return the fragments of frame ``b`` alone."""
-    row = slice(b, b + 1)
-    return Fragments(fragments.face[row], fragments.barycentric[row], fragments.depth[row])

@@ -92,10 +92,10 @@ class FlatWarper(ReferenceWarper):
         super().__init__(*arguments, **options)
         self.painter = None
 
-    def source(self, target: Tensor, reference: int) -> Tensor:
-        """Return target meshes [B, V, 3] moved by the similarity that takes them nearest to the reference's mesh."""
-        moved = _similar(target[..., :2], self.meshes[reference : reference + 1, :, :2])
-        return torch.cat([moved, target[..., 2:]], -1)
+    def sources(self, target: Tensor, references: Tensor) -> Tensor:
+        """Return target meshes [B, V, 3] moved by the similarities that take them nearest to references [B, n]."""
+        moved = _similar(target[:, None, :, :2], self.meshes[references][..., :2])
+        return torch.cat([moved, target[:, None, :, 2:].expand(*moved.shape[:3], 1)], -1)
 
 
 class StillWarper(ReferenceWarper):
@@ -152,13 +152,13 @@ def render_unwarped(models: RenderModels, person: Person, target: Target) -> Ite
 
 
 def _similar(points: Tensor, goal: Tensor) -> Tensor:
-    """Return points [B, V, 2] moved by the similarity that fits the skin's points to a goal [1, V, 2] best."""
+    """Return points [B, 1, V, 2] moved by the similarities that fit the skin's points to goals [B, n, V, 2] best."""
     # In the complex plane a similarity is a product and a sum. MPS has no float64, so the CPU computes them.
     here, there = (torch.view_as_complex(p.cpu().double().contiguous()) for p in (points, goal))
-    middle, goal_middle = here[:, SKIN].mean(1, keepdim=True), there[:, SKIN].mean(1, keepdim=True)
+    middle, goal_middle = here[..., SKIN].mean(-1, keepdim=True), there[..., SKIN].mean(-1, keepdim=True)
     here, there = here - middle, there - goal_middle
-    product = (here[:, SKIN].conj() * there[:, SKIN]).sum(1, keepdim=True)
-    turn = product / here[:, SKIN].abs().square().sum(1, keepdim=True)
+    product = (here[..., SKIN].conj() * there[..., SKIN]).sum(-1, keepdim=True)
+    turn = product / here[..., SKIN].abs().square().sum(-1, keepdim=True)
     return torch.view_as_real(turn * here + goal_middle).to(points)
 
 
