@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
 
 import numpy as np
 import pytest
 import torch
 
+from thcli import forks
 from thcli.data.processes import is_running
 from thcli.errors import DeviceError, MediaError
 from thcli.forks import AHEAD, Forks, forks_of
@@ -105,6 +107,22 @@ def test_map_names_the_likely_cause_where_a_process_is_killed() -> None:
     with Forks(work, 2) as forks, pytest.raises(DeviceError, match="was killed, most likely for want of memory") as e:
         list(forks.map(range(50)))
     assert e.value.exit_code == 6
+
+
+def test_map_names_the_same_cause_where_a_process_is_killed_in_the_middle_of_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wait_and_kill(pipes: list[Connection]) -> list[object]:
+        ready = wait(pipes)
+        for fork in working._forks:
+            os.kill(fork.process, signal.SIGKILL)
+            os.waitid(os.P_PID, fork.process, os.WEXITED | os.WNOWAIT)
+        return ready
+
+    monkeypatch.setattr(forks, "wait", wait_and_kill)
+    # A pipe holds far less than this result, so that the process is still writing it.
+    with Forks(lambda _: bytes(1 << 22), 1) as working, pytest.raises(DeviceError, match="was killed"):
+        next(working.map([0]))
 
 
 def test_processes_end_with_their_parent() -> None:

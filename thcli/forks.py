@@ -160,7 +160,7 @@ def _send(fork: _Fork, item: object) -> None:
 def _result(fork: _Fork) -> Result:  # type: ignore[type-var]
     try:
         result = fork.pipe.recv()
-    except (EOFError, ConnectionError) as error:
+    except (EOFError, OSError) as error:  # OSError where a result ends in the middle
         raise DeviceError(KILLED) from error
     if isinstance(result, _Failed):
         raise result.error
