@@ -36,11 +36,6 @@ class Flows:
         return {pair: i for i, pair in enumerate(self.pairs)}
 
 
-def in_use(weights: Float | NDArray[np.bool_]) -> list[list[int]]:
-    """Return the references that each of B frames uses, by weights [B, K]."""
-    return [np.flatnonzero(row > 0).tolist() for row in weights]
-
-
 def alike(used: NDArray[np.bool_]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the frames that use equally many references, [b], and which they use, [b, n], by what B frames use [B, K].
 
@@ -55,7 +50,7 @@ def alike(used: NDArray[np.bool_]) -> Iterator[tuple[Tensor, Tensor]]:
 
 def pairs_of(weights: Float | NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return all pairs (frame, reference) in use by weights [B, K], frame by frame."""
-    return [(b, k) for b, used in enumerate(in_use(weights)) for k in used]
+    return [(b, k) for b, k in np.argwhere(weights > 0).tolist()]
 
 
 def add_weighted(images: Tensor, sampled: Tensor, pairs: Sequence[tuple[int, int]], weights: Float) -> None:

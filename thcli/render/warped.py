@@ -95,7 +95,7 @@ class ReferenceWarper:
         """
         target = target.to(self.images.device)
         top, bottom, left, right = self._features_box(target)
-        fragments = rasterize(target - target.new_tensor([left, top, 0]), self.faces, bottom - top, right - left)
+        fragments = self._fragments(target, (top, left, bottom - top, right - left))
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
 
         def used(part: str) -> NDArray[np.bool_]:
@@ -124,17 +124,22 @@ class ReferenceWarper:
 
         Also returns the fragments of that part, and the attributes at each of its pixels, [B, C, height, width].
         """
-        target, (top, left, height, width) = target.to(self.images.device), part
-        fragments = rasterize(target - target.new_tensor([left, top, 0]), self.faces, height, width)
+        target = target.to(self.images.device)
+        fragments = self._fragments(target, part)
         attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
         mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
-        place = self._place("mouth", target, fragments, mask, weights > 0, (top, left))
+        place = self._place("mouth", target, fragments, mask, weights > 0, part[:2])
         patch = None if place is None else place.show(self.images, weights, target, self.painter, size)
         return patch, fragments, values
 
     def sources(self, target: Tensor, references: Tensor) -> Tensor:
         """Return where vertices of target meshes [B, V, 3] lie in references [B, n]: [B, n, V, 3], px of the crop."""
         return self.meshes[references]
+
+    def _fragments(self, target: Tensor, part: tuple[int, int, int, int]) -> Fragments:
+        """Rasterize meshes [B, V, 3], px of the crop, in a part of it: its top, left, height and width."""
+        top, left, height, width = part
+        return rasterize(target - target.new_tensor([left, top, 0]), self.faces, height, width)
 
     def _features_box(self, target: Tensor) -> tuple[int, int, int, int]:
         """Return top, bottom, left and right edge, px of the crop, of mouth and eyes in all of meshes [B, V, 3]."""
@@ -165,7 +170,9 @@ class ReferenceWarper:
             flow = flow_of(fragments[frames], self.faces, target[frames], sources)
             flows.append(flow.view(-1, 2, *flow.shape[2:]))
             meshes.append(sources.flatten(0, 1))
-            pairs += [(int(b), int(k)) for b, row in zip(frames, references, strict=True) for k in row]
+            pairs += zip(
+                frames.repeat_interleave(references.shape[1]).tolist(), references.flatten().tolist(), strict=True
+            )
         return Flows(pairs, torch.cat(flows)), torch.cat(meshes)
 
     def _whole(self, images: Tensor, weights: ReferenceWeights, flows: Flows) -> Tensor:
