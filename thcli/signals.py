@@ -49,3 +49,17 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for one in heeded:
             signal.signal(one, signal.SIG_DFL)
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Set the handlers of the signals ``ENDING`` back to what they are, should a library set others in a block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {one: signal.getsignal(one) for one in ENDING}
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)

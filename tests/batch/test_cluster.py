@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,25 @@ def test_batch_on_ray_makes_the_videos_of_one_process(listed: Path, tmp_path: Pa
     assert run(listed, "--out-dir", tmp_path / "out", "--ray", address, "--resume")[1].startswith(
         "3 jobs: 0 done, 3 sk"
     )
+
+
+def test_batch_on_ray_leaves_signals_to_thgen(
+    listed: Path, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own handler of SIGTERM would end the command without a word."""
+    during = []
+
+    def run_cluster(self: object) -> list[object]:
+        during.append(signal.getsignal(signal.SIGTERM))
+        return []
+
+    monkeypatch.setattr("thcli.batch.cluster._Cluster.run", run_cluster)
+    before = signal.signal(signal.SIGTERM, handler := lambda *_: None)
+    try:
+        assert run(listed, "--out-dir", tmp_path / "out", "--ray", address)[0] == 0
+        assert during == [handler] == [signal.getsignal(signal.SIGTERM)]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_batch_on_ray_refuses_an_address_without_a_cluster(listed: Path, tmp_path: Path) -> None:

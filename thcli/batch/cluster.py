@@ -15,6 +15,7 @@ from thcli.batch.jobs import Job
 from thcli.batch.outcomes import Outcome, failed
 from thcli.batch.run import Runner, RunPolicy
 from thcli.errors import DeviceError, UsageError
+from thcli.signals import kept_handlers
 
 ANSWER = 10.0
 """Seconds within which a cluster must accept a connection."""
@@ -53,7 +54,8 @@ def _check_reached(address: str | None) -> None:
 
 def _run(ray: Any, jobs: Sequence[Job], policy: RunPolicy, address: str | None) -> Generator[Outcome, None, None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    with kept_handlers():  # Ray sets one of its own for SIGTERM, and leaves it behind
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
         yield from _Cluster(ray, policy, jobs).run()
     finally:
