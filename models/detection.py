@@ -29,7 +29,8 @@ class DetectionDims:
     width: int = 16
 
 
-def _convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+def convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation and ReLU: [B, C, H, W] → [B, out, H / stride, W / stride]."""
     return nn.Sequential(
         nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
     )
@@ -48,14 +49,14 @@ class DetectionNetwork(nn.Module):
         self.dims = dims
         width = 4 * dims.width
         self.fine = nn.Sequential(
-            _convolution(3, dims.width, stride=2),
-            _convolution(dims.width, 2 * dims.width, stride=2),
-            _convolution(2 * dims.width, width, stride=2),
+            convolution(3, dims.width, stride=2),
+            convolution(dims.width, 2 * dims.width, stride=2),
+            convolution(2 * dims.width, width, stride=2),
         )
-        self.middle = _convolution(width, width, stride=2)
-        self.coarse = nn.Sequential(_convolution(width, width, stride=2), _convolution(width, width))
-        self.middle_out = _convolution(width, width)
-        self.fine_out = _convolution(width, width)
+        self.middle = convolution(width, width, stride=2)
+        self.coarse = nn.Sequential(convolution(width, width, stride=2), convolution(width, width))
+        self.middle_out = convolution(width, width)
+        self.fine_out = convolution(width, width)
         self.head = nn.Conv2d(width, 4, 1)
         # faces are rare, so the bias starts at a probability of 0.01
         start = torch.tensor([-math.log(99.0), 0.0, 0.0, math.log(0.3 * dims.size / STRIDE)])

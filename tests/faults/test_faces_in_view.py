@@ -17,6 +17,17 @@ def test_generate_and_inspect_refuse_a_photo_without_a_face(thgen, generate, fol
     thgen("inspect", "a.png").refused(4, message)
 
 
+@pytest.mark.parametrize(("turns", "fix"), [(1, "90° clockwise"), (2, "180°"), (3, "90° counterclockwise")])
+def test_photos_and_videos_that_do_not_stand_upright_are_refused(thgen, generate, film, folder, scene, turns, fix):
+    image = np.ascontiguousarray(np.rot90(scene.portrait(), turns))
+    Image.fromarray(image).save(folder / "a.png")
+    film("a.mp4", np.stack([image] * 10))
+    message = f"the face does not stand upright; turn the picture by {fix}"
+    generate("a.png").refused(4, f"a.png: {message}")
+    generate("a.mp4").refused(4, f"a.mp4: {message}")
+    thgen("inspect", "a.png").refused(4, f"a.png: {message}")
+
+
 def test_generate_and_inspect_name_the_frame_from_which_the_face_is_gone(thgen, generate, film, scene):
     room = np.full((256, 256, 3), 90, np.uint8)
     wide = np.concatenate([scene.portrait(), room], axis=1)

@@ -11,6 +11,7 @@ from thcli.face_model import OUTER_LIPS, FaceModel
 from thcli.faces.looks import KEPT, SAME, STRANGE, distance, look_at
 from thcli.faces.protocol import Detection, Tracker
 from thcli.faces.track import MIN_CONFIDENCE, choose_face, face_boxes, same_face
+from thcli.faces.upright import check_upright
 from thcli.records import CropBox, FaceChoice, Float, Image
 from thcli.yuv import YuvFrame
 
@@ -80,7 +81,8 @@ class Follower:
 
         sudden: whether the frame differs so much from the one before that it may be of another shot
 
-        Raises NoFaceError where the chosen index is not among the faces of the first frame that shows any.
+        Raises NoFaceError where the chosen index is not among the faces of the first frame that shows any, and where
+        the chosen face does not stand upright.
         """
         found = None
         if self.last is not None and not sudden and self.missed == 0:
@@ -110,6 +112,8 @@ class Follower:
         if not self.known:
             box = choose_face(faces, self.face, self.path)
             chosen = None if box is None else self._settled(frame, box)
+            if chosen is not None:
+                check_upright(image, _placed(chosen[0], np.zeros(2, np.float32), 1 / step), self.tracker, self.path)
             for other in faces:
                 if chosen is not None and other.box is not box:
                     self._meet(frame, other.box)

@@ -13,6 +13,7 @@ from thcli.errors import NoFaceError
 from thcli.face_model import LANDMARKS_68, OUTER_EYE_CORNERS, FaceModel
 from thcli.faces.pose import fit_poses
 from thcli.faces.protocol import Detection, Tracker
+from thcli.faces.upright import check_upright
 from thcli.records import CROP_SIZE, FPS, Clip, CropBox, FaceChoice, FaceTrack, Float, Image
 
 Array = NDArray[np.floating]
@@ -59,8 +60,8 @@ def track_frames(
     The face is chosen in the first frame with faces and then followed from mesh to mesh. Where the tracker loses it or
     jumps, it is searched for near its last place. Up to ``MAX_GAP`` frames are interpolated, with confidence 0.
 
-    Raises NoFaceError where there is no face or not the chosen one, where the face is lost for longer, or where the
-    image border cuts off too much of it.
+    Raises NoFaceError where there is no face or not the chosen one, where it does not stand upright or is lost for
+    longer, or where the image border cuts off too much of it.
     """
     mesh, confidence, size = _Follower(path, start, tracker, face, until_lost).follow(frames)
     mesh = smooth_meshes(interpolate_missed(mesh, confidence), confidence)
@@ -135,6 +136,7 @@ class _Follower:
     path, start: file of the frames, and time of the first of them in it, seconds, for messages
     tracker, face: tracker backend, and the user's choice of a face
     until_lost: whether the search ends where the face is lost for more than ``MAX_GAP`` frames, or an error is raised
+    faceless: the first frame, while no face was found
     """
 
     path: Path
@@ -142,6 +144,7 @@ class _Follower:
     tracker: Tracker
     face: FaceChoice
     until_lost: bool = False
+    faceless: Image | None = None
 
     def follow(self, frames: Iterable[Image]) -> tuple[Float, Float, tuple[int, int]]:
         """Return meshes [T, V, 3], NaN in missed frames, confidence [T], 0 there, and (width, height) of the frames."""
@@ -152,6 +155,11 @@ class _Follower:
         for t, frame in enumerate(frames):
             size = (frame.shape[1], frame.shape[0])
             found = self._next(frame, last, missed)
+            if t == 0:
+                self.faceless = frame
+            if last is None and found is not None:
+                self.faceless = None
+                check_upright(frame, found[0], self.tracker, self.path)
             if found is None:
                 missed += 1
                 if self.until_lost and missed > MAX_GAP:
@@ -200,6 +208,8 @@ class _Follower:
     def _lost(self, first: int, end: int | None, single: bool = False) -> NoFaceError:
         """Error for a gap of the frames first..end - 1, of all from ``first`` where ``end`` is None, or of a photo."""
         path, start = self.path, self.start
+        if self.faceless is not None:
+            check_upright(self.faceless, None, self.tracker, path)
         if single:
             return NoFaceError(f"{path}: no face found; choose a picture with a face at least 64 pixels high")
         seconds = start + first / FPS
