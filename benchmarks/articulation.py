@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     models = load_models(arguments.weights, "cpu")
     model, network = models.face_model, models.expression_learner
-    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoder)
+    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoders)
     predicted = {clip.clip: predict(network, clip.features, np.zeros(20, np.float32)) for clip in clips}
     for after in SECONDS[:0:-1]:
         long = [clip for clip in clips if len(clip) >= after * FPS + SHORTEST]

@@ -42,7 +42,7 @@ def main() -> None:
     def opening(clip: AudioMotion, audio: Float) -> Float:
         return predict(network, audio, np.median(clip.expression[:REFERENCE], axis=0)) @ model.lip_gap
 
-    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoder)
+    clips = load_clips(Store(arguments.store), arguments.split, model, network.dims.front_end, models.speech_encoders)
     rows = []
     print(f"{'clip':10} frames  correlation  deviation  in step: lag  correlation  other's sound")
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):

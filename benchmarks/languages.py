@@ -122,7 +122,7 @@ def speak(models: Models, recording: Path) -> Spoken:
     model = models.face_model
     features = audio_features(read_speech(recording))
     neutral, usual = model.canonical, np.zeros(len(model.basis), np.float32)
-    said = predict_expression(models.expression_learner, features, usual, models.speech_encoder)
+    said = predict_expression(models.expression_learner, features, usual, models.speech_encoders)
     closed = close_lips(said.expression, said.closure, neutral, usual, model)
     mesh, bare = (neutral + model.displacement(expression) for expression in (closed, said.expression))
     sizes = (np.linalg.norm(mesh[:, a] - mesh[:, b], axis=1) for a, b in (MOUTH_CORNERS, OUTER_EYE_CORNERS))

@@ -68,7 +68,7 @@ def stages(models: Models, store: Store, meta: ClipMeta) -> Iterator[tuple[str, 
     """Yield the stages of a clip: name, predicted and tracked unposed meshes [T, V, 3], and the track's scale."""
     model, track, speech = models.face_model, store.track(meta.clip), read_speech(store.speech(meta.clip))
     still = np.zeros(len(model.basis), np.float32)
-    said = predict_expression(models.expression_learner, audio_features(speech), still, models.speech_encoder)
+    said = predict_expression(models.expression_learner, audio_features(speech), still, models.speech_encoders)
     moved, motion = in_step(len(track), said.expression, meta.lag)
     closure, _ = in_step(len(track), said.closure, meta.lag)
     real = track.unposed()[motion]

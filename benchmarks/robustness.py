@@ -47,7 +47,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     models, store = load_models(given.weights, "cpu"), Store(given.store)
-    network, encoder, gap = models.expression_learner, models.speech_encoder, models.face_model.lip_gap
+    network, encoder, gap = models.expression_learner, models.speech_encoders, models.face_model.lip_gap
 
     def load(change: Change) -> list[AudioMotion]:
         def features(path: Path) -> Float:

@@ -13,6 +13,7 @@ from thgen_models.detection import DetectionDims, DetectionNetwork
 from thgen_models.expression import ExpressionDims, ExpressionLearner
 from thgen_models.generator import Generator, GeneratorDims
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner
+from thgen_models.speech_adapter import SpeechAdapter, SpeechAdapterDims
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 
@@ -69,8 +70,9 @@ def test_train_refuses_an_unknown_device(thgen):
 def store(folder, name="store", clips=(("a", 0), ("b", None), ("c", 2))):
     """Make the index of a store, and the files that it lists, empty."""
     lines = [{"clip": c, "subject": c, "split": "train", "frames": 300, "av_lag": lag} for c, lag in clips]
+    (folder / name).mkdir()
     for clip, _ in clips:
-        (folder / name / clip).mkdir(parents=True)
+        (folder / name / clip).mkdir()
         for file in ("speech.flac", "crop.mp4", "track.npz"):
             (folder / name / clip / file).write_bytes(b"")
     (folder / name / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -78,6 +80,7 @@ def store(folder, name="store", clips=(("a", 0), ("b", None), ("c", 2))):
 
 NETWORKS = {
     "expression": (ExpressionLearner, ExpressionDims),
+    "adapter": (SpeechAdapter, SpeechAdapterDims),
     "motion": (HeadMotionLearner, HeadMotionDims),
     "detection": (DetectionNetwork, DetectionDims),
     "unprojection": (UnprojectionNetwork, UnprojectionDims),
@@ -85,7 +88,8 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("stage", "clips", "steps"), [
-    ("expression", 2, 800), ("motion", 2, 2500), ("detection", 3, 2500), ("unprojection", 3, 5500),
+    ("expression", 2, 800), ("adapter", 3, 2500), ("motion", 2, 2500), ("detection", 3, 2500),
+    ("unprojection", 3, 5500),
 ])  # fmt: skip
 def test_train_dry_run_says_what_would_be_done(thgen, folder, stage, clips, steps):
     store(folder)
@@ -186,6 +190,8 @@ def test_train_dry_run_estimates_memory_by_the_batch(thgen, folder):
     [
         (["expression", "--data", "gone"], 3, "gone: no index.jsonl there"),
         (["expression", "--data", "deaf"], 3, "deaf: no training clips whose sound is known to fit the face (av_lag)"),
+        (["adapter", "--data", "mute"], 3, "mute: no training clips; preprocess some"),
+        (["adapter", "--data", "store", "--set", "adapter.network.ranks=3"], 2, "did you mean 'rank'?"),
         (["detection", "--data", "one"], 3, "one: training clips of one subject, expected two or more"),
         (["motion", "--data", "store", "--set", "motion.network.breadth=3"], 2, "unknown key 'breadth'"),
         (["expression", "--data", "store", "--weights", "gone"], 5, "gone: no such folder of weights"),
@@ -198,6 +204,7 @@ def test_train_dry_run_finds_mistakes(thgen, folder, arguments, code, message):
     store(folder)
     store(folder, "deaf", [("a", None), ("b", None)])
     store(folder, "one", [("a", 0)])
+    store(folder, "mute", [])
     said = thgen("train", *arguments, "--out", "run", "--dry-run")
     assert (said.code, said.out, said.new) == (code, "", ())
     assert message in said.err and said.err.count("\n") == 1

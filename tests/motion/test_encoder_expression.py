@@ -73,7 +73,7 @@ def test_shipped_expression_learner_says_the_same_of_a_recording_that_is_cut(spe
 
     def opening(start: float) -> np.ndarray:
         audio = audio_features(read_speech(speech_wav, start, 8 - start))
-        network, encoder = models.expression_learner, models.speech_encoder
+        network, encoder = models.expression_learner, models.speech_encoders
         return predict_expression(network, audio, STILL, encoder).expression @ gap
 
     whole, part = opening(0.0)[50 + 15 : -15], opening(2.0)[15:-15]

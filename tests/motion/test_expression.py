@@ -97,7 +97,7 @@ def test_shipped_expression_learner_moves_the_mouth_with_the_speech(speech_wav: 
     heard = replace(speech, samples=np.concatenate([quiet, speech.samples]))
     models = load_models(device="cpu")
     said = predict_expression(
-        models.expression_learner, audio_features(heard), np.zeros(20, np.float32), models.speech_encoder
+        models.expression_learner, audio_features(heard), np.zeros(20, np.float32), models.speech_encoders
     )
     gap = said.expression @ models.face_model.lip_gap
     assert np.isfinite(said.expression).all() and gap[85:].std() > 0.02 > 2 * gap[15:60].std()

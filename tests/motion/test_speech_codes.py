@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
-from thcli.motion.speech_codes import CODES_PER_FRAME, STRIDE, WINDOW, code_reader, encode_speech, whisper_mel
+from thcli.motion.speech_codes import (
+    CODES_PER_FRAME,
+    NOISY_DB,
+    STRIDE,
+    WINDOW,
+    SpeechEncoders,
+    code_reader,
+    encode_speech,
+    encoder_steps,
+    loudness_range,
+    whisper_mel,
+)
+from thgen_models.speech_adapter import SpeechAdapter, SpeechAdapterDims
 from thgen_models.speech_encoder import SpeechEncoder, SpeechEncoderDims
 
 DIMS = SpeechEncoderDims(width=8, heads=2, layers=1, positions=WINDOW)
@@ -60,6 +74,37 @@ def test_offset_moves_the_windows(encoder, samples) -> None:
 
 def test_codes_do_not_depend_on_the_level_of_the_recording(encoder, samples) -> None:
     np.testing.assert_allclose(encode_speech(encoder, samples / 8), encode_speech(encoder, samples), atol=1e-3)
+
+
+def voice(noise: float) -> np.ndarray:
+    """Eight seconds of syllables and pauses in white noise."""
+    random = np.random.default_rng(1)
+    spoken = np.repeat(random.uniform(size=80) < 0.6, 1600) * 0.3
+    return (random.normal(size=128_000) * np.hypot(spoken, noise)).astype(np.float32).reshape(-1, 640)
+
+
+def test_noise_in_the_pauses_makes_the_range_of_loudness_small() -> None:
+    ranges = [loudness_range(encoder_steps(voice(noise))) for noise in (0.0003, 0.003, 0.03, 0.1)]
+    assert ranges == sorted(ranges, reverse=True)
+    assert ranges[2] > NOISY_DB > ranges[3]
+
+
+def test_loudness_range_of_a_long_recording_is_that_of_a_part() -> None:
+    steps = encoder_steps(voice(0.01))
+    assert loudness_range(np.tile(steps, (30, 1))) == pytest.approx(loudness_range(steps), abs=0.3)
+
+
+@pytest.mark.parametrize(("noise", "noisy"), [(0.0003, False), (0.1, True)])
+def test_noisy_recordings_are_heard_with_the_adapter(encoder, noise: float, noisy: bool) -> None:
+    torch.manual_seed(1)
+    adapter, samples = SpeechAdapter(SpeechAdapterDims(**asdict(DIMS), rank=2)), voice(noise)
+    with torch.no_grad():
+        for value in adapter.parameters():
+            value.normal_(0, 0.3)
+    encoders = SpeechEncoders(encoder, adapter)
+    plain, adapted = encode_speech(encoder, samples), encode_speech(encoders.noisy, samples)
+    assert np.abs(plain - adapted).max() > 0.1
+    np.testing.assert_array_equal(encode_speech(encoders, samples), adapted if noisy else plain)
 
 
 def test_whisper_mel_is_that_of_its_formula() -> None:

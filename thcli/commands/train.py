@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from thcli.training.distributed import World
     from thcli.training.loop import TrainResult
 
-STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
+STAGES = (
+    "face-model", "mouth-interior", "expression", "adapter", "motion", "detection", "unprojection", "matting",
+    "generator",
+)  # fmt: skip
 """Stages of ``thcli.training.stages``, repeated here because that module imports torch, which a help text must not."""
 
 
@@ -53,6 +56,7 @@ def command(
     \b
     thgen train face-model --data store --out weights/face_model.safetensors
     thgen train expression --data store --out runs/expression --set expression.train.steps=4000
+    thgen train adapter --data store --out runs/adapter --resume
     thgen train motion --data store --out runs/motion --resume
     thgen train generator --data episodes --out runs/generator --resume
     thgen train generator --data own_episodes --out runs/own --init generator.safetensors --steps 300

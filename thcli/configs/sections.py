@@ -103,6 +103,45 @@ class ExpressionConfig:
 
 
 @dataclass(frozen=True)
+class SpeechSpoiling:
+    """How speech is spoilt for the adapter of the speech encoder: probabilities and sizes, ``training.spoilt_speech``.
+
+    clean: probability that a recording stays as it is
+    room: probability of a room's reverberation
+    noise: probability of noise
+    decibels: least and largest level of the speech over the noise, dB
+    narrow: probability that only the middle of the spectrum is heard, as by telephone
+    """
+
+    clean: float = 0.2
+    room: float = 0.2
+    noise: float = 0.8
+    decibels: tuple[float, ...] = (2.0, 28.0)
+    narrow: float = 0.15
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Training of the adapter of the speech encoder; ``network`` overrides fields of its ``Dims``.
+
+    spoiling: how speech is spoilt
+    frames: frames of a training window
+    held_out: number of training subjects that are held out for validation
+    codes, closure: weights of the losses of the codes and of the closures of the lips; the lips' own is 1
+    """
+
+    train: TrainOptions = TrainOptions(
+        steps=2500, warmup=50, batch_size=8, lr=1e-3, weight_decay=0.0, val_every=250, ema=0.98, bf16=True, half=True
+    )
+    network: Mapping[str, Any] = field(default_factory=dict)
+    spoiling: SpeechSpoiling = SpeechSpoiling()
+    frames: int = 250
+    held_out: int = 12
+    codes: float = 1.0
+    closure: float = 0.5
+
+
+@dataclass(frozen=True)
 class MotionConfig:
     """Training of Φ, the head motion learner (§3.3); ``network`` overrides fields of its ``Dims``."""
 
@@ -138,6 +177,28 @@ class UnprojectionConfig:
     splits: tuple[str, ...] = ("train",)
     every: int = 8
     held_out: float = 0.08
+
+
+@dataclass(frozen=True)
+class MattingConfig:
+    """Training of the matting network; ``network`` overrides fields of its ``Dims``.
+
+    splits, every, held_out: as in ``DetectionConfig``
+    size: side in px of the training images, a multiple of 2 to the power of the number of the network's widths
+    edge: weight of a pixel at the outline of the person; elsewhere it is 1
+    moved: probability that a person is shown before the background of another image
+    """
+
+    train: TrainOptions = TrainOptions(
+        steps=10000, warmup=200, batch_size=16, lr=2e-3, val_every=500, ema=0.998, bf16=True
+    )
+    network: Mapping[str, Any] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("train",)
+    every: int = 8
+    held_out: float = 0.08
+    size: int = 192
+    edge: float = 4.0
+    moved: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -202,7 +263,9 @@ class Config:
     """Everything that a file given to ``--config`` may set."""
 
     expression: ExpressionConfig = ExpressionConfig()
+    adapter: AdapterConfig = AdapterConfig()
     motion: MotionConfig = MotionConfig()
     detection: DetectionConfig = DetectionConfig()
     unprojection: UnprojectionConfig = UnprojectionConfig()
+    matting: MattingConfig = MattingConfig()
     generator: GeneratorConfig = GeneratorConfig()

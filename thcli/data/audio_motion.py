@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,9 +149,18 @@ def shifted(clip: AudioMotion, steps: int) -> AudioMotion:
     )
 
 
-def split_subjects(
-    clips: Sequence[AudioMotion], held_out: int, seed: int
-) -> tuple[list[AudioMotion], list[AudioMotion]]:
+class OfSubject(Protocol):
+    """Anything that belongs to a subject."""
+
+    @property
+    def subject(self) -> str:
+        """Who speaks."""
+
+
+Clip = TypeVar("Clip", bound=OfSubject)
+
+
+def split_subjects(clips: Sequence[Clip], held_out: int, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Split clips by subject: those to train on, and those of ``held_out`` random subjects for validation."""
     subjects = sorted({clip.subject for clip in clips})
     if held_out >= len(subjects):

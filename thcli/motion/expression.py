@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from thcli.motion.raw_sound import resampled, speech_level
-from thcli.motion.speech_codes import code_reader
+from thcli.motion.speech_codes import Encoder, code_reader
 from thcli.records import LOG_MEL_SILENCE, AudioFeatures, Float
 from thgen_models.expression import ExpressionNetwork
-from thgen_models.speech_encoder import SpeechEncoder
 
 Read = Callable[[int, int], Float]
 """Function that returns the input of Ψ for frames first..last - 1, also beyond the ends of the recording."""
@@ -46,7 +45,7 @@ def predict_expression(
     network: ExpressionNetwork,
     audio: AudioFeatures,
     reference: Float,
-    encoder: SpeechEncoder | None = None,
+    encoder: Encoder | None = None,
     chunk: int | None = None,
 ) -> Prediction:
     """Predict the expression of every frame of a speech with a network, on the network's device.
@@ -150,7 +149,7 @@ def _read_features(features: Float, mels: int) -> Read:
     return lambda first, last: cut_features(features, first, last, mels)
 
 
-def _read_codes(audio: AudioFeatures, encoder: SpeechEncoder) -> Read:
+def _read_codes(audio: AudioFeatures, encoder: Encoder) -> Read:
     """Return a function that reads equalised features with their codes, which are computed as they are asked for."""
     log_mel, codes = equalised(audio.log_mel), code_reader(encoder, audio.samples)
 

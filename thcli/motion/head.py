@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from thcli.motion.curve_tools import extend_to_rest, join, soft_limit
 from thcli.records import FPS, LOG_MEL_SILENCE, Float
+from thcli.threads import one_thread
 
 if TYPE_CHECKING:
     from thgen_models.head_motion import HeadMotionLearner
@@ -146,7 +147,7 @@ def extrapolate(
     window = pad_silence(features, context, context)
     noise = smooth_noise(frames + 2 * context, network.dims.noise, seed)
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():  # else the number of cores would change the motion by a hair
         missing = max(len(style.motion) - len(past_features), 0)
         past_window = pad_silence(past_features, 0, missing)[: len(style.motion)]
         past = (torch.from_numpy(part)[None].to(device) for part in (style.motion, past_window, style.summary))

@@ -31,17 +31,17 @@ def augment_waveform(
     """
     x = samples
     if random.random() < options.reverberation:
-        x = _reverberant(x, random)
+        x = reverberant(x, random)
     if random.random() < options.noise:
         x = _noisy(x, others, options, random)
-    x = _coloured(x, random.uniform(-options.gain_db, options.gain_db), _tilt(options, random))
+    x = coloured(x, random.uniform(-options.gain_db, options.gain_db), _tilt(options, random))
     if random.random() < options.mask:
         first = random.integers(0, len(x))
         x[first : first + random.integers(1, LONGEST_MASK + 1)] = 0
     return x.astype(np.float32)
 
 
-def _reverberant(x: Float, random: np.random.Generator) -> Float:
+def reverberant(x: Float, random: np.random.Generator) -> Float:
     """Add reverberation: convolve with an impulse and noise that decays exponentially."""
     from scipy.signal import fftconvolve
 
@@ -59,7 +59,7 @@ def _noisy(x: Float, others: Sequence[Float], options: SpeechAugment, random: np
         first = random.integers(0, len(source) - len(x) + 1)
         noise = source[first : first + len(x)]
     else:
-        noise = _coloured(random.normal(size=len(x)).astype(np.float32), 0.0, _tilt(options, random))
+        noise = coloured(random.normal(size=len(x)).astype(np.float32), 0.0, _tilt(options, random))
     power = max(float(np.square(noise).mean()), _QUIETEST)
     return x + noise * np.sqrt(np.square(x).mean() / power * 10 ** (-random.choice(SNR_DB) / 10))
 
@@ -69,7 +69,7 @@ def _tilt(options: SpeechAugment, random: np.random.Generator) -> float:
     return float(random.uniform(-options.tilt_db, options.tilt_db))
 
 
-def _coloured(x: Float, gain_db: float, tilt_db: float) -> Float:
+def coloured(x: Float, gain_db: float, tilt_db: float) -> Float:
     """Amplify samples by ``gain_db``, and tilt the spectrum by ``tilt_db`` from end to end of the mel scale."""
     spectrum = np.fft.rfft(x)
     mel = np.log1p(np.linspace(0, SAMPLE_RATE / 2, len(spectrum)) / 700)

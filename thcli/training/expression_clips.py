@@ -21,10 +21,9 @@ from thcli.data.audio_motion import AudioMotion, load_audio_motion
 from thcli.data.store import Store
 from thcli.face_model import FaceModel
 from thcli.motion.expression import with_codes
-from thcli.motion.speech_codes import STRIDE, encode_speech
+from thcli.motion.speech_codes import STRIDE, Encoder, encode_speech
 from thcli.records import Float, Speech
 from thcli.training.augment_waveform import augment_waveform
-from thgen_models.speech_encoder import SpeechEncoder
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def load_clips(
     split: str,
     model: FaceModel,
     front_end: str = "log_mel",
-    encoder: SpeechEncoder | None = None,
+    encoder: Encoder | None = None,
     renditions: Sequence[Rendition] = AS_RECORDED,
 ) -> list[AudioMotion]:
     """Load motion of a split and the input of a front end of Ψ, for training and measuring it.
@@ -80,7 +79,7 @@ def load_clips(
     return load_audio_motion(store, split, model, features)
 
 
-def input_features(speech: Speech, front_end: str, encoder: SpeechEncoder | None = None, offset: int = 0) -> Float:
+def input_features(speech: Speech, front_end: str, encoder: Encoder | None = None, offset: int = 0) -> Float:
     """Compute the input of a front end of Ψ, [T, ...]; the arguments are those of ``load_clips``."""
     if front_end == "raw":
         return framed(speech)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import FACE_MODEL, find_weights
+from thcli.checkpoints import EXPRESSION, FACE_MODEL, SPEECH_ENCODER, find_weights
+from thcli.clips.features import STEPS_PER_FRAME
 from thcli.config import load_config, make_dims
 from thcli.configs.sections import Config
 from thcli.data.episodes import WINDOW
@@ -23,13 +24,17 @@ from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
 from thcli.training.generator import list_episodes
 from thcli.training.perceptual import load_perceptual
+from thcli.training.person_masks import check_teacher
 from thcli.training.stages import sized_as
 from thgen_models.detection import DetectionDims, DetectionNetwork
 from thgen_models.discriminator import DiscriminatorDims
 from thgen_models.expression import ExpressionDims, make_expression_learner
 from thgen_models.generator import Generator, GeneratorDims
 from thgen_models.head_motion import HeadMotionDims, HeadMotionLearner, MotionDiscriminator
+from thgen_models.matting import MattingDims, MattingNetwork
 from thgen_models.raw_front_end import FRAME_SAMPLES
+from thgen_models.speech_adapter import SpeechAdapter, SpeechAdapterDims
+from thgen_models.speech_encoder import SpeechEncoder
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 MEGABYTE = 1 << 20
@@ -37,6 +42,12 @@ COPIES = 5
 """Values kept per weight: itself, its gradient, the optimiser's two moments, and the running mean."""
 FRAME_OF_SOUND = 2 * 4 * 80 * 4
 """Bytes of the log-mel features of a frame, which a stage holds twice: as read, and as prepared for training."""
+_NEEDED = {
+    "expression": (FACE_MODEL,),
+    "adapter": (FACE_MODEL, EXPRESSION, SPEECH_ENCODER),
+    "unprojection": (FACE_MODEL,),
+}
+"""Weights that a stage reads, by stage."""
 PAST, FUTURE = 75, 128
 """Frames of reference and target for which the memory of a step of Φ is estimated."""
 
@@ -129,8 +140,8 @@ def plan(
         check_exporter()
     if perceptual is not None:
         load_perceptual(perceptual, "cpu")
-    if stage in ("expression", "unprojection"):
-        find_weights(FACE_MODEL, weights)
+    for name in _NEEDED.get(stage, ()):
+        find_weights(name, weights)
     material = _episodes(data) if stage == "generator" else _clips(stage, data, section)
     share = section.train.batch_size // section.train.accumulate // world.size
     networks, activations = _estimate(stage, chosen, share)
@@ -151,8 +162,9 @@ def _clips(stage: str, data: Path, section: Any) -> Material:
     """Measure the clips of a store."""
     clips = _usable(stage, Store(data))
     frames = sum(meta.frames for meta in clips)
-    images = stage in ("detection", "unprojection")
-    size = frames // section.every * CROP_SIZE**2 * 3 if images else frames * FRAME_OF_SOUND
+    images = stage in ("detection", "unprojection", "matting")
+    channels = 4 if stage == "matting" else 3  # an image, and the teacher's mask
+    size = frames // section.every * CROP_SIZE**2 * channels if images else frames * FRAME_OF_SOUND
     return Material("clips", len(clips), len({meta.subject for meta in clips}), frames, size)
 
 
@@ -173,11 +185,11 @@ def _usable(stage: str, store: Store) -> list[ClipMeta]:
     Raises MediaError where there are none, they show one subject only, or a file is missing.
     """
     clips = store.select("train")
-    speech = stage in ("expression", "motion")
-    if speech:
+    speech, in_step = stage in ("expression", "adapter", "motion"), stage in ("expression", "motion")
+    if in_step:
         clips = [meta for meta in clips if meta.av_lag is not None]
     if not clips:
-        known = " whose sound is known to fit the face (av_lag)" if speech else ""
+        known = " whose sound is known to fit the face (av_lag)" if in_step else ""
         raise MediaError(f"{store.root}: no training clips{known}; preprocess some")
     if len({meta.subject for meta in clips}) < 2:
         raise MediaError(f"{store.root}: training clips of one subject, expected two or more to hold some out")
@@ -218,6 +230,13 @@ def _expression(config: Config, batch: int) -> Sketch:
     return [network], lambda: network(features, torch.empty(batch, dims.coefficients))
 
 
+def _adapter(config: Config, batch: int) -> Sketch:
+    dims = make_dims(SpeechAdapterDims, config.adapter.network, "adapter.network")
+    network, encoder = SpeechAdapter(dims), SpeechEncoder(dims)
+    steps = torch.empty(batch, STEPS_PER_FRAME * config.adapter.frames, dims.mels)
+    return [network], lambda: network(steps, encoder)
+
+
 def _motion(config: Config, batch: int) -> Sketch:
     dims = make_dims(HeadMotionDims, config.motion.network, "motion.network")
     network, critic = HeadMotionLearner(dims), MotionDiscriminator(dims)
@@ -246,6 +265,12 @@ def _unprojection(config: Config, batch: int) -> Sketch:
     return [network], lambda: network.coarse_and_refined(torch.empty(batch, 3, dims.crop, dims.crop), 0.06)
 
 
+def _matting(config: Config, batch: int) -> Sketch:
+    check_teacher()
+    network = MattingNetwork(make_dims(MattingDims, config.matting.network, "matting.network"))
+    return [network], lambda: network.logits(torch.empty(batch, 3, config.matting.size, config.matting.size))
+
+
 def _generator(config: Config, batch: int) -> Sketch:
     section = config.generator
     network = Generator(make_dims(GeneratorDims, section.network, "generator.network"))
@@ -268,9 +293,11 @@ def _generator(config: Config, batch: int) -> Sketch:
 
 _SKETCHES: dict[str, Callable[[Config, int], Sketch]] = {
     "expression": _expression,
+    "adapter": _adapter,
     "motion": _motion,
     "detection": _detection,
     "unprojection": _unprojection,
+    "matting": _matting,
     "generator": _generator,
 }
 """Functions by stage that make a sketch for a configuration and the examples per step of a process."""

@@ -19,8 +19,13 @@ LEAST_SUBJECTS = 5
 """Fewest subjects of a face model; one of fewer would describe these people rather than people in general."""
 FITTED = ("face-model", "mouth-interior")
 """Stages that fit a file in one pass, without training steps."""
-STAGES = ("face-model", "mouth-interior", "expression", "motion", "detection", "unprojection", "generator")
+STAGES = (
+    "face-model", "mouth-interior", "expression", "adapter", "motion", "detection", "unprojection", "matting",
+    "generator",
+)  # fmt: skip
 """All stages."""
+NAMES = {"motion": "head_motion", "adapter": "speech_adapter"}
+"""Names in checkpoints of the stages that are called otherwise there."""
 
 
 def run(
@@ -75,7 +80,7 @@ def sized_as(init: Path | None, stage: str, config: Config) -> Config:
     """
     if init is None:
         return config
-    dims = load_checkpoint(init, "head_motion" if stage == "motion" else stage).header.dims
+    dims = load_checkpoint(init, NAMES.get(stage, stage)).header.dims
     section = getattr(config, stage)
     for name, asked in json.loads(json.dumps(dict(section.network))).items():
         if name in dims and dims[name] != asked:
@@ -93,6 +98,10 @@ def _network(
         from thcli.training.expression import train_expression
 
         return train_expression(data, out, config, running, weights)
+    if stage == "adapter":
+        from thcli.training.speech_adapter import train_adapter
+
+        return train_adapter(data, out, config, running, weights)
     if stage == "motion":
         from thcli.training.head_motion import train_head_motion
 
@@ -101,6 +110,10 @@ def _network(
         from thcli.training.detection import train_detection
 
         return train_detection(data, out, config, running)
+    if stage == "matting":
+        from thcli.training.matting import train_matting
+
+        return train_matting(data, out, config, running)
     from thcli.training.unprojection import train_unprojection
 
     return train_unprojection(data, out, config, running, weights)
