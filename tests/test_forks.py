@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ import torch
 
 from thcli import forks
 from thcli.data.processes import is_running
-from thcli.errors import DeviceError, MediaError
-from thcli.forks import AHEAD, Forks, forks_of
+from thcli.errors import DeviceError, MediaError, NoFaceError
+from thcli.forks import AHEAD, Ahead, Forks, forks_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
 
@@ -158,3 +159,28 @@ def test_forks_of_leaves_gpus_and_other_systems_to_one_process(monkeypatch: pyte
     assert forks_of("cpu", 3) == 3 and 1 <= forks_of("cpu") <= 8
     monkeypatch.setattr(sys, "platform", "darwin")
     assert forks_of("cpu") == forks_of("cpu", 2) == 0
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_ahead_returns_what_the_work_makes_of_what_was_there_when_it_began(forked: bool) -> None:
+    known = [1]
+    with Ahead(lambda: (os.getpid(), list(known)), forked) as ahead:
+        known.append(2)
+        process, found = ahead.result()
+    assert (process != os.getpid()) is forked
+    assert found == ([1] if forked else [1, 2])
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_ahead_raises_what_the_work_raises(forked: bool) -> None:
+    def work() -> None:
+        raise NoFaceError("clip.mp4: no face")
+
+    with Ahead(work, forked) as ahead, pytest.raises(NoFaceError, match=r"^clip\.mp4: no face$"):
+        ahead.result()
+
+
+def test_ahead_ends_its_process_where_nobody_asks_for_the_result() -> None:
+    with Ahead(lambda: time.sleep(600), True) as ahead:
+        process = ahead._forks[0].process
+    assert not Path(f"/proc/{process}").exists()

@@ -45,6 +45,14 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(given, policy):
     assert _output("import thcli, os; print(os.environ['OMP_WAIT_POLICY'])", given) == f"{policy}\n"
 
 
+@pytest.mark.parametrize("cores", ["1", "3"])
+def test_products_of_numpy_do_not_depend_on_the_number_of_threads(cores):
+    script = """import thcli, numpy as np, zlib
+x = np.random.default_rng(0).random((300, 400), np.float32)
+print(zlib.crc32((x @ x.T).tobytes()))"""
+    assert _output(script, {"OMP_NUM_THREADS": cores}) == _output(script, {"OMP_NUM_THREADS": "2"})
+
+
 def test_share_cores_limits_threads_where_a_control_group_does(monkeypatch):
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")
@@ -57,7 +65,7 @@ def test_share_cores_limits_threads_where_a_control_group_does(monkeypatch):
 
 def _output(script: str, variables: dict[str, str]) -> str:
     """Run Python with these of the variables that concern threads, and return what it prints."""
-    usual = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", script], env=usual | variables, cwd=root, capture_output=True, text=True, check=True

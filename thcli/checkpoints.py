@@ -34,14 +34,16 @@ NO_HOME = Path("/nonexistent")
 """Home of users who have none, as Debian calls it; no such folder exists."""
 DETECTION, UNPROJECTION = "detection.onnx", "unprojection.onnx"
 FACE_MODEL, MOUTH_INTERIOR = "face_model.safetensors", "mouth_interior.safetensors"
+MATTING = "matting.onnx"
 EXPRESSION, HEAD_MOTION = "expression.safetensors", "head_motion.safetensors"
-SPEECH_ENCODER = "speech_encoder.safetensors"
+SPEECH_ENCODER, SPEECH_ADAPTER = "speech_encoder.safetensors", "speech_adapter.safetensors"
 THETA, THETA_FRAMES, THETA_EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
-"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; Ψ and Φ; the encoder
-that Ψ listens with; Θ as a checkpoint and as its two exported networks."""
+"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; the
+matting network; Ψ and Φ; the encoder
+that Ψ listens with, and its adapter; Θ as a checkpoint and as its two exported networks."""
 SHIPPED = (
-    DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, EXPRESSION, HEAD_MOTION, SPEECH_ENCODER, THETA, THETA_FRAMES,
-    THETA_EMBEDDING,
+    DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, MATTING, EXPRESSION, HEAD_MOTION, SPEECH_ENCODER,
+    SPEECH_ADAPTER, THETA, THETA_FRAMES, THETA_EMBEDDING,
 )  # fmt: skip
 """File names of all weights that come with the package; a folder of weights may hold any of them."""
 

@@ -31,14 +31,14 @@ def resolve_device(name: str) -> str:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the CPU multiplies matrices of bfloat16 itself (AMX), faster than those of float32.
+    """Whether the CPU multiplies bfloat16 itself, by AMX or AVX-512 (such as Sapphire Rapids and Zen 4).
 
     Others emulate it ten times slower. PyTorch's answer does not heed ``ONEDNN_MAX_CPU_ISA``, which may forbid it.
     """
     import torch
 
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch lack it
-    return known.get("amx_bf16", False) and "ONEDNN_MAX_CPU_ISA" not in os.environ
+    return any(known.get(name) for name in ("amx_bf16", "avx512_bf16")) and "ONEDNN_MAX_CPU_ISA" not in os.environ
 
 
 def free_memory() -> int | None:

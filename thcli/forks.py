@@ -139,6 +139,30 @@ class Forks(Generic[Item, Result]):
                 return
 
 
+class Ahead(Generic[Result]):
+    """Context manager of one piece of work that a forked process does while this process does something else.
+
+    work: it is not pickled, but its result is
+    forked: whether there is such a process; otherwise the work is done when its result is asked for
+    """
+
+    def __init__(self, work: Callable[[], Result], forked: bool) -> None:
+        self._work, self._owner = work, Forks[None, Result](lambda _: work(), int(forked))
+        self._forks = self._owner._forks
+        for fork in self._forks:
+            _send(fork, None)
+
+    def __enter__(self) -> Ahead[Result]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._owner.close()
+
+    def result(self) -> Result:
+        """Return what the work makes, once; raises as ``Forks.map`` does."""
+        return _result(self._forks[0]) if self._forks else self._work()
+
+
 def _end(forks: list[_Fork], parent: int) -> None:
     if os.getpid() != parent:
         return  # a process that was forked later knows of them, but they are not its own

@@ -80,6 +80,13 @@ def ramp(value: Share, zero: float, one: float) -> Share:
     return smoothstep(((value - zero) / (one - zero)).clip(0, 1))
 
 
+def widened(mask: Tensor, reach: float) -> Tensor:
+    """Return a mask [B, 1, H, W], widened by ``reach`` px, rounded, to all sides."""
+    steps = round(reach)
+    across = F.max_pool2d(mask, (1, 2 * steps + 1), 1, (0, steps))
+    return F.max_pool2d(across, (2 * steps + 1, 1), 1, (steps, 0))
+
+
 def extent(used: Tensor) -> tuple[int, int]:
     """Return the first place in use of [N] bool, of which at least one is, and the one after the last."""
     places = torch.nonzero(used)[:, 0]

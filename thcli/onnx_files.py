@@ -29,11 +29,12 @@ _INSIDE: dict[str, dict[int, str]] = {
 """Field numbers of each message of onnx.proto under which tensors may be stored, and the message they hold."""
 
 
-def open_network(path: Path, use: str, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_network(path: Path, use: str, threads: int | None = None, arena: bool = True) -> onnxruntime.InferenceSession:
     """Open the network of a file on the CPU.
 
     use: what the network is used by, for the error message
     threads: number of threads that it runs on; None for one on each usable core
+    arena: whether it keeps its memory from call to call, which networks that run for every frame need for their speed
 
     Raises WeightsError for a file that is no network or keeps tensors in other files.
     """
@@ -41,6 +42,7 @@ def open_network(path: Path, use: str, threads: int | None = None) -> onnxruntim
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = arena
     options.intra_op_num_threads = threads or usable_cores()
     # PyTorch runs between its calls; threads that spin while they wait take cores from it and from other programs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

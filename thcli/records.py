@@ -212,8 +212,11 @@ class Person:
     reference_indices: [K], indices of the frames that serve as references
     reference_frames: [K, H, W, 3] uint8, the whole reference frames
     reference_images: [K, S, S, 3] uint8, the reference frames cut to the canvas
+    reference_opacity: [K, S, S] uint8, opacity of the person in them; None where all of an image moves with the head
     box: the crop of head and shoulders, in px of the frame
     canvas: the square of the frame that is rendered: the crop, or a larger one around it where it is pasted back
+    small_frames: [n, h, h] uint8, grey levels of frames of the clip, cut to the canvas, from which the renderer learns
+        how hair and shoulders move (``render.secondary_motion``); None for a photo
     paste_back: whether images are pasted back into the whole frames
     start: second of the file at which the clip begins
     notes: lines for the user on the clip and on how it is used
@@ -231,6 +234,8 @@ class Person:
     reference_images: Image
     box: CropBox
     canvas: CropBox
+    reference_opacity: Image | None = None
+    small_frames: Image | None = None
     paste_back: bool = False
     start: float = 0.0
     notes: tuple[str, ...] = ()

@@ -20,8 +20,11 @@ def share_cores() -> None:
 
     OpenMP's threads, which are PyTorch's, spin while they wait for work, and take the cores from other programs: two
     videos side by side on two cores took fifteen times as long as one alone. Here they sleep after a few turns. OpenMP
-    heeds ``taskset`` by itself, but not a control group's limit. Variables that are already set are left alone.
+    heeds ``taskset`` by itself, but not a control group's limit. NumPy's products are small, and use one thread alone;
+    with more, their sums would depend on the number of cores, and so would the video. Variables that are already set
+    are left alone.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if usable_cores() < _allowed_cores():

@@ -31,7 +31,7 @@ def ran(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("stage", ["expression", "motion", "detection", "unprojection", "generator"])
+@pytest.mark.parametrize("stage", ["expression", "adapter", "motion", "detection", "unprojection", "generator"])
 def test_train_takes_steps_in_place_of_a_setting(thgen, ran, stage):
     said = thgen("train", stage, "--data", "d", "--out", "r", "--set", f"{stage}.train.steps=9", "--steps", "7")
     assert said.code == 0

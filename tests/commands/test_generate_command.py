@@ -156,8 +156,8 @@ def test_generate_names_the_folders_where_weights_lie_in_several(thgen, folder, 
     (folder / "weights").mkdir()
     shutil.copy(shipped_weights() / "expression.safetensors", folder / "weights")
     given = ("generate", "--ref", photo, "--audio", speech, "--weights", "weights", "--renderer", "warp")
-    rest = "face_model.safetensors, speech_encoder.safetensors, head_motion.safetensors, mouth_interior.safetensors"
-    rest += ", unprojection.onnx"
+    rest = "face_model.safetensors, speech_encoder.safetensors, speech_adapter.safetensors, head_motion.safetensors"
+    rest += ", mouth_interior.safetensors, matting.onnx, unprojection.onnx"
     dry = thgen(*given, "--dry-run").out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in dry if line.startswith("weights ")] == [
         "weights: expression.safetensors", f"shipped: {rest}, detection.onnx"

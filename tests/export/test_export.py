@@ -21,7 +21,7 @@ from thcli.pipeline.models import load_models
 from thgen_models.expression import ExpressionDims, make_expression_learner
 
 FILES = {
-    "expression.onnx", "head_motion.onnx", "detection.onnx", "unprojection.onnx", "generator.onnx",
+    "expression.onnx", "head_motion.onnx", "detection.onnx", "unprojection.onnx", "matting.onnx", "generator.onnx",
     "generator_embedding.onnx", "manifest.json", "SHA256SUMS",
 }  # fmt: skip
 
@@ -79,8 +79,8 @@ def test_export_all_refuses_a_network_of_raw_samples(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [weights]
 
 
-@pytest.mark.parametrize("name", ["detection.onnx", "unprojection.onnx"])
-def test_difference_refuses_a_tracker_network_with_a_changed_weight(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["detection.onnx", "unprojection.onnx", "matting.onnx"])
+def test_difference_refuses_a_copied_network_with_a_changed_weight(tmp_path: Path, name: str) -> None:
     """PyTorch is rebuilt from one file and compared with another, in which one bias has moved."""
     network, random = restored(shipped_weights() / name)
     assert difference(shipped_weights() / name, network, [random]) < 1e-5

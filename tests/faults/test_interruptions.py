@@ -122,7 +122,7 @@ ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "stopped by SIGTERM"), 
 @pytest.fixture
 def signals_are_heard():
     """Handle signals here and in child processes; a shell ignores Ctrl-C in what it runs in the background."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():

@@ -35,7 +35,10 @@ LOADERS = (
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The arguments of every process that is started; it runs all the same."""
+    """The arguments of every process that is started here; it runs all the same.
+
+    With more workers than one, the clip would be read in a process of its own, whose commands are not seen here.
+    """
     started: list[list[str]] = []
 
     class Recorded(subprocess.Popen):
@@ -62,14 +65,14 @@ def test_generate_starts_the_fewest_ffmpegs_on_a_clip_and_a_recording(
     The recording is also read as speech, for samples at full scale, and by the encoder of the video.
     """
     given = tmp_path / "report.json" if report else None
-    options = GenerateOptions(device="cpu", renderer="warp", motion="still", report=given)
+    options = GenerateOptions(device="cpu", workers=1, renderer="warp", motion="still", report=given)
     generate(inputs / "clip.mp4", inputs / "word.wav", tmp_path / "out.mp4", options)
     assert on_file(commands, inputs / "clip.mp4") == (4, 1)
     assert on_file(commands, inputs / "word.wav") == (4, 1)
 
 
 def test_generate_starts_no_ffmpeg_on_a_photo(inputs: Path, tmp_path: Path, commands: list[list[str]]) -> None:
-    options = GenerateOptions(device="cpu", renderer="warp", motion="still")
+    options = GenerateOptions(device="cpu", workers=1, renderer="warp", motion="still")
     generate(inputs / "photo.png", inputs / "word.wav", tmp_path / "out.mp4", options)
     assert on_file(commands, inputs / "photo.png") == (0, 0)
 
@@ -80,12 +83,14 @@ def unseen_weights(theta_weights: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "weights"
     folder.mkdir()
     own = str(folder)
-    shipped = [path for path in shipped_weights().glob("*.safetensors") if path.stem != "generator"]
+    # An adapter fits its own encoder alone.
+    same = ("generator", "speech_encoder", "speech_adapter")
+    shipped = [path for path in shipped_weights().glob("*.safetensors") if path.stem not in same]
     for path in (*shipped, theta_weights / "generator.safetensors"):
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         save_file(load_file(path), folder / path.name, {**metadata, "folder": own})
-    for name in ("detection.onnx", "unprojection.onnx"):
+    for name in ("detection.onnx", "unprojection.onnx", "matting.onnx"):
         documentation = b"\x32" + bytes([len(own)]) + own.encode()  # field 6 of an ONNX model, a text
         (folder / name).write_bytes((shipped_weights() / name).read_bytes() + documentation)
     return folder
@@ -116,7 +121,7 @@ def test_session_loads_each_network_once_for_two_videos(
     photo = np.asarray(Image.open(inputs / "photo.png"))
     Image.fromarray(photo[:, ::-1]).save(tmp_path / "mirrored.png")
     session = Session(batch=batch)
-    options = GenerateOptions(device="cpu", precision="fp32", weights=unseen_weights)
+    options = GenerateOptions(device="cpu", workers=1, precision="fp32", weights=unseen_weights)
     for number, reference in enumerate((inputs / "photo.png", tmp_path / "mirrored.png")):
         job = session.prepare(reference, inputs / "word.wav", options, Quiet())
         session.finish(job, tmp_path / f"{number}.mp4", Quiet())
@@ -126,7 +131,7 @@ def test_session_loads_each_network_once_for_two_videos(
 def test_sessions_of_one_process_share_the_networks(
     inputs: Path, tmp_path: Path, unseen_weights: Path, loaded: Counter[str]
 ) -> None:
-    options = GenerateOptions(device="cpu", precision="fp32", weights=unseen_weights)
+    options = GenerateOptions(device="cpu", workers=1, precision="fp32", weights=unseen_weights)
     jobs = [Session().prepare(inputs / "photo.png", inputs / "word.wav", options, Quiet()) for _ in range(2)]
     thetas = {id(job.renderer.neural.theta) for job in jobs if job.renderer.neural}
     assert len(thetas) == 1

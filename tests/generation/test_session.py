@@ -185,7 +185,7 @@ def test_session_that_is_no_batch_keeps_no_person(
     read: list[str], photo: CopyOf, prepare: Prepare, tracks: TrackCache
 ) -> None:
     session, a = Session(tracks), photo("a", "a")
-    prepare(session, a), prepare(session, a)
+    prepare(session, a, workers=1), prepare(session, a, workers=1)  # more would read it where the test does not see it
     assert read == ["a", "a"]
 
 

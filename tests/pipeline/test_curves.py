@@ -21,7 +21,7 @@ from thcli.commands.main import main
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import curves as pipeline_curves
-from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
+from thcli.pipeline.curves import hear, predict_curves, reach_notes, source_notes
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import MotionOptions, ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -103,6 +103,16 @@ def driven(models: Models, person: Person, speech: Speech) -> Callable[..., Driv
         return DrivenTarget(person, models.face_model, predict_curves(models, person, speech, options))
 
     return make
+
+
+@pytest.mark.parametrize("expression", ["audio", "a.csv"])
+def test_what_was_heard_before_gives_the_same_curves(models, person, speech, curves, expression):
+    options = MotionOptions(expression=curves["a"] if expression == "a.csv" else expression)
+    heard = hear(models, speech, options)
+    assert (heard.said is None) == (expression == "a.csv") and len(heard.features) == FRAMES
+    before, now = (predict_curves(models, person, speech, options, heard=given) for given in (heard, None))
+    for name in ("pose", "expression", "blink"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(now, name))
 
 
 @pytest.mark.parametrize("expression", ["audio", "a.csv", "a.mp4"])

@@ -28,14 +28,17 @@ FRAMES, SAMPLED = 6144, 96
 
 
 def memory_of_tree(process: int) -> int:
-    """Return the bytes that a process and those that it has started take; what they share counts once."""
+    """Return the bytes that a process and those that it has started take; what they share counts once.
+
+    Pages of files do not count: the fewer other processes have loaded the same libraries, the more of them is ours.
+    """
     folder = Path(f"/proc/{process}")
     try:
         rollup = (folder / "smaps_rollup").read_text().splitlines()
         children = [one for task in (folder / "task").iterdir() for one in (task / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):  # it has ended
         return 0
-    own = sum(int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss:"))
+    own = sum(int(line.split()[1]) << 10 for line in rollup if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return own + sum(memory_of_tree(int(child)) for child in children)
 
 

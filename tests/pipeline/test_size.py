@@ -14,10 +14,11 @@ from thcli.errors import UsageError
 from thcli.face_model import LANDMARKS_68
 from thcli.pipeline.models import load_models
 from thcli.pipeline.options import GenerateOptions, ReferenceOptions
-from thcli.pipeline.person import MAX_SIDE, crop_side, person_from_track, size_warnings
+from thcli.pipeline.person import BACKGROUND_MOVES, MAX_SIDE, crop_side, person_from_track, size_warnings
 from thcli.pipeline.target import TrackedTarget
 from thcli.records import Clip, CropBox, FaceTrack, Person
 from thcli.render.frames import TargetRenderer
+from thcli.render.matting import Matting
 from thcli.rotations import apply_pose, placement, to_pixels
 from thgen_models.embedding import Embedding
 from thgen_models.generator import Frames
@@ -32,7 +33,8 @@ BOX = CropBox(110, 60, 290)
 @pytest.fixture(autouse=True)
 def no_detail_added(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fine detail that is added again is no change that the network makes."""
-    monkeypatch.setattr("thcli.render.frames.LOST", 0)
+    for share in ("LOST", "LOST_OF_FEATURES"):
+        monkeypatch.setattr(f"thcli.render.frames.{share}", 0)
 
 
 def nodding(frames: int, angle: float) -> FaceTrack:
@@ -47,12 +49,12 @@ def nodding(frames: int, angle: float) -> FaceTrack:
     return FaceTrack(box, mesh, mesh[:, LANDMARKS_68], placement(pose).astype(np.float32), SCALE, ones, (256, 256), "x")
 
 
-def person(photo: np.ndarray | None = None, box: CropBox = BOX, **options) -> Person:
+def person(photo: np.ndarray | None = None, box: CropBox = BOX, matting: Matting | None = None, **options) -> Person:
     """The person of a photo, by default a part of the astronaut's that is larger than the crop."""
     shown = astronaut()[: FRAME[0], : FRAME[1]] if photo is None else photo
     usual = {"references": 1, "size": "auto" if options.get("frame") == "full" else "256"}
     clip, chosen = Clip(np.stack([shown]), Path("photo.png")), ReferenceOptions(**{**usual, **options})
-    return person_from_track(MODELS.face_model, clip, nodding(1, 0.0), box, None, chosen)
+    return person_from_track(MODELS.face_model, clip, nodding(1, 0.0), box, None, chosen, matting=matting)
 
 
 def rendered(somebody: Person, theta: Lamp | None = None) -> np.ndarray:
@@ -199,3 +201,30 @@ def test_a_frame_that_is_its_own_crop_is_rendered_whole():
     whole = person(astronaut()[:300, 80:380], CropBox(0, 0, 300), frame="full")
     assert whole.canvas == whole.box == CropBox(0, 0, 300)
     assert np.abs(rendered(whole, Lamp()) - np.minimum(rendered(whole) + 20, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("size", ["256", "512"])
+def test_opacity_is_that_of_the_images_whatever_their_size(size: str) -> None:
+    somebody = person(matting=MODELS.matting, size=size)
+    opacity = somebody.reference_opacity
+    assert opacity is not None and opacity.shape == somebody.reference_images.shape[:3]
+    assert opacity[0, int(size) // 2, int(size) // 2] > 250 and somebody.notes == ()
+
+
+def test_theta_changes_the_person_and_not_the_background_of_a_whole_frame() -> None:
+    somebody = person(frame="full", matting=MODELS.matting)
+    change = rendered(somebody, Lamp()) - rendered(somebody)
+    assert change[:, 195:215, 245:265].mean() > 10  # the face
+    assert np.abs(change[:, :100, :100]).max() <= 1  # a flag, no lower than the head
+
+
+def test_references_with_different_backgrounds_are_not_layered() -> None:
+    shown = np.stack([astronaut()[: FRAME[0], : FRAME[1]]] * 2)
+    shown[1, :170, :180] = 255 - shown[1, :170, :180]  # somebody draws a curtain
+    clip, options = Clip(shown, Path("clip.mp4")), ReferenceOptions(references=2, size="256")
+    track = nodding(2, 0.1)
+    moving = person_from_track(MODELS.face_model, clip, track, BOX, None, options, matting=MODELS.matting)
+    assert moving.reference_opacity is None and moving.notes == (BACKGROUND_MOVES,)
+    still = Clip(np.stack([shown[0]] * 2), clip.path)
+    resting = person_from_track(MODELS.face_model, still, track, BOX, None, options, matting=MODELS.matting)
+    assert resting.reference_opacity is not None and resting.notes == ()

@@ -46,6 +46,7 @@ class CountingTracker:
 
     def __init__(self, models: Models, last: int) -> None:
         self.last, self.seen, self.alive, self.most = last, 0, 0, 0
+        self.frame: Callable[[], Image | None] = lambda: None
         middle = np.array([80, 60, 0], np.float32)
         self.face = (models.face_model.canonical * np.float32(26) + middle).astype(np.float32)
 
@@ -53,9 +54,10 @@ class CountingTracker:
         return [Detection(face_boxes(self.face), 0.9)] if self.seen <= self.last else []
 
     def mesh(self, frame: Image, prior: np.ndarray) -> tuple[np.ndarray, float]:
-        self.seen, self.alive = self.seen + 1, self.alive + 1
-        self.most = max(self.most, self.alive)
-        weakref.finalize(frame, self._gone)
+        if self.frame() is not frame:  # the first one is looked at several times
+            self.frame, self.seen, self.alive = weakref.ref(frame), self.seen + 1, self.alive + 1
+            self.most = max(self.most, self.alive)
+            weakref.finalize(frame, self._gone)
         return self.face, 0.9 if self.seen <= self.last else 0.0
 
     def _gone(self) -> None:
@@ -77,7 +79,7 @@ def counting(models: Models, monkeypatch: pytest.MonkeyPatch) -> Callable[[int],
 def test_track_video_holds_few_frames_at_a_time(models, bars, counting) -> None:
     tracker = counting()
     assert len(track_video(models, bars("a.mkv", 4.0))) == 4 * FPS
-    assert tracker.seen > 4 * FPS and tracker.most <= 3
+    assert tracker.seen == 4 * FPS and tracker.most <= 3
 
 
 def test_track_video_gives_the_track_of_the_frames_in_memory(models, portrait_png, tmp_path, ffmpeg) -> None:
@@ -99,7 +101,7 @@ def test_track_driver_ends_with_the_video_or_after_the_seconds_asked_for(models,
 
 def test_track_driver_names_where_the_face_is_lost_and_what_applies_to_a_driving_video(models, bars, counting) -> None:
     path = bars("a.mkv", 2.0)
-    counting(last=26)
+    counting(last=25)
     with pytest.raises(NoFaceError) as error:
         track_driver(models, path, 5.0)
     assert str(error.value) == (

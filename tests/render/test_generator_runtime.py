@@ -39,12 +39,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["float32", "bfloat16"])
+@pytest.fixture(params=[("avx512_f", "float32"), ("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16")])
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The format in which the CPU is quickest, according to PyTorch."""
-    known = {"amx_bf16": request.param == "bfloat16"}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    return str(request.param)
+    """The format in which the CPU is quickest, by what PyTorch says it is capable of."""
+    capability, quickest = request.param
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, capability: True}, raising=False)
+    return str(quickest)
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_render_part_is_a_part_of_render_but_for_its_border(given: Given) -> Non
     part = theta.render_part(cut, embedding, frames.target_map, (64, 32))
     assert part.shape == whole.shape
     inside = (..., slice(24, -24), slice(24, -24))
-    # Θ changes an image of noise a lot.
-    assert (part - whole)[inside].abs().mean() < 0.06 * (whole - cut.geometric)[inside].abs().mean()
+    # Θ changes an image of noise a lot; parts of real frames differ by less than 1 of 255.
+    assert (part - whole)[inside].abs().mean() < 0.15 * (whole - cut.geometric)[inside].abs().mean()
 
 
 def test_torch_generator_in_bfloat16_rounds_little_and_repeatably(given: Given) -> None:

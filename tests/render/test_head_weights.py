@@ -174,3 +174,24 @@ def test_head_weight_map_is_alike_at_any_resolution(faces, size):
     prior, mesh = prior_head_weights(), faces.mesh(turn=(0, 0.1, 0.1))
     weight = interpolate(prior.at(mesh, size), size=(256, 256), mode="bilinear", align_corners=False)
     assert (weight - prior.at(mesh, 256)).abs().max() < 0.02
+
+
+def test_prior_of_a_layered_person_moves_all_above_the_face_and_nothing_below_the_neck(faces):
+    weight = prior_head_weights(layered=True).at(faces.mesh(), CROP_SIZE)[0, 0]
+    assert weight[:128].min() > 0.99
+    chin = faces.mesh()[0, 152, 1].int()
+    assert weight[chin, 128] > 0.9 > 0.7 > weight[-20:].max()
+    assert weight[chin, :10].max() < 0.4
+
+
+def test_estimate_head_weights_does_not_look_at_the_background_of_a_layered_person(scene, triangles):
+    """What the background does, which moves with the head in one scene and not in the other, says nothing of hair."""
+    images, meshes, radius = scene
+    person = torch.cat([disc([CROP_SIZE / 2 + x, CROP_SIZE / 2 + y], radius) for x, y in SHIFTS])
+    moving = torch.cat([torch.roll(images[:1], (y - SHIFTS[0][1], x - SHIFTS[0][0]), (2, 3)) for x, y in SHIFTS])
+    changed = torch.lerp(moving, images, person)
+    prior = constant_map(0.5)
+    alike = [estimate_head_weights(some, meshes, triangles, prior, person).weight for some in (images, changed)]
+    looked = [estimate_head_weights(some, meshes, triangles, prior).weight for some in (images, changed)]
+    assert (alike[0] - alike[1]).abs().mean() < 0.2 * (looked[0] - looked[1]).abs().mean()
+    assert (looked[0] - looked[1]).abs().max() > 0.5

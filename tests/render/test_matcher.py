@@ -7,13 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from thcli.face_model import INNER_LIPS, OUTER_LIPS
+from thcli.face_model import INNER_LIPS, OUTER_LIPS, mouth_opening, rims
 from thcli.render.matcher import (
     BASE,
     BLENDED,
     EYES,
     HEAD_RADIUS,
     MOUTH,
+    OPENED,
+    STRETCHED,
     choose,
     cross_fade,
     eye_cost,
@@ -129,13 +131,34 @@ def test_mouth_cost_compares_the_shape_of_the_lips_alone(face_model):
     faces = face_model.canonical + face_model.displacement(random.normal(size=(4, 20)).astype(np.float32))
     cost = mouth_cost(faces, faces)
     assert np.allclose(np.diag(cost), 0, atol=1e-7)
-    assert np.allclose(cost, cost.T, atol=1e-6)
     assert (cost[~np.eye(4, dtype=bool)] > 0).all()
     elsewhere = faces + np.array([0.3, -0.2, 0.1], np.float32)
     assert np.allclose(mouth_cost(elsewhere, faces), cost, atol=1e-5)
     other = faces.copy()
     other[:, [v for v in range(478) if v not in {*OUTER_LIPS, *INNER_LIPS}]] += 1
     assert np.allclose(mouth_cost(other, faces), cost, atol=1e-6)
+
+
+def opened(face_model, gap):
+    """Return the canonical face with its lower lip further down by a gap."""
+    face = face_model.canonical.copy()
+    face[rims(INNER_LIPS)[0] + rims(OUTER_LIPS)[0], 1] += gap
+    return face
+
+
+def test_a_mouth_is_closed_rather_than_opened(face_model):
+    """Of references whose lips are as far from the target's, the more open one costs less."""
+    closed, wanted, wide = (opened(face_model, gap)[None] for gap in (0.0, 0.1, 0.2))
+    cost = mouth_cost(wanted, np.concatenate([closed, wide]))[0]
+    assert cost[0] > 2 * cost[1]
+    shape = cost[1]
+    missing = mouth_opening(wanted) - STRETCHED * mouth_opening(closed)
+    assert cost[0] == pytest.approx(shape + OPENED * float(missing[0]) ** 2, rel=1e-4)
+
+
+def test_a_mouth_that_is_hardly_opened_costs_what_it_would_closed(face_model):
+    hardly, wanted = opened(face_model, 0.2)[None], opened(face_model, 0.21)[None]
+    assert mouth_cost(wanted, hardly) == pytest.approx(mouth_cost(hardly, wanted), rel=1e-4)
 
 
 def test_mouth_cost_of_many_frames_equals_that_of_each(face_model):

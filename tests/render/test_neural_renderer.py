@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,25 @@ def smooth_photo() -> Image:
 
 @pytest.fixture
 def make_person(face_model: FaceModel) -> MakePerson:
-    """make_person(K, ...): a person whose frames differ in brightness, so that references can be told apart."""
+    """make_person(K, ...): a person whose frames differ in brightness, so that references can be told apart.
 
-    def make(references: int = 3, frame: str = "crop", photo: Image | None = None, loudness: float = 1.0) -> Person:
+    Their picture rests while the face moves. Secondary motion would undo that around the face, in folds; so nothing is
+    learned from the frames but where it is asked for.
+    """
+
+    def make(
+        references: int = 3,
+        frame: str = "crop",
+        photo: Image | None = None,
+        loudness: float = 1.0,
+        secondary: bool = False,
+    ) -> Person:
         photo = sharp_photo() if photo is None else photo
         frames = [np.round(photo * (n / 10)).astype(np.uint8) for n in range(2, 2 + FRAMES)]
         options = ReferenceOptions(references=references, frame=frame, size="256" if frame == "crop" else "auto")
         clip = Clip(np.stack(frames), Path("made up"))
-        return person_from_track(face_model, clip, moving(face_model, 0, loudness), BOX, None, options)
+        person = person_from_track(face_model, clip, moving(face_model, 0, loudness), BOX, None, options)
+        return person if secondary else replace(person, small_frames=None)
 
     return make
 
@@ -139,8 +151,8 @@ def test_target_renderer_with_theta_changes_the_image_alike_for_any_batch_size(
     assert np.abs(made - rendered(person, None)).mean() > 2
     assert made.tobytes() == rendered(person, theta).tobytes()
     difference = np.abs(made - rendered(person, theta, batch_size=1))
-    # Sums in bfloat16 are computed in another order in other batches.
-    assert difference.max() <= 2 and difference.mean() < 0.05
+    # Sums in bfloat16 are computed in another order in other batches, which a few pixels show.
+    assert difference.max() <= 4 and difference.mean() < 0.05 and (difference > 2).mean() < 1e-5
 
 
 def test_neural_renderer_gives_theta_references_maps_and_both_geometric_images(
@@ -179,6 +191,18 @@ def test_neural_renderer_gives_theta_two_equal_images_for_one_reference(
     rendered(make_person(1), recording)
     assert (recording.all("projected") - reduced(recording.all("geometric"), 2)).abs().mean() < 0.01
     assert recording.embedded[0][0].shape == (1, 3, 128, 128)
+
+
+def test_secondary_motion_is_learned_from_a_clip_on_the_canvas_and_serves_for_the_crop_too(
+    models: Models, make_person: MakePerson, theta: FrameGenerator, target: TrackedTarget
+) -> None:
+    person = make_person(3, "full", secondary=True)
+    renderer = TargetRenderer(models, person, target, theta=theta)
+    whole, neural = renderer.geometric.warper.secondary, renderer.neural
+    assert whole is not None and neural is not None and neural.small is not renderer.geometric
+    part = neural.small.warper.secondary
+    assert part is not None and torch.equal(part.response, whole.part(person.canvas, person.box).response)
+    assert GeometricRenderer(models, replace(person, small_frames=None)).warper.secondary is None
 
 
 def test_render_each_equals_render_with_each_of_the_weights(

@@ -10,6 +10,7 @@ from thcli.face_model import INNER_LIPS, LIP_GAP, RIGHT_EYE, RIGHT_IRIS
 from thcli.motion.silence import lip_closing, lip_gaps
 from thcli.records import CROP_SIZE, ReferenceWeights
 from thcli.render.head_weights import MAP_SIZE, HeadWeightMap
+from thcli.render.layers import References
 from thcli.render.openings import MOUTH, Openings
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import pixel_grid
@@ -48,7 +49,7 @@ def shown(warper, mesh, part) -> tuple[torch.Tensor, int, int]:
 def test_lips_that_meet_hide_the_teeth_of_an_open_mouth(talking, face_model, triangles):
     reference = talking(0.2)
     image = torch.where(covered(reference, triangles, INNER_LIPS), INSIDE, SKIN).expand(1, 3, -1, -1)
-    warper = ReferenceWarper(image, reference, face_model, ALL)
+    warper = ReferenceWarper(References(image), reference, face_model, ALL)
     half, _, _ = shown(warper, talking(0.1), 0)
     closed, _, _ = shown(warper, talking(0.005), 0)
     assert half.max() > 0.95
@@ -60,7 +61,7 @@ def test_lids_that_meet_hide_the_eyes(faces, face_model, triangles):
     reference = faces.mesh()
     eye = covered(reference, triangles, [*RIGHT_EYE, *RIGHT_IRIS])
     image = torch.where(eye, INSIDE, SKIN).expand(1, 3, -1, -1)
-    warper = ReferenceWarper(image, reference, face_model, ALL)
+    warper = ReferenceWarper(References(image), reference, face_model, ALL)
     assert shown(warper, faces.mesh(), 1)[0].max() > 0.99
     assert shown(warper, faces.mesh(blink=1.0), 1)[0].max() < SKIN + 0.02
 
@@ -73,7 +74,7 @@ def test_teeth_keep_their_size_as_lips_close(talking, face_model, triangles, tur
     down = (last - first) / (last - first).norm()
     along = torch.einsum("c,chw->hw", down, pixel_grid(CROP_SIZE) - first[:, None, None])
     image = (0.5 + along / CROP_SIZE).expand(1, 3, -1, -1)
-    patch, top, left = shown(ReferenceWarper(image, reference, face_model, ALL), target, 0)
+    patch, top, left = shown(ReferenceWarper(References(image), reference, face_model, ALL), target, 0)
     (x, upper), (_, lower) = (target[0, vertex, :2].tolist() for vertex in LIP_GAP)
     below = (patch[0, :, round(x) - left] - 0.5) * CROP_SIZE
     place = torch.arange(len(below)) + top + 0.5

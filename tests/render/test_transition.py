@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from thcli.images import blur
+from thcli.images import blur, resized
 from thcli.records import CROP_SIZE, ReferenceWeights
 from thcli.render.head_weights import prior_head_weights
-from thcli.render.transition import SIZE, dissolve, flow_between, follow
+from thcli.render.layers import References
+from thcli.render.transition import COLOURS, SIZE, dissolve, flow_between, follow, which_is_nearer
 from thcli.render.warp import sample
 from thcli.render.warped import FLOW_SIZE, ReferenceWarper
 
@@ -27,6 +28,14 @@ def texture(seed: int = 0) -> torch.Tensor:
 def resting(count: int) -> torch.Tensor:
     """Return flows [count, 2, 2, 128, 128] that leave both references as they are."""
     return torch.zeros(count, 2, 2, FLOW_SIZE, FLOW_SIZE)
+
+
+def between(pictures: torch.Tensor, share: list[float], free: torch.Tensor = FREE) -> torch.Tensor:
+    """Return images on the way between pictures [N, 2, 3, 256, 256] that rest."""
+    shares = torch.tensor(share)
+    nearer = pictures[torch.arange(len(pictures)), which_is_nearer(shares)]
+    small = resized(pictures.flatten(0, 1), COLOURS).view(*pictures.shape[:3], COLOURS, COLOURS)
+    return dissolve(nearer, small, resting(len(pictures)), shares, free)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (3.0, -2.0), (-5.0, 1.0)])
@@ -56,7 +65,7 @@ def test_follow_does_one_flow_after_the_other():
 def test_dissolve_shows_a_moved_picture_once_on_its_way(share):
     first = texture()
     second = torch.roll(first, 8, 2)
-    made = dissolve(torch.stack([first, second])[None], resting(1), torch.tensor([share]), FREE)[0]
+    made = between(torch.stack([first, second])[None], [share])[0]
     there = torch.roll(first, round(8 * share), 2)
     faded = (1 - share) * first + share * second
     error = (made - there)[INSIDE].abs().mean()
@@ -68,15 +77,15 @@ def test_dissolve_shows_a_moved_picture_once_on_its_way(share):
 def test_dissolve_shows_the_nearer_one_of_pictures_that_cannot_be_aligned():
     black, white = torch.zeros(3, CROP_SIZE, CROP_SIZE), torch.ones(3, CROP_SIZE, CROP_SIZE)
     pictures = torch.stack([black, white])[None].expand(2, -1, -1, -1, -1)
-    made = dissolve(pictures, resting(2), torch.tensor([0.4, 0.6]), FREE)
+    made = between(pictures, [0.4, 0.6])
     assert made[0].max() < 0.01 and made[1].min() > 0.99
 
 
 def test_dissolve_leaves_what_must_not_move_where_it_is():
     first = texture()
     pictures = torch.stack([first, torch.roll(first, 8, 2)])[None]
-    moved = dissolve(pictures, resting(1), torch.tensor([0.25]), FREE)
-    held = dissolve(pictures, resting(1), torch.tensor([0.25]), torch.zeros_like(FREE))
+    moved = between(pictures, [0.25])
+    held = between(pictures, [0.25], torch.zeros_like(FREE))
     detail = (held - blur(held, 2.0))[0], first - blur(first[None], 2.0)[0]
     assert (detail[0] - detail[1])[INSIDE].abs().mean() < 0.25 * (moved[0] - first)[INSIDE].abs().mean()
 
@@ -84,14 +93,14 @@ def test_dissolve_leaves_what_must_not_move_where_it_is():
 def test_warp_dissolves_only_where_it_is_asked_to_and_between_two_references(face_model, faces):
     images = torch.stack([texture(), torch.roll(texture(), (5, 5), (1, 2))])
     meshes = torch.cat([faces.mesh(), faces.mesh(shift=(4, 0))])
-    warper = ReferenceWarper(images, meshes, face_model, prior_head_weights())
+    warper = ReferenceWarper(References(images), meshes, face_model, prior_head_weights())
     targets = torch.cat([faces.mesh(shift=(i, 0)) for i in range(3)])
     base = np.array([[1, 0], [0.6, 0.4], [0, 1]], np.float32)
     weights = [ReferenceWeights(base, base, base, asked) for asked in (False, True)]
     plain, dissolved = (warper.warp(targets, one)[0] for one in weights)
     assert torch.equal(plain[[0, 2]], dissolved[[0, 2]])
     assert (plain[1] - dissolved[1]).abs().mean() > 0.01
-    together = [image for image, _ in warper.warp_each(targets, [(images, one) for one in weights])]
+    together = [image for image, _ in warper.warp_each(targets, [(References(images), one) for one in weights])]
     assert torch.equal(together[0], plain) and torch.equal(together[1], dissolved)
     alone = warper.warp(targets[1:2], weights[1].select(slice(1, 2)))[0]
     assert torch.allclose(alone[0], dissolved[1], atol=1e-4)

@@ -11,6 +11,7 @@ from thcli.face_model import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from thcli.images import blur
 from thcli.records import CROP_SIZE, ReferenceWeights
 from thcli.render.head_weights import MAP_SIZE, HeadWeightMap, prior_head_weights
+from thcli.render.layers import References
 from thcli.render.warped import BORDER, ReferenceWarper
 
 ALL = HeadWeightMap(torch.ones(MAP_SIZE, MAP_SIZE))
@@ -42,7 +43,7 @@ def whole(patch, base):
 @pytest.mark.parametrize("size", [256, 301])
 def test_warp_onto_the_reference_s_own_mesh_gives_the_reference(face_model, faces, head_weights, size):
     image, mesh = astronaut(size), faces.mesh(turn=(0.05, 0.2, -0.1))
-    warper = ReferenceWarper(image, mesh, face_model, head_weights)
+    warper = ReferenceWarper(References(image), mesh, face_model, head_weights)
     warped, patches = warper.warp(mesh, ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     assert warped.shape == (1, 3, size, size)
     assert (warped - image).abs().max() < 1 / 255
@@ -53,7 +54,7 @@ def test_warp_onto_the_reference_s_own_mesh_gives_the_reference(face_model, face
 
 
 def test_warp_onto_a_shifted_mesh_shifts_what_moves_with_the_head(face_model, faces, texture):
-    warper = ReferenceWarper(texture, faces.mesh(), face_model, ALL)
+    warper = ReferenceWarper(References(texture), faces.mesh(), face_model, ALL)
     warped, _ = warper.warp(faces.mesh(shift=(6, -4)), ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     expected = torch.roll(texture, (-4, 6), (2, 3))
     # The image moves less and less toward its border.
@@ -65,7 +66,9 @@ def test_warp_onto_a_shifted_mesh_shifts_what_moves_with_the_head(face_model, fa
 
 
 def test_warp_leaves_what_does_not_move_with_the_head(face_model, faces, texture):
-    warper = ReferenceWarper(texture, faces.mesh(), face_model, HeadWeightMap(torch.zeros(MAP_SIZE, MAP_SIZE)))
+    warper = ReferenceWarper(
+        References(texture), faces.mesh(), face_model, HeadWeightMap(torch.zeros(MAP_SIZE, MAP_SIZE))
+    )
     warped, _ = warper.warp(faces.mesh(shift=(6, -4)), ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     assert (warped - texture).abs().max() < 1 / 255
 
@@ -73,7 +76,7 @@ def test_warp_leaves_what_does_not_move_with_the_head(face_model, faces, texture
 def test_warp_rests_where_the_references_show_nothing(face_model, faces, texture):
     """An image that reaches beyond its frame rests at the border of the frame and moves freely inside."""
     mesh, target, shown = faces.mesh(), faces.mesh(shift=(8, 5)), (0.0, 0.125, 0.9, 1.0)
-    warper = ReferenceWarper(texture, mesh, face_model, ALL, shown=shown)
+    warper = ReferenceWarper(References(texture), mesh, face_model, ALL, shown=shown)
     warped, _ = warper.warp(target, ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     beyond = torch.ones(CROP_SIZE, CROP_SIZE, dtype=torch.bool)
     beyond[32:, :230] = False
@@ -85,7 +88,7 @@ def test_warp_rests_where_the_references_show_nothing(face_model, faces, texture
 
 def test_warp_patches_cover_lips_and_lids(face_model, faces):
     mesh = faces.mesh(np.full(20, 0.4, np.float32), turn=(0.1, 0.15, 0), shift=(5, 3))
-    warper = ReferenceWarper(astronaut(), faces.mesh(), face_model, ALL)
+    warper = ReferenceWarper(References(astronaut()), faces.mesh(), face_model, ALL)
     warped, patches = warper.warp(mesh, ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     assert len(patches) == 2
     for patch, seeds in zip(patches, ([*OUTER_LIPS, *INNER_LIPS], [*RIGHT_EYE, *LEFT_EYE]), strict=True):
@@ -106,7 +109,7 @@ def test_warp_takes_each_part_from_its_own_reference(face_model, faces):
     """Of three references in three colours, the image has the first, the mouth the second, the eyes the third."""
     colours = torch.eye(3).view(3, 3, 1, 1).expand(3, 3, CROP_SIZE, CROP_SIZE)
     meshes = faces.mesh().expand(3, -1, -1)
-    warper = ReferenceWarper(colours, meshes, face_model, ALL)
+    warper = ReferenceWarper(References(colours), meshes, face_model, ALL)
     warped, (mouth, eyes) = warper.warp(faces.mesh(), ReferenceWeights(one(3, 0), one(3, 1), one(3, 2)))
     for image, colour in ((warped, 0), (mouth.image, 1), (eyes.image, 2)):
         assert torch.allclose(image, torch.eye(3)[colour].view(1, 3, 1, 1).expand_as(image), atol=1e-5)
@@ -119,7 +122,7 @@ def test_warp_takes_each_part_from_its_own_reference(face_model, faces):
 def test_warp_of_a_batch_equals_warp_of_each_frame(face_model, faces):
     images = torch.cat([astronaut(), 1 - astronaut()])
     meshes = torch.cat([faces.mesh(), faces.mesh(shift=(4, 0))])
-    warper = ReferenceWarper(images, meshes, face_model, prior_head_weights())
+    warper = ReferenceWarper(References(images), meshes, face_model, prior_head_weights())
     targets = torch.cat([faces.mesh(turn=(0, 0.1 * i, 0), shift=(i, -i)) for i in range(3)])
     base = np.array([[1, 0], [0.5, 0.5], [0, 1]], np.float32)
     warped, patches = warper.warp(targets, ReferenceWeights(base, base[::-1].copy(), base))
@@ -140,7 +143,7 @@ def test_warp_shows_the_same_at_any_size(face_model, faces, size):
     target = faces.mesh(np.full(20, -0.5, np.float32), blink=1.0, turn=(-0.1, 0.3, 0.1), shift=(-9, 7))
     images = []
     for side in (size, CROP_SIZE):
-        warper = ReferenceWarper(astronaut(side), faces.mesh(), face_model, prior_head_weights())
+        warper = ReferenceWarper(References(astronaut(side)), faces.mesh(), face_model, prior_head_weights())
         warped, patches = warper.warp(target, ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
         assert warped.isfinite().all() and 0 <= warped.min() <= warped.max() <= 1
         for patch in patches:
@@ -154,7 +157,7 @@ def test_warp_shows_the_same_at_any_size(face_model, faces, size):
 
 @pytest.mark.parametrize("shift", [(110, 0), (0, 120), (400, 400)])
 def test_warp_is_finite_for_faces_that_leave_the_image(face_model, faces, shift):
-    warper = ReferenceWarper(astronaut(), faces.mesh(), face_model, prior_head_weights())
+    warper = ReferenceWarper(References(astronaut()), faces.mesh(), face_model, prior_head_weights())
     warped, patches = warper.warp(faces.mesh(shift=shift), ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
     assert warped.isfinite().all()
     assert all(patch.image.isfinite().all() for patch in patches)
@@ -167,7 +170,7 @@ def test_warp_does_not_blur_squeezed_lids_of_large_images_more(face_model, faces
     for size in (256, 640):
         grain = torch.rand(1, 3, size // 5, size // 5, generator=torch.Generator().manual_seed(3))
         image = interpolate(grain, size=(size, size), mode="bicubic").clamp(0, 1)
-        warper = ReferenceWarper(image, faces.mesh(), face_model, ALL)
+        warper = ReferenceWarper(References(image), faces.mesh(), face_model, ALL)
         warped, patches = warper.warp(target, ReferenceWeights(one(1, 0), one(1, 0), one(1, 0)))
         shown, _ = whole(patches[1], warped)
         lids = target[0, [*LEFT_EYE], :2] * size / CROP_SIZE

@@ -19,6 +19,7 @@ FRAMES = 260
 """Frames of a clip; Φ needs as many."""
 SETTINGS = {
     "expression": (),
+    "adapter": (),
     "motion": (),
     "detection": ("detection.train.bf16=true", "detection.every=130"),
     "unprojection": ("unprojection.train.bf16=true", "unprojection.every=130"),

@@ -17,7 +17,7 @@ from thcli.pipeline.options import FRAMINGS, MAX_SCALE, RETARGETS, SILENCES, SIZ
 DEFAULT = GenerateOptions()
 SCALE = click.FloatRange(0, MAX_SCALE)
 PRECISION = click.option("--precision", type=click.Choice(PRECISIONS), default=DEFAULT.precision, show_default=True,
-                         help="Number format of Θ. auto: bf16 on a CPU with AMX, else fp32.")  # fmt: skip
+                         help="Number format of Θ. auto: bf16 on a CPU that has it, else fp32.")  # fmt: skip
 
 
 @click.command("generate")

@@ -1,4 +1,4 @@
-"""Restoring of the tracker's networks in PyTorch from the ONNX files in which they ship.
+"""Restoring of the tracker's networks and of the matting network in PyTorch from the ONNX files in which they ship.
 
 The exporter folded every batch normalisation into the convolution before it. Here the normalisation becomes one that
 only adds a bias, so that the output of the file can be compared with that of the network in ``models/``.
@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from thcli.errors import WeightsError
 from thgen_models.detection import DetectionDims, DetectionNetwork
+from thgen_models.matting import MattingDims, MattingNetwork
 from thgen_models.unprojection import UnprojectionDims, UnprojectionNetwork
 
 
 def restored(path: Path) -> tuple[nn.Module, Tensor]:
-    """Return the network of ``detection.onnx`` or ``unprojection.onnx``, of default sizes, and a random input for it.
+    """Return the network of a file, of default sizes, and a random input for it.
+
+    path: ``detection.onnx``, ``unprojection.onnx`` or ``matting.onnx``
 
     Raises WeightsError where the file is not of such a network.
     """
@@ -57,6 +60,9 @@ def _network(name: str) -> tuple[nn.Module, int]:
     if name == "detection":
         dims = DetectionDims()
         return DetectionNetwork(dims), dims.size
+    if name == "matting":
+        sizes = MattingDims()
+        return MattingNetwork(sizes), sizes.size
     whole = UnprojectionDims()
     return UnprojectionNetwork(whole), whole.crop
 

@@ -23,6 +23,7 @@ from thcli.checkpoints import (
     EXPRESSION,
     HEAD_MOTION,
     MANIFEST,
+    MATTING,
     THETA,
     THETA_EMBEDDING,
     THETA_FRAMES,
@@ -43,8 +44,8 @@ from thgen_models.head_motion import HeadMotionLearner
 
 LISTING = "manifest.json"
 """Name of the manifest."""
-TRACKER = (DETECTION, UNPROJECTION)
-"""Names of the files of the tracker's networks."""
+COPIED = {DETECTION: "face detector", UNPROJECTION: "face mesh, §4.1", MATTING: "person and background"}
+"""Networks of the files that are copied, by file name."""
 TRACED, CHECKED = 9, 40
 """Frames of the example that is exported with, and of that which is compared, to check that any length works."""
 
@@ -97,7 +98,7 @@ def export_all(folder: Path, networks: Networks, overwrite: bool = False) -> lis
     Raises UsageError where files exist already or a package is missing, MediaError for a folder that cannot be made,
     WeightsError for missing or wrong weights.
     """
-    names = ("expression.onnx", "head_motion.onnx", *TRACKER, THETA_FRAMES, THETA_EMBEDDING, LISTING, MANIFEST)
+    names = ("expression.onnx", "head_motion.onnx", *COPIED, THETA_FRAMES, THETA_EMBEDDING, LISTING, MANIFEST)
     present = [folder / name for name in names if (folder / name).exists()]
     if present and not overwrite:
         raise UsageError(f"{present[0]}: exists already; add --overwrite, or name another folder")
@@ -107,7 +108,7 @@ def export_all(folder: Path, networks: Networks, overwrite: bool = False) -> lis
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
         scratch = Path(name)
         written = [_psi(scratch, networks), _phi(scratch, networks)]
-        written += [_tracker(scratch, networks.find(name)) for name in TRACKER]
+        written += [_copied(scratch, networks.find(name)) for name in COPIED]
         written += _theta(scratch, networks)
         list_files(scratch, {one.file: one.sha256 for one in written})
         write_atomic(scratch / LISTING, (json.dumps(_listing(written), indent=2, ensure_ascii=False) + "\n").encode())
@@ -163,13 +164,13 @@ def _phi(folder: Path, networks: Networks) -> Exported:
     return _exported(path, "Φ, §3.3", networks.find(HEAD_MOTION), error)
 
 
-def _tracker(folder: Path, source: Path) -> Exported:
-    """Copy one of the tracker's networks, which are ONNX files already, and compare it with PyTorch."""
+def _copied(folder: Path, source: Path) -> Exported:
+    """Copy one of the files ``COPIED``, which are ONNX files already, and compare it with PyTorch."""
     name = source.name
     shutil.copyfile(source, folder / name)
     network, random = restored(folder / name)
     error = difference(folder / name, network, [random])
-    return _exported(folder / name, "face detector" if "detection" in name else "face mesh, §4.1", source, error)
+    return _exported(folder / name, COPIED[name], source, error)
 
 
 def _theta(folder: Path, networks: Networks) -> list[Exported]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MOUTH_INTERIOR, THETA, place_of
+from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MATTING, MOUTH_INTERIOR, THETA, place_of
 from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
@@ -102,6 +102,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     check_all(reference, audio, output, options)
     models = load_models(options.weights, options.device, options.precision, options.tracker)
     check_weights(models, options.motion_options, theta=options.renderer == "network")
+    models.find(MATTING)
     info = probe(reference)
     if not (info.video or info.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")

@@ -113,7 +113,9 @@ def _episode(
         )
     others = np.setdiff1d(np.arange(len(track)), part)
     shown, options = Clip(clip.frames[others], clip.path), ReferenceOptions(references=references)
-    person = person_from_track(models.face_model, shown, track.select(others), WHOLE_CROP, None, options)
+    person = person_from_track(
+        models.face_model, shown, track.select(others), WHOLE_CROP, None, options, matting=models.matting
+    )
     episode = render_episode(models, person, clip, track, windows, random)
     name = str(clip.path)
     meta = EpisodeMeta(name, name, "train", len(episode.real), len(episode.references))

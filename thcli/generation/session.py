@@ -17,7 +17,7 @@ from thcli.clips.encode import VideoWriter
 from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import SOURCE_TYPE, provenance
-from thcli.forks import COMPUTING, Forks, forks_of
+from thcli.forks import COMPUTING, Ahead, Forks, forks_of
 from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
@@ -25,7 +25,7 @@ from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
+from thcli.pipeline.curves import hear, predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import DubOptions, GenerateOptions, ReferenceOptions, Stream
@@ -100,23 +100,25 @@ class Session:
         models = load_models(options.weights, options.device, options.precision, options.tracker)
         clock = Clock(progress)
         with COMPUTING:
-            # Θ is loaded first, so that its absence is reported before any work.
-            theta, fine_tuned = models.theta if options.renderer == "network" else None, None
+            # All weights are found first, so that the absence of some is reported before any work.
             hashes = job_hashes(models, options)
             info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
-            with clock.stage("listen"):
-                recording = probe(audio)
-                levels = measure_levels(recording)
-                speech = read_speech(recording, levels=levels)
-            with clock.stage("track"):
-                person = self._person(models, info, options.reference_options)
+            with self._reading(models, info, options) as person_read:
+                theta, fine_tuned = models.theta if options.renderer == "network" else None, None
+                with clock.stage("listen"):
+                    recording = probe(audio)
+                    levels = measure_levels(recording)
+                    speech = read_speech(recording, levels=levels)
+                    heard = hear(models, speech, options.motion_options)
+                with clock.stage("track"):
+                    person = person_read.result()
             if theta is not None and options.adapt:
                 with clock.stage("adapt", options.adapt):
                     theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
             with clock.stage("move"):
-                curves = predict_curves(models, person, speech, options.motion_options, self._tracks)
+                curves = predict_curves(models, person, speech, options.motion_options, self._tracks, heard)
                 target = DrivenTarget(person, models.face_model, curves)
                 renderer = TargetRenderer(models, person, target, theta=theta, batch_size=options.batch_size)
             sources = sources_of(reference, audio, options.motion_options, hashes)
@@ -133,6 +135,11 @@ class Session:
             _write_video(job, file, progress)
         with COMPUTING:
             return _finished(job, output, file, clock)
+
+    def _reading(self, models: Models, info: MediaInfo, options: GenerateOptions) -> Ahead[Person]:
+        """Begin to read the person, in a process of its own where one is free."""
+        free = not self._batch and forks_of(models.device, options.workers) > 1
+        return Ahead(lambda: self._person(models, info, options.reference_options), free)
 
     def _person(self, models: Models, info: MediaInfo, options: ReferenceOptions) -> Person:
         def read() -> Person:

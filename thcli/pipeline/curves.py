@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,17 @@ from thcli.pipeline.models import LruCache, Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
 from thcli.pipeline.tracking import track_driver
-from thcli.records import FPS, AudioFeatures, FaceTrack, Float, LearnedMotion, MotionCurves, Person, Speech
+from thcli.records import (
+    FPS,
+    N_EXPRESSION,
+    AudioFeatures,
+    FaceTrack,
+    Float,
+    LearnedMotion,
+    MotionCurves,
+    Person,
+    Speech,
+)
 from thcli.rotations import placement
 
 ENDS_EARLY = FPS // 2
@@ -33,22 +43,44 @@ TrackOf = Callable[[str], FaceTrack]
 """Returns the face track of a video, given its path."""
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in a speech, whoever the person is.
+
+    features: features of its audio
+    said: what Ψ makes of it; None where the expression comes from elsewhere
+    """
+
+    features: AudioFeatures
+    said: expression.Prediction | None
+
+
+def hear(models: Models, speech: Speech, options: MotionOptions) -> Heard:
+    """Hear what ``predict_curves`` needs of a speech, before the person is known."""
+    features = audio_features(speech)
+    return Heard(features, _said(models, features) if options.expression == "audio" else None)
+
+
 def predict_curves(
     models: Models,
     person: Person,
     speech: Speech,
     options: MotionOptions | None = None,
     tracks: TrackCache | None = None,
+    heard: Heard | None = None,
 ) -> MotionCurves:
     """Predict how head and face move in every frame of a speech (Ψ §3.2, Φ §3.3), or take this from another source.
 
     tracks: cache in which tracks of driving videos may be found, and in which they are kept
+    heard: what ``hear`` returns for the same speech and options; None where it is still to be heard
     """
-    options, features = options or MotionOptions(), audio_features(speech)
+    options = options or MotionOptions()
+    heard = heard or hear(models, speech, options)
+    features = heard.features
     # Motion and expression may come from the same video, which is tracked only once.
     framed_as = person if options.retarget == "exact" else None
     track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks, framed_as))
-    coefficients, given_blinks = _expression(models, person, speech, features, options, track)
+    coefficients, given_blinks = _expression(models, person, speech, heard, options, track)
     past = placement(np.asarray(person.track.pose, np.float64))
     motion = assemble(
         _head_motion(models, person, past, features, options, track),
@@ -108,12 +140,12 @@ def _length(source: str) -> int | None:
 
 
 def _expression(
-    models: Models, person: Person, speech: Speech, features: AudioFeatures, options: MotionOptions, track: TrackOf
+    models: Models, person: Person, speech: Speech, heard: Heard, options: MotionOptions, track: TrackOf
 ) -> tuple[Float, Float | None]:
     """Return expression coefficients [T, N], and the blinks [T] of their source, None where it has none."""
     source = options.expression
-    if source == "audio":
-        spoken = _spoken(models, person, features)
+    if heard.said is not None:
+        spoken = _spoken(models, person, heard.said)
         if options.silence == "close":
             spoken = silence.close_in_silence(spoken, speech_activity(speech), person.rest)
         return spoken, None
@@ -124,15 +156,20 @@ def _expression(
     other = models.face_model.expression(meshes)
     if options.retarget == "person":
         other = (person.median_expression + (other - np.median(other, axis=0))).astype(np.float32)
-    shown = blink.blinks_of_video(eye_opening(meshes), len(features))
+    shown = blink.blinks_of_video(eye_opening(meshes), len(heard.features))
     return other, _unless_chosen(shown, options)
 
 
-def _spoken(models: Models, person: Person, features: AudioFeatures) -> Float:
-    """Return coefficients [T, N] that Ψ predicts, fitted to the person's articulation where the clip has audio."""
-    still = np.zeros_like(person.median_expression)
-    network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
-    said = expression.predict_expression(network, features, still, encoder)
+def _said(models: Models, features: AudioFeatures) -> expression.Prediction:
+    """Return what Ψ predicts of audio for a face that is still."""
+    network = models.expression_learner
+    still = np.zeros(N_EXPRESSION, np.float32)
+    return expression.predict_expression(network, features, still, models.speech_encoders)
+
+
+def _spoken(models: Models, person: Person, said: expression.Prediction) -> Float:
+    """Return coefficients [T, N] of what Ψ predicts, fitted to the person's articulation where the clip has audio."""
+    model = models.face_model
     own = _own_articulation(models, person.learned)
     if own is None:
         usual = speaking_expression(person.neutral_mesh, person.median_expression, model)
@@ -146,14 +183,12 @@ def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | 
     """Return the person's articulation, which is fitted once for all videos of a person; None without their speech."""
     if not len(learned.audio):
         return None
-    network, encoder, model = models.expression_learner, models.speech_encoder, models.face_model
 
     def fit() -> Articulation | None:
-        still = np.zeros(learned.expression.shape[1], np.float32)
-        predicted = expression.predict_expression(network, learned.audio, still, encoder).expression
-        return fit_articulation(predicted, learned.expression, model.lip_gap, learned.every)
+        predicted = _said(models, learned.audio).expression
+        return fit_articulation(predicted, learned.expression, models.face_model.lip_gap, learned.every)
 
-    return _ARTICULATIONS.get((network, encoder, learned), fit)
+    return _ARTICULATIONS.get((models.expression_learner, models.speech_encoders, learned), fit)
 
 
 def _unless_chosen(blinks: Float, options: MotionOptions) -> Float | None:

@@ -80,7 +80,7 @@ def spoken_lips(models: Models, face: FilmedFace, heard: Heard, own: Articulatio
 def _heard(models: Models, speech: Speech) -> Heard:
     still = np.zeros(models.expression_learner.dims.coefficients, np.float32)
     features = audio_features(speech)
-    said = predict_expression(models.expression_learner, features, still, models.speech_encoder)
+    said = predict_expression(models.expression_learner, features, still, models.speech_encoders)
     return Heard(said.expression, said.closure, speech_activity(speech))
 
 

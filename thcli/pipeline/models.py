@@ -14,7 +14,9 @@ from thcli.checkpoints import (
     EXPRESSION,
     FACE_MODEL,
     HEAD_MOTION,
+    MATTING,
     MOUTH_INTERIOR,
+    SPEECH_ADAPTER,
     SPEECH_ENCODER,
     THETA,
     THETA_EMBEDDING,
@@ -25,6 +27,7 @@ from thcli.checkpoints import (
     find_weights,
     load_checkpoint,
     load_weights,
+    read_header,
     verify,
 )
 from thcli.config import make_dims
@@ -37,16 +40,22 @@ from thcli.faces.protocol import Tracker
 if TYPE_CHECKING:
     from torch import nn
 
+    from thcli.motion.speech_codes import SpeechEncoders
     from thcli.render.generator import FrameGenerator, TorchGenerator
+    from thcli.render.matting import Matting
     from thcli.render.mouth_interior import MouthInterior
     from thgen_models.expression import ExpressionNetwork
     from thgen_models.generator import Generator
     from thgen_models.head_motion import HeadMotionLearner
+    from thgen_models.speech_adapter import SpeechAdapter
     from thgen_models.speech_encoder import SpeechEncoder
 
-BESIDE_THETA = (FACE_MODEL, EXPRESSION, SPEECH_ENCODER, HEAD_MOTION, MOUTH_INTERIOR, UNPROJECTION, DETECTION)
+BESIDE_THETA = (
+    FACE_MODEL, EXPRESSION, SPEECH_ENCODER, SPEECH_ADAPTER, HEAD_MOTION, MOUTH_INTERIOR, MATTING, UNPROJECTION,
+    DETECTION,
+)  # fmt: skip
 """Files that a video depends on whichever renderer makes it."""
-KEPT = 16
+KEPT = 20
 """Most loaded networks kept in memory; it suffices for two folders of weights."""
 T = TypeVar("T")
 Dims = TypeVar("Dims")
@@ -115,6 +124,13 @@ class Models:
         return self._kept("mouth interior", [self.find(MOUTH_INTERIOR)], MouthInterior.load)
 
     @property
+    def matting(self) -> Matting:
+        """The network that tells the person from the background; it runs on the CPU."""
+        from thcli.render.matting import Matting
+
+        return self._kept("matting", [self.find(MATTING)], Matting)
+
+    @property
     def expression_learner(self) -> ExpressionNetwork:
         """Expression learner Ψ, §3.2."""
         return self._kept(
@@ -122,14 +138,21 @@ class Models:
         )
 
     @property
-    def speech_encoder(self) -> SpeechEncoder | None:
-        """Speech encoder that Ψ listens with; None for a Ψ of another front end."""
+    def speech_encoders(self) -> SpeechEncoders | None:
+        """Speech encoder that Ψ listens with, for quiet and for noisy recordings; None for a Ψ of another front end."""
+        from thcli.motion.speech_codes import SpeechEncoders
+
         if self.expression_learner.dims.front_end != "encoder":
             return None
-        return self.load_speech_encoder()
+        files = [self.find(SPEECH_ENCODER), self.find(SPEECH_ADAPTER)]
+
+        def load(encoder: Path, adapter: Path) -> SpeechEncoders:
+            return SpeechEncoders(self.load_speech_encoder(), load_adapter(adapter, encoder, self.device))
+
+        return self._kept("speech encoders", files, load, self.device)
 
     def load_speech_encoder(self) -> SpeechEncoder:
-        """Return the speech encoder, whatever Ψ listens with."""
+        """Return the speech encoder without its adapter, whatever Ψ listens with."""
         return self._kept(
             "speech encoder", [self.find(SPEECH_ENCODER)], lambda path: load_encoder(path, self.device), self.device
         )
@@ -249,6 +272,20 @@ def load_encoder(path: Path, device: str = "cpu") -> SpeechEncoder:
     from thgen_models.speech_encoder import SpeechEncoder, SpeechEncoderDims
 
     return _load(path, "speech_encoder", SpeechEncoderDims, SpeechEncoder).to(device)
+
+
+def load_adapter(path: Path, encoder: Path, device: str = "cpu") -> SpeechAdapter:
+    """Load the adapter of a speech encoder from a checkpoint.
+
+    Raises WeightsError for any other file, and for an adapter that was made for another encoder.
+    """
+    from thgen_models.speech_adapter import SpeechAdapter, SpeechAdapterDims
+
+    adapter = _load(path, "speech_adapter", SpeechAdapterDims, SpeechAdapter).to(device)
+    made_for = read_header(path).data.get("made_with", {}).get(SPEECH_ENCODER)
+    if made_for not in (None, digest_of(encoder)):
+        raise WeightsError(f"{path}: made for another encoder than {encoder}; make one with 'thgen train adapter'")
+    return adapter
 
 
 def load_head_motion_learner(path: Path, device: str = "cpu") -> HeadMotionLearner:

@@ -37,8 +37,11 @@ from thcli.records import (
     Person,
     Speech,
 )
+from thcli.render.layers import background_rests
 from thcli.render.light import Light, measure_light
+from thcli.render.matting import Matting
 from thcli.render.references import choose_references
+from thcli.render.secondary_motion import small_frames
 from thcli.threads import one_thread
 
 REFERENCE_SECONDS = 4.0
@@ -58,6 +61,10 @@ LIGHT_CHANGES = (
     "are brought"
 )
 """Note on a clip whose references differ in their light."""
+BACKGROUND_MOVES = (
+    "the background of the clip moves (the camera, or people behind): close to the head it follows the head"
+)
+"""Note on a clip whose references show different backgrounds."""
 OPEN = 0.3
 """Eye closure above which a frame does not count for the neutral mesh."""
 
@@ -80,7 +87,7 @@ def read_person(
     clip, track, box = read_face(models, info, replace(options, start=part.start), part.seconds, tracks)
     speech = own_speech(info, part.start, len(clip)) if len(clip) > 1 else None
     light = measure_light(clip.frames, box, track.mesh, options.references)
-    person = person_from_track(models.face_model, clip, track, box, speech, options, light)
+    person = person_from_track(models.face_model, clip, track, box, speech, options, light, models.matting)
     notes = info.notes + info.sound.note(str(info.path)) + part.notes() + person.notes
     if len(clip) == 1 and (said := mouth_note(person.unposed_meshes[0])):
         notes += (said,)
@@ -98,10 +105,12 @@ def person_from_track(
     speech: Speech | None,
     options: ReferenceOptions,
     light: Light | None = None,
+    matting: Matting | None = None,
 ) -> Person:
     """Describe the person of a clip from its track, in px of the crop at ``box``, and the clip's own speech, if any.
 
     light: light of the frames, to whose usual value references are brought; None to leave them as they are
+    matting: network that tells the person from the background; without it all of an image moves with the head
     """
     meshes = track.unposed()
     expression = model.expression(meshes)
@@ -115,6 +124,11 @@ def person_from_track(
     canvas = surroundings(box, size) if full else box
     side = canvas.side if full else crop_side(box, options.size)
     audio = audio_features(speech, len(clip))
+    images = np.stack([crop_frame(frame, canvas, side) for frame in frames])
+    opacity = None if matting is None else matting.opacity(images)
+    notes = () if light is None else (LIGHT_CHANGES,)
+    if opacity is not None and not background_rests(images, opacity):
+        opacity, notes = None, (*notes, BACKGROUND_MOVES)
     return Person(
         track=track,
         unposed_meshes=meshes,
@@ -125,11 +139,13 @@ def person_from_track(
         learned=LearnedMotion(clip.start, expression - median, eye_opening(meshes), track.pose, audio),
         reference_indices=chosen,
         reference_frames=frames,
-        reference_images=np.stack([crop_frame(frame, canvas, side) for frame in frames]),
+        reference_images=images,
         box=box,
         canvas=canvas,
+        reference_opacity=opacity,
+        small_frames=small_frames(clip.frames, canvas) if len(clip) > 1 else None,
         paste_back=full,
-        notes=() if light is None else (LIGHT_CHANGES,),
+        notes=notes,
     )
 
 

@@ -183,7 +183,9 @@ def _make_episode(
         )
     models, part = load_models(options.weights, "cpu"), Clip(clip.frames[shown], clip.path)
     reference = ReferenceOptions(references=int(random.choice(REFERENCES)))
-    person = person_from_track(models.face_model, part, track.select(shown), WHOLE_CROP, None, reference)
+    person = person_from_track(
+        models.face_model, part, track.select(shown), WHOLE_CROP, None, reference, matting=models.matting
+    )
     episode = render_episode(models, person, clip, track, windows, random)
     path = _path(out, meta, number)
     about = EpisodeMeta(path.name, meta.subject, meta.split, len(episode.real), len(episode.references))

@@ -29,8 +29,9 @@ SAME, OTHER = 0.05, 0.12
 """Changes up to which Θ and y_geo count as showing the same, and from which as showing something else, 0..1."""
 NEAR = 2.0
 """Standard deviation, px of the crop at 256², of the blur in which changes are compared."""
-LOST = 0.17
-"""Share of the photograph's fine detail that is lost to warping and smooth changes, and that is added again."""
+LOST, LOST_OF_FEATURES = 0.17, 0.24
+"""Shares of the photograph's fine detail that are lost to warping and smooth changes, and that are added again: in the
+picture as a whole, and in mouth and eyes, which are warped most."""
 
 
 class TargetRenderer:
@@ -113,15 +114,21 @@ class NeuralRenderer:
     ) -> None:
         self.theta, self.geometric = theta, geometric
         self.small = geometric
-        if person.canvas != person.box or person.reference_images.shape[1] != CROP_SIZE:
+        if person.canvas != person.box:
             images = crop_frames(person.reference_frames, person.box)
-            cropped = replace(person, reference_images=images, canvas=person.box)
+            opacity = _opacity_in_crop(person)
+            cropped = replace(
+                person, reference_images=images, reference_opacity=opacity, small_frames=None, canvas=person.box
+            )
             self.small = GeometricRenderer(models, cropped, geometric.steps)
+            if geometric.warper.secondary is not None:
+                self.small.warper.secondary = geometric.warper.secondary.part(person.canvas, person.box)
         self.blended = blended
-        references = resized(self.small.references, theta.size)
-        self.images, self.references = references * 2 - 1, reduced(references, theta.reduction)
+        references = self.small.references.each(lambda part: resized(part, theta.size))
+        self.images = references.images * 2 - 1
+        self.references = references.each(lambda part: reduced(part, theta.reduction))
         self.maps = self._maps(person.track.landmarks[person.reference_indices])
-        self.embedding = theta.embed(self.references * 2 - 1, self.maps)
+        self.embedding = theta.embed(self.references.images * 2 - 1, self.maps)
         self.border = soft_border(person.box, person.canvas).to(self.images.device)
         self.crop = _crop_in_canvas(person)
 
@@ -146,7 +153,7 @@ class NeuralRenderer:
         image = (self.theta.render(frames, self.embedding) + 1) / 2
         features = draw_features(target[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(canvas.device)
         change = keep_detail(resized(image - geometric, CROP_SIZE), crop, features)
-        return crop + change if self.small is self.geometric else self._add(canvas, change, target, weights)
+        return crop + change if crop.shape == canvas.shape else self._add(canvas, change, target, weights)
 
     def _add(self, canvas: Tensor, change: Tensor, mesh: Tensor, weights: ReferenceWeights) -> Tensor:
         """Add a change [B, 3, 256, 256] of the crop to images of the canvas, which is larger than 256² or the crop."""
@@ -161,7 +168,7 @@ class NeuralRenderer:
     def _maps(self, landmarks: Float) -> Tensor:
         """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of landmarks [B, 68, 3] px of the crop."""
         drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
-        drawn = drawn.to(self.geometric.references.device)
+        drawn = drawn.to(self.images.device)
         return reduced(resized(drawn, self.theta.size), self.theta.reduction)
 
 
@@ -171,19 +178,30 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int |
     Θ blends photographs, and where these are not aligned to the pixel, hair, teeth and lashes come out soft, while
     those of the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256
     is left out, and y_geo's own detail is raised by what warping has cost it. On val, with eight references, Θ alone
-    has 0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.95
-    and 8.35. Where Θ moves an outline, as that of the hair against the background, y_geo's edge would stay behind as a
+    has 0.42 of the real variance of the mouth's Laplacian and a mouth error of 8.30 of 255; with this step it has 0.91
+    and 8.37. Where Θ moves an outline, as that of the hair against the background, y_geo's edge would stay behind as a
     line, so there Θ's image is left as it is, but for mouth and eyes, which Θ may light anew.
 
     features: [B, 1, H, W] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
     side: side of the square of which these are a part, px; None where they are all of it
     """
     scale = (side or change.shape[-1]) / CROP_SIZE
-    # The blur of a difference is the difference of the blurs, so one blur serves the change and y_geo.
-    both = change - LOST * geometric
+    both = torch.cat([change, geometric], 1)
+    fine, photograph = (both - blur(both, FINE * scale)).chunk(2, 1)
     differs = blur(change.abs().amax(1, keepdim=True), NEAR * scale)
     same = 1 - ramp(differs, SAME, OTHER)
-    return change + torch.maximum(same, features) * (blur(both, FINE * scale) - both)
+    lost = LOST + (LOST_OF_FEATURES - LOST) * features
+    return change + torch.maximum(same, features) * (lost * photograph - fine)
+
+
+def _opacity_in_crop(person: Person) -> Image | None:
+    """Return the person's opacity in crops of the references, [K, 256, 256] uint8; None where it is not known."""
+    if person.reference_opacity is None:
+        return None
+    opacity = torch.from_numpy(person.reference_opacity)[:, None].float()
+    if person.canvas != person.box:
+        opacity = resized(opacity, person.canvas.side)[_crop_in_canvas(person)]
+    return resized(opacity, CROP_SIZE)[:, 0].round().byte().numpy()
 
 
 def _crop_in_canvas(person: Person) -> tuple[EllipsisType, slice, slice]:

@@ -1,15 +1,17 @@
-"""Inference of Θ (§4.2, §4.3) in PyTorch or in ONNX Runtime.
+r"""Inference of Θ (§4.2, §4.3) in PyTorch or in ONNX Runtime.
 
-The time of one frame at 256² decides where Θ runs (model ``lite``, one core of a Xeon that has AMX, beside another
-program; the Θ before took 32, 63 and 62 ms in the same run):
+The time of one frame at 256² decides where Θ runs (model ``lite``, one core; of a Xeon that has AMX beside another
+program, and of an EPYC that has AVX-512 with bfloat16 beside none):
 
-====================================  =======
-PyTorch, bfloat16, channels last      17 ms
-ONNX Runtime, float32                 33 ms
-PyTorch, float32                      31 ms
-====================================  =======
+====================================  =======  =======
+\                                     Xeon     EPYC
+====================================  =======  =======
+PyTorch, bfloat16, channels last      17 ms    16 ms
+ONNX Runtime, float32                 33 ms    28 ms
+PyTorch, float32                      31 ms    28 ms
+====================================  =======  =======
 
-A CPU that multiplies matrices in bfloat16 therefore runs Θ in PyTorch. Other CPUs run it in ONNX Runtime where the
+A CPU that multiplies bfloat16 itself therefore runs Θ in PyTorch. Other CPUs run it in ONNX Runtime where the
 exported networks lie beside the checkpoint, else in PyTorch in float32. A GPU runs it in PyTorch.
 """
 
@@ -93,10 +95,9 @@ def precision_of(name: str, device: str) -> torch.dtype:
 
 
 def quickest_precision(device: str) -> torch.dtype:
-    """Return the data type in which PyTorch renders frames by default: bfloat16 on a CPU with AMX, else float32.
+    """Return the data type in which PyTorch renders frames by default: bfloat16 where the CPU has it, else float32.
 
-    AMX sums products of bfloat16 in float32. AVX-512 alone can multiply in bfloat16 too, but whether that is quicker
-    than ONNX Runtime was not measured.
+    AMX and AVX-512 sum products of bfloat16 in float32.
     """
     return torch.bfloat16 if device == "cpu" and has_fast_bfloat16() else torch.float32
 
@@ -106,7 +107,7 @@ class TorchGenerator:
 
     size: side, px, to which the crop was resized for the frames and references of training
     precision: data type of the network that renders frames; None stands for ``quickest_precision``. In bfloat16 only
-        what Θ paints is rounded, by 0.01 of 255 on average and 1 at most on val: images are warped, and added to
+        what Θ paints is rounded, by 0.02 of 255 on average and 4 at most: images are warped, and added to
         y_geo, in float32
     """
 

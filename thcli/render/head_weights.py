@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, smoothstep
+from thcli.images import blur, ramp, resized
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import EARS, SKIN, head_flow, pixel_grid, sample
@@ -42,6 +42,13 @@ WEIGHT_BLUR = 2.5
 """Standard deviation, map pixels, of the blur of the finished map."""
 PRIOR_STRENGTH = 0.005
 """Colour difference (0..1) that the evidence must exceed to move the map by 1 from its prior."""
+WHOLE, LAYERED = (1.0, 1.35), (0.8, 1.8)
+"""Distances from the middle of the face, over half the size of the head, between which what moves with the head ends,
+for whole images and for layered persons. Long hair that ended sooner would bend in a wave."""
+NARROWS = (0.0, 0.45)
+"""Heights below the middle of the face, face heights, between which the part of a layered person narrows that moves."""
+LEAST = 0.05
+"""Number of pairs, of which parts count, in which a place must be seen for its evidence to count."""
 FOREHEAD, CHIN = 10, 152
 """Vertices at the top of the forehead and at the chin."""
 
@@ -64,33 +71,45 @@ class HeadWeightMap:
         return F.grid_sample(weight, where, padding_mode="border", align_corners=False)
 
 
-def prior_head_weights() -> HeadWeightMap:
-    """Return the map that is assumed without evidence, as for a photo: an ellipse around face and hair, fading down."""
+def prior_head_weights(layered: bool = False) -> HeadWeightMap:
+    """Return the map that is assumed without evidence, as for a photo: an ellipse around face and hair, fading down.
+
+    layered: whether only the person moves; hair needs no outline then: all above the middle of the face moves with the
+        head, and below it, what is no further aside than the neck
+    """
     steps = ((torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * 2 - 1) * REACH
     y, x = torch.meshgrid(steps, steps, indexing="ij")
-    radius = torch.sqrt((x / 0.52) ** 2 + (y / torch.where(y < 0, 0.68, 0.6)) ** 2)
-    share = (1 - (radius - 1) / 0.35).clamp(0, 1)
-    return HeadWeightMap(smoothstep(share))
+    if layered:
+        radius, (least, most) = torch.hypot(ramp(y, *NARROWS) * x / 0.55, y.clamp(min=0) / 0.6), LAYERED
+    else:
+        radius, (least, most) = torch.hypot(x / 0.52, y / torch.where(y < 0, 0.68, 0.6)), WHOLE
+    return HeadWeightMap(ramp(radius, most, least))
 
 
-def estimate_head_weights(images: Tensor, meshes: Tensor, faces: Tensor, prior: HeadWeightMap) -> HeadWeightMap:
+def estimate_head_weights(
+    images: Tensor, meshes: Tensor, faces: Tensor, prior: HeadWeightMap, person: Tensor | None = None
+) -> HeadWeightMap:
     """Estimate the map of a clip from its references; with one reference, or none that moves, it is the prior.
 
     images: [K, 3, S, S] float32 in 0..1
     meshes: [K, V, 3] float32, px of the crop
     faces: [F, 3] int64
+    person: [K, 1, S, S] in 0..1, opacity of the person, whose movement alone counts; None where all of the image counts
     """
     pairs = _moving_pairs(meshes)
     if not pairs:
         return prior
-    small = F.interpolate(images, size=(MAP_SIZE, MAP_SIZE), mode="bilinear", antialias=True, align_corners=False)
-    return HeadWeightMap(_choose(*_evidence(small, meshes, faces, pairs), prior.weight))
+    small = resized(images, MAP_SIZE)
+    counts = torch.ones_like(small[:, :1]) if person is None else resized(person, MAP_SIZE)
+    return HeadWeightMap(_choose(*_evidence(small, counts, meshes, faces, pairs), prior.weight))
 
 
 def _evidence(
-    images: Tensor, meshes: Tensor, faces: Tensor, pairs: Sequence[tuple[int, int]]
+    images: Tensor, counts: Tensor, meshes: Tensor, faces: Tensor, pairs: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compare images [K, 3, MAP_SIZE, MAP_SIZE] in pairs, of which one is moved to the other.
+
+    counts: [K, 1, MAP_SIZE, MAP_SIZE] in 0..1, how far each place counts
 
     Returns, in head coordinates, the mean colour error [N, MAP_SIZE, MAP_SIZE] of each of ``LEVELS``, in how many pairs
     a place was seen, and in which share of them the mesh covers it.
@@ -103,15 +122,15 @@ def _evidence(
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
         flow = head_flow(fragments, faces, mesh, meshes[None, source : source + 1])
         moved = torch.cat([sample(images[source : source + 1], level * flow, "bilinear") for level in LEVELS])
-        error = (moved - images[target]).abs().mean(1)
+        error = (moved - images[target]).abs().mean(1) * counts[target]
         where = _head_grid(mesh)
         inside = (where.abs() < 1).all(-1)[0].float()
-        evidence = torch.cat([error, fragments.mask.float()])[None]
+        evidence = torch.cat([error, counts[target], fragments.mask.float()])[None]
         evidence = F.grid_sample(evidence, where, align_corners=False)[0]
-        cost += evidence[:-1] * inside
+        cost += evidence[: len(LEVELS)] * inside
+        seen += evidence[-2] * inside
         on_face += evidence[-1]
-        seen += inside
-    return cost / seen.clamp(min=1), seen, on_face / len(pairs)
+    return cost / seen.clamp(min=LEAST), seen, on_face / len(pairs)
 
 
 def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tensor:
@@ -120,7 +139,7 @@ def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tenso
     cost: [N, MAP_SIZE, MAP_SIZE], of each of ``LEVELS``; 0 where nothing was ``seen``, which the prior decides
     """
     level = torch.tensor(LEVELS)[:, None, None]
-    total = cost * (seen > 0) + PRIOR_STRENGTH * (level - prior).abs()
+    total = cost * (seen > LEAST) + PRIOR_STRENGTH * (level - prior).abs()
     rays = F.grid_sample(total[None], _polar_places()[None], padding_mode="border", align_corners=False)[0]
     wrapped = F.pad(rays, (0, 0, AROUND, AROUND), mode="circular")
     smooth = blur(wrapped[None], EVIDENCE_BLUR)[0, :, AROUND:-AROUND]

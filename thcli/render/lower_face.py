@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
-from thcli.images import blur, fill, ramp, resized, smoothstep
+from thcli.images import blur, fill, ramp, resized, smoothstep, widened
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
 from thcli.render.frames import keep_detail
@@ -26,6 +26,7 @@ from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.render.layers import References
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
@@ -150,7 +151,9 @@ class LowerFaceRenderer:
     def __init__(self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None) -> None:
         model = models.face_model
         there = torch.from_numpy(meshes)
-        self.warper = ReferenceWarper(images, there, model, prior_head_weights(), models.device, models.mouth_interior)
+        self.warper = ReferenceWarper(
+            References(images), there, model, prior_head_weights(), models.device, models.mouth_interior
+        )
         self.warper.parts = torch.from_numpy(patch_weight(model)).to(self.warper.images.device)
         self.faces, self.device = self.warper.faces, self.warper.images.device
         self.lower = torch.from_numpy(lower_weight(model)).to(self.device)
@@ -221,7 +224,7 @@ class LowerFaceRenderer:
         moves: [B, 2, h, w], those of the meshes themselves, 0 beside them
         """
         mask, reach = fragments.mask[:, None].float(), _reach(filmed)
-        near = F.max_pool2d(F.max_pool2d(mask, COARSE), 2 * reach + 1, 1, reach)
+        near = widened(F.max_pool2d(mask, COARSE), reach)
         beside = torch.maximum(1 - F.interpolate(near, scale_factor=COARSE), self._above(part, target))
         known = torch.maximum(mask, beside)
         flow = fill(moves, known)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thcli.face_model import LIPS, eye_opening
+from thcli.face_model import LIPS, eye_opening, mouth_opening
 from thcli.records import Float, Person, ReferenceWeights, Target
 from thcli.rotations import placement, to_matrix
 
@@ -44,6 +44,8 @@ MOUTH = Matching(turn=0.05, change=0.0006, fade=3, closeness=0.001)
 EYES = Matching(turn=0.05, change=0.02, fade=3, closeness=0.02)
 PARTS = (BASE, MOUTH, EYES)
 """Parameters of the parts, in the order of the fields of ``Costs``."""
+OPENED, STRETCHED = 1.0, 1.1
+"""Weight of the squared gap between the lips that a reference lacks, and ratio of the gaps from which it lacks any."""
 BLENDED = 4
 """Most references in a blend; with eight, the error on val was no smaller, and the image softer."""
 
@@ -67,13 +69,17 @@ def turn_cost(pose: Float, references: Float, matching: Matching) -> Float:
 
 
 def mouth_cost(faces: Float, references: Float) -> Float:
-    """Compute the mean squared distance of the lips' shapes: [T, K], squared canonical units.
+    """Compute the mean squared distance of the lips' shapes, and how far mouths would have to be opened: [T, K].
+
+    Lips can slide over teeth, but what a mouth hides that is less open than wanted is unknown. So the square of the gap
+    that it lacks counts too, ``OPENED`` times; up to ``STRETCHED`` times its height its inside is stretched unseen.
 
     faces, references: [T, V, 3] and [K, V, 3], unposed meshes, canonical face units
     """
     wanted, given = (_centred(meshes[:, list(LIPS)]) for meshes in (faces, references))
     parts = [((wanted[i : i + CHUNK, None] - given[None]) ** 2).sum(-1).mean(-1) for i in range(0, len(wanted), CHUNK)]
-    return np.concatenate(parts).astype(np.float32)
+    missing = np.maximum(mouth_opening(faces)[:, None] - STRETCHED * mouth_opening(references), 0)
+    return (np.concatenate(parts) + OPENED * missing**2).astype(np.float32)
 
 
 def eye_cost(faces: Float, references: Float) -> Float:

@@ -18,7 +18,7 @@ a tenth of the time; with two, calls cost more than they save.
 """
 FULL_PIXELS = 512 * 512
 """Pixels of a frame above which fewer frames are rendered at a time, so that memory does not grow with their size."""
-NETWORK_BYTES, PIXEL_BYTES, REFERENCE_BYTES = 100 << 20, 100, 12
+NETWORK_BYTES, PIXEL_BYTES, REFERENCE_BYTES = 100 << 20, 100, 26
 """Bytes that rendering one frame takes: in all, per pixel, and per pixel of every reference.
 
 They were measured on the CPU with sides of 512 to 2048 px and 2 to 8 references.

@@ -1,9 +1,9 @@
 """Pasting of images back into the clip's own frames (``--frame full``).
 
 An image warped from references agrees with the frame of the references wherever nothing moves, and so along its border:
-there is no seam to hide. The surroundings of the head are pulled along with it, so that no second head shows where it
-was. What a network paints does not agree with the surroundings of the head, and is added under a soft mask that follows
-the head.
+there is no seam to hide. No second head shows where it was: the background there is completed, or, where references are
+not layered, pulled along. What a network paints does not agree with the surroundings of the head, and is added under a
+soft mask that follows the head.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thcli.images import blur, smoothstep
+from thcli.images import blur, smoothstep, widened
 from thcli.records import CropBox, Float, Image
 
 HEAD = (0.5, 0.9)
@@ -28,7 +28,7 @@ FEATHER = 0.06
 def head_mask(head_weight: Tensor) -> Tensor:
     """Return a soft mask of the head, [B, 1, 256, 256] in 0..1, from head weights [B, 1, 256, 256]."""
     head = ((head_weight - HEAD[0]) / (HEAD[1] - HEAD[0])).clamp(0, 1)
-    return blur(torch.nn.functional.max_pool2d(head, 2 * REACH + 1, 1, REACH), SOFTNESS)
+    return blur(widened(head, REACH), SOFTNESS)
 
 
 def soft_border(inner: CropBox, outer: CropBox) -> Tensor:

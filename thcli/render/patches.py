@@ -141,20 +141,20 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
     right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
     squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2)
     depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
-    patches = where.new_zeros(len(where), images.shape[1], *where.shape[1:3])
-    for k in sorted(set(references)):
-        rows = [i for i, reference in enumerate(references) if reference == k]
-        source, places = _cut(images[k : k + 1], where[rows])
-        patch = _share(depth[rows], 0) * _bicubic(source.expand(len(rows), -1, -1, -1), places)
-        for i, sigma in enumerate(LEVELS, 1):
-            share = _share(depth[rows], i)
-            seen = (share > 0).any(0)[0]
-            if bool(seen.any()):  # only in a small part
-                high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
-                near, there = _cut(source, places[:, high, wide])
-                blurred = blur(near, sigma).expand(len(rows), -1, -1, -1)
-                patch[..., high, wide] += share[..., high, wide] * _bicubic(blurred, there)
-        patches[rows] = patch
+    used = sorted(set(references))
+    which = torch.tensor([used.index(k) for k in references], device=images.device)
+    sources, places = _cut(images, where)
+    sources = sources[used]
+    patches = _share(depth, 0) * _bicubic(sources[which], places)
+    for level, sigma in enumerate(LEVELS, 1):
+        share = _share(depth, level)
+        seen = share[:, 0] > 0
+        if bool(seen.any()):  # only in a small part of some
+            rows = torch.nonzero(seen.any(2).any(1))[:, 0]
+            high, wide = (slice(*extent(seen.any(0).any(axis))) for axis in (1, 0))
+            near, there = _cut(sources, places[rows][:, high, wide])
+            part = share[rows][..., high, wide] * _bicubic(blur(near, sigma)[which[rows]], there)
+            patches[rows, :, high, wide] += part
     return patches.clamp_(0, 1)
 
 
@@ -167,13 +167,13 @@ def _bicubic(source: Tensor, where: Tensor) -> Tensor:
     return F.grid_sample(source, where, mode="bicubic", padding_mode="border", align_corners=False)
 
 
-def _cut(source: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the part of an image [1, 3, H, W] that is sampled, with room for its blur, and the places in that part."""
-    size, room = where.new_tensor([source.shape[-1], source.shape[-2]]), 3 * math.ceil(max(LEVELS)) + 2
+def _cut(images: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the part of images [K, 3, H, W] that is sampled, with room for its blur, and the places in that part."""
+    size, room = where.new_tensor([images.shape[-1], images.shape[-2]]), 3 * math.ceil(max(LEVELS)) + 2
     place = (where + 1) * (size / 2)
     (left, top), (right, bottom) = (
         torch.minimum(ends.clamp(min=0), size).int().tolist()
         for ends in (place.amin((0, 1, 2)) - room, place.amax((0, 1, 2)) + room + 1)
     )
-    corner, extent = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
-    return source[..., top:bottom, left:right], (place - corner) / (extent / 2) - 1
+    corner, span = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
+    return images[..., top:bottom, left:right], (place - corner) / (span / 2) - 1

@@ -17,6 +17,8 @@ from thcli.render.warp import pixel_grid, sample
 
 SIZE = 64
 """Side, px, of the images between which the flow is computed."""
+COLOURS = 128
+"""Side, px, of the images in which colours without detail are blended."""
 LEVELS, STEPS = 3, 4
 """Levels of the pyramid, each half as large as the one before, and steps on each."""
 WINDOW = 2.0
@@ -31,24 +33,33 @@ ONE_ALONE = 0.2
 """Difference of the aligned colours, 0..1, at which a blend lasts a third as long; it shrinks with the difference."""
 
 
-def dissolve(images: Tensor, flows: Tensor, share: Tensor, free: Tensor) -> Tensor:
-    """Return N images [N, 3, S, S] in 0..1 on the way from one warped reference to another.
+def dissolve(nearer: Tensor, small: Tensor, flows: Tensor, share: Tensor, free: Tensor) -> Tensor:
+    """Return N images [N, C, S, S] on the way from one warped reference to another.
 
-    images: [N, 2, 3, S, S] in 0..1, the two references of each
-    flows: [N, 2, 2, F, F], backward flows that warp them, px of the crop
+    nearer: [N, C, S, S], of each the reference of ``which_is_nearer``; three channels are colours, others go along
+    small: [N, 2, C, COLOURS, COLOURS], both references of each
+    flows: [N, 2, 2, F, F], backward flows that warp both, px of the crop
     share: [N], how far the way has gone, from 0, the first reference, to 1, the second
     free: [F, F] in 0..1, 0 where the image must not move
     """
-    small = resized(images.flatten(0, 1), SIZE)
-    grey = sample(small, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1)
+    tiny = F.avg_pool2d(small[:, :, :3].flatten(0, 1), COLOURS // SIZE)
+    grey = sample(tiny, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1)
     first, second = grey.view(-1, 2, 1, SIZE, SIZE).unbind(1)
     between = flow_between(first, second) * (CROP_SIZE / SIZE)
     between = resized(between.clamp(-FARTHEST, FARTHEST), flows.shape[-1]) * free
-    share = share.view(-1, 1, 1, 1)
+    way = share.view(-1, 1, 1, 1)
     # What lies at x in the image lies at x - share * flow in the first reference's picture.
-    aligned = torch.stack([follow(flows[:, i], (i - share) * between) for i in range(2)], 1)
-    pictures = sample(images.flatten(0, 1), aligned.flatten(0, 1))
-    return _joined(pictures.view_as(images), share)
+    aligned = torch.stack([follow(flows[:, i], (i - way) * between) for i in range(2)], 1)
+    colours = blur(sample(small.flatten(0, 1), aligned.flatten(0, 1), "bilinear"), DETAIL * COLOURS / CROP_SIZE)
+    which = torch.arange(len(share)), which_is_nearer(share)
+    change = _change(colours.view_as(small), which, way)
+    picture = sample(nearer, aligned[which])
+    return picture.add_(F.interpolate(change, size=picture.shape[-2:], mode="bilinear", align_corners=False))
+
+
+def which_is_nearer(share: Tensor) -> Tensor:
+    """Return 0 for each share [N] of the way at which the first reference is nearer, and 1 where the second is."""
+    return (share >= 0.5).long()
 
 
 def follow(flow: Tensor, first: Tensor) -> Tensor:
@@ -67,7 +78,7 @@ def flow_between(first: Tensor, second: Tensor) -> Tensor:
     for level in reversed(range(LEVELS)):
         a, b = (F.avg_pool2d(image, 1 << level) for image in (first, second))
         flow = 2 * F.interpolate(flow, size=a.shape[-2:], mode="bilinear", align_corners=False)
-        gradient = torch.cat(_gradient(a), 1)
+        gradient = torch.cat(slopes(a), 1)
         products = torch.cat([gradient.square(), gradient[:, :1] * gradient[:, 1:]], 1)
         xx, yy, xy = blur(products, WINDOW).unbind(1)
         xx, yy = xx + STILL, yy + STILL
@@ -79,18 +90,19 @@ def flow_between(first: Tensor, second: Tensor) -> Tensor:
     return flow
 
 
-def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
+def slopes(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the derivatives of images [N, 1, S, S] along x and y, of the same shape."""
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
 
 
-def _joined(pictures: Tensor, share: Tensor) -> Tensor:
-    """Blend the colours of aligned pictures [N, 2, 3, S, S] by the share [N, 1, 1, 1] of the second."""
-    sigma = DETAIL * pictures.shape[-1] / CROP_SIZE
-    colours = blur(pictures.flatten(0, 1), sigma).view_as(pictures)
+def _change(colours: Tensor, nearer: tuple[Tensor, Tensor], share: Tensor) -> Tensor:
+    """Return what blending adds to the colours of the nearer reference, by the share [N, 1, 1, 1] of the second.
+
+    colours: [N, 2, C, h, h], of both references, aligned and without detail
+    nearer: index of the nearer ones in them
+    """
+    sigma = DETAIL * COLOURS / CROP_SIZE
     apart = blur((colours[:, 0] - colours[:, 1]).abs().amax(1, keepdim=True), sigma)
     share_here = smoothstep(((share - 0.5) * (1 + 2 / ONE_ALONE * apart) + 0.5).clamp(0, 1))
-    detail = pictures - colours
-    nearer = torch.where(share < 0.5, detail[:, 0], detail[:, 1])
-    return (torch.lerp(colours[:, 0], colours[:, 1], share_here) + nearer).clamp_(0, 1)
+    return torch.lerp(colours[:, 0], colours[:, 1], share_here) - colours[nearer]

@@ -83,13 +83,13 @@ def _rigid_flow(target: Tensor, source: Tensor, depth: Tensor) -> Tensor:
 
 
 def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
-    """Sample images [B, C, S, S] through flows [B, 2, H, W]: [B, C, S, S] in 0..1; the border is repeated.
+    """Sample images [B, C, S, S] through flows [B, 2, H, W]: [B, C, S, S]; the border is repeated.
 
-    The flow may be coarser than the images: it is smooth, and is enlarged to their resolution.
+    The flow may be coarser than the images: it is smooth, and is enlarged to their resolution. Values may overshoot
+    those of the images a little.
     """
     size = images.shape[-1]
     if flow.shape[-1] != size:
         flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
     where = torch.add(pixel_grid(size, flow.device) / (CROP_SIZE / 2) - 1, flow, alpha=2 / CROP_SIZE)
-    pulled = F.grid_sample(images, where.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=False)
-    return pulled.clamp_(0, 1)
+    return F.grid_sample(images, where.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=False)

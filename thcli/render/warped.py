@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli.face_model import LEFT_EYE, LIPS, RIGHT_EYE, FaceModel
-from thcli.images import ramp, smoothstep
+from thcli.images import blur, ramp, resized, smoothstep
 from thcli.records import CROP_SIZE, Float, ReferenceWeights
 from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, alike, pairs_of
 from thcli.render.head_weights import HeadWeightMap
+from thcli.render.layers import References, over_background
 from thcli.render.mouth_interior import InteriorPainter, MouthInterior
 from thcli.render.openings import EYES, MOUTH, Openings
 from thcli.render.patches import PatchPlace, box_of, snapped
 from thcli.render.rasterize import Fragments, interpolate, rasterize
-from thcli.render.transition import dissolve
+from thcli.render.secondary_motion import SecondaryMotion
+from thcli.render.transition import dissolve, which_is_nearer
 from thcli.render.warp import head_flow, pixel_grid, sample, side_by_side
 
 MOUTH_REACH = (0.05, 0.26)
@@ -41,6 +43,8 @@ TOGETHER_PIXELS = TOGETHER * 512 * 512
 """Most pixels of references sampled at a time, so that memory does not grow with their size times their number."""
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """Left, top, right and bottom edge of what a reference without empty borders shows, over its side."""
+FACE_EDGE = 3.0
+"""Standard deviation, px of the crop, of the blur of the edge of the face, which has no secondary motion."""
 FlowOf = Callable[[Fragments, Tensor, Tensor, Tensor], Tensor]
 """Function of the arguments of ``head_flow`` that returns flows to n sources of each of B targets, of B 2 n images."""
 
@@ -48,15 +52,17 @@ FlowOf = Callable[[Fragments, Tensor, Tensor, Tensor], Tensor]
 class ReferenceWarper:
     """Warps the references of one person onto target meshes.
 
-    images: [K, 3, S, S] float32 in 0..1, the references at the size of the output
+    references: K references of S² px, the size of the output
     meshes: [K, V, 3] float32, their meshes, px of the references resized to ``records.CROP_SIZE``
     interior: inside painted into mouths that open further than any reference's; without it they are stretched
     shown: left, top, right and bottom edge of what the references show, over their side; they are empty beyond it
+
+    ``secondary`` may be set to the secondary motion of what is not face.
     """
 
     def __init__(
         self,
-        images: Tensor,
+        references: References,
         meshes: Tensor,
         model: FaceModel,
         head_weights: HeadWeightMap,
@@ -64,33 +70,39 @@ class ReferenceWarper:
         interior: MouthInterior | None = None,
         shown: tuple[float, float, float, float] = WHOLE,
     ):
-        self.images, self.meshes = images.to(device), meshes.to(device)
+        self.references, self.meshes = references.each(lambda part: part.to(device)), meshes.to(device)
         self.faces = torch.from_numpy(model.faces).long().to(device)
         self.head_weights = HeadWeightMap(head_weights.weight.to(device))
         self.painter = None
         if interior is not None:
             self.painter = InteriorPainter(interior, self.images, self.meshes, self.faces)
-        references = rasterize(self.meshes, self.faces, CROP_SIZE, CROP_SIZE)
+        rasterized = rasterize(self.meshes, self.faces, CROP_SIZE, CROP_SIZE)
         parts = {"mouth": MOUTH, "eyes": EYES}
-        self.openings = {name: Openings(part, references, self.faces) for name, part in parts.items()}
+        self.openings = {name: Openings(part, rasterized, self.faces) for name, part in parts.items()}
         self.held = _border(device, shown)
+        self.secondary: SecondaryMotion | None = None
         self.parts = torch.stack([_closeness(model, *region) for region in _REGIONS.values()], -1).to(device)
         touched = (self.parts.amax(1) > 0)[self.faces].any(1)
         self.featured = torch.unique(self.faces[touched])
+
+    @property
+    def images(self) -> Tensor:
+        """Reference images [K, 3, S, S] float32 in 0..1, on the device."""
+        return self.references.images
 
     def warp(self, target: Tensor, weights: ReferenceWeights) -> tuple[Tensor, list[Patch]]:
         """Warp the references to meshes [B, V, 3] px of the crop: images [B, 3, S, S], and patches of mouth and eyes.
 
         weights: of B frames
         """
-        return self.warp_each(target, [(self.images, weights)])[0]
+        return self.warp_each(target, [(self.references, weights)])[0]
 
     def warp_each(
-        self, target: Tensor, several: Sequence[tuple[Tensor, ReferenceWeights]]
+        self, target: Tensor, several: Sequence[tuple[References, ReferenceWeights]]
     ) -> list[tuple[Tensor, list[Patch]]]:
         """Warp references to the same meshes once with each of several weights, as ``warp`` does.
 
-        several: the references to warp, [K, 3, S, S] at any size S, and the weights; what depends on the meshes alone
+        several: the references to warp, of any size, and the weights; what depends on the meshes alone
             is computed once
         """
         target = target.to(self.images.device)
@@ -107,10 +119,11 @@ class ReferenceWarper:
             for i, part in enumerate(_REGIONS)
         )
         warped = []
-        for images, weights in several:
+        for references, weights in several:
             patches = [(mouth, weights.mouth, self.painter), (eyes, weights.eyes, None)]
+            images = references.images
             shown = [place.show(images, shares, target, painter) for place, shares, painter in patches if place]
-            warped.append((self._whole(images, weights, flows), shown))
+            warped.append((self._whole(references, weights, flows), shown))
         return warped
 
     def mouth(
@@ -150,11 +163,22 @@ class ReferenceWarper:
 
     def _head_flows(self, target: Tensor, used: NDArray[np.bool_]) -> Flows:
         """Return the flows of whole images to the references [B, K] in use, which move with the head."""
-        scale = FLOW_SIZE / CROP_SIZE
-        fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, FLOW_SIZE, FLOW_SIZE)
-        head_weight = self.head_weights.at(target, FLOW_SIZE) * self.held
+        flows, free = self.rigid_flows(target, used, FLOW_SIZE)
+        if self.secondary is None:
+            return flows
+        frames, references = (list(part) for part in zip(*flows.pairs, strict=True))
+        added = self.secondary.flow(target[frames], self.meshes[references], free[frames])
+        return Flows(flows.pairs, flows.flow + added)
+
+    def rigid_flows(self, target: Tensor, used: NDArray[np.bool_], size: int) -> tuple[Flows, Tensor]:
+        """Return flows of whole images without secondary motion, and where there may be some: see ``RigidFlows``."""
+        scale = size / CROP_SIZE
+        fragments = rasterize(target * target.new_tensor([scale, scale, 1.0]), self.faces, size, size)
+        held = resized(self.held[None, None], size)
+        head_weight = self.head_weights.at(target, size) * held
         flows, _ = self._flows(head_flow, fragments, target, used)
-        return Flows(flows.pairs, flows.flow * head_weight[[b for b, _ in flows.pairs]])
+        beside = 1 - blur(fragments.mask[:, None].float(), FACE_EDGE * scale)
+        return Flows(flows.pairs, flows.flow * head_weight[[b for b, _ in flows.pairs]]), beside * held
 
     def _flows(
         self, flow_of: FlowOf, fragments: Fragments, target: Tensor, used: NDArray[np.bool_]
@@ -175,34 +199,44 @@ class ReferenceWarper:
             )
         return Flows(pairs, torch.cat(flows)), torch.cat(meshes)
 
-    def _whole(self, images: Tensor, weights: ReferenceWeights, flows: Flows) -> Tensor:
-        """Warp whole images [B, 3, S, S] without patches, of references [K, 3, S, S]."""
+    def _whole(self, references: References, weights: ReferenceWeights, flows: Flows) -> Tensor:
+        """Warp whole images [B, 3, S, S] without patches, of references of S² px."""
+        images = references.images
         image, blended = images.new_zeros(len(weights.base), *images.shape[1:]), weights.base.copy()
         if weights.dissolved:
             between = np.flatnonzero((blended > 0).sum(axis=1) > 1)
-            self._dissolve(image, images, weights.base, between, flows)
+            self._dissolve(image, references, weights.base, between, flows)
             blended[between] = 0
         pairs, step = pairs_of(blended), min(TOGETHER, max(1, TOGETHER_PIXELS // images[0, 0].numel()))
         for first in range(0, len(pairs), step):
             some = pairs[first : first + step]
-            add_weighted(image, sample(images[[k for _, k in some]], flows.of(some)), some, blended)
+            used = [k for _, k in some]
+            warped = over_background(sample(references.moving(used), flows.of(some)), references.behind(used))
+            add_weighted(image, warped, some, blended)
         return image
 
-    def _dissolve(self, image: Tensor, images: Tensor, weights: Float, between: NDArray[np.intp], flows: Flows) -> None:
-        """Set those of images [B, 3, S, S] that lie between two references [K, 3, S, S], by weights [B, K].
+    def _dissolve(
+        self, image: Tensor, references: References, weights: Float, between: NDArray[np.intp], flows: Flows
+    ) -> None:
+        """Set those of images [B, 3, S, S] that lie between two references of S² px, by weights [B, K].
 
         between: numbers of these images
         """
-        step = max(1, TOGETHER_PIXELS // (2 * images[0, 0].numel()))
+        step = max(1, TOGETHER_PIXELS // image[0, 0].numel())
         for first in range(0, len(between), step):
             frames = between[first : first + step]
             # Where changes follow each other so fast that three references have a weight, the least is left out.
             two = np.sort(np.argsort(-weights[frames], axis=1, kind="stable")[:, :2], axis=1)
             used = np.take_along_axis(weights[frames], two, axis=1)
-            share = torch.from_numpy(used[:, 1] / used.sum(axis=1)).to(images)
+            share = torch.from_numpy(used[:, 1] / used.sum(axis=1)).to(image)
             pairs = [(int(b), int(k)) for b, row in zip(frames, two, strict=True) for k in row]
             both = flows.of(pairs).view(len(frames), 2, *flows.flow.shape[1:])
-            image[torch.from_numpy(frames)] = dissolve(images[torch.from_numpy(two)], both, share, self.held)
+            nearer = two[np.arange(len(two)), which_is_nearer(share).numpy()]
+            moved = dissolve(references.moving(nearer.tolist()), references.small[two], both, share, self.held)
+            first_behind, behind = (references.behind(row.tolist()) for row in two.T)
+            if first_behind is not None and behind is not None:
+                behind = torch.lerp(first_behind, behind, share.view(-1, 1, 1, 1))
+            image[torch.from_numpy(frames)] = over_background(moved, behind)
 
     def _place(
         self,

@@ -74,7 +74,7 @@ def random_views(
     axes = torch.stack([torch.stack([cos * flip, -sin], -1), torch.stack([sin * flip, cos], -1)], 1)
     axes = axes * (side * zoom)[:, None, None]
 
-    crops = _cut(images, centre, axes, size)
+    crops = cut(images, centre, axes, size)
     mesh = torch.cat(
         [
             (meshes[..., :2] - centre[:, None]) @ torch.linalg.inv(axes).mT + 0.5,
@@ -104,7 +104,7 @@ def tracked_crops(
     centre = (low + high) / 2 + 0.03 * side[:, None] * torch.randn(len(meshes), 2, generator=generator)
     cos, sin = _roll(meshes).cos(), -_roll(meshes).sin()
     axes = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1) * side[:, None, None]
-    return _cut(images, centre, axes, size), lambda points: (points - 0.5) @ axes.mT + centre[:, None]
+    return cut(images, centre, axes, size), lambda points: (points - 0.5) @ axes.mT + centre[:, None]
 
 
 def _misses(batch: int, share: float, generator: torch.Generator) -> Tensor:
@@ -137,8 +137,12 @@ def _roll(meshes: Tensor) -> Tensor:
     return -torch.atan2(eyes[:, 1], eyes[:, 0])
 
 
-def _cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
-    """Cut crops [B, 3, S, S] float32 in 0..1 out of images, given centre [B, 2] and axes [B, 2, 2] in px."""
+def cut(images: Tensor, centre: Tensor, axes: Tensor, size: int) -> Tensor:
+    """Cut crops [B, C, S, S] float32 in 0..1 out of images [B, C, H, W] uint8, whose border is repeated.
+
+    centre: [B, 2], of the crops, px of the images
+    axes: [B, 2, 2], whose columns are the crops' x and y axes, px of the images
+    """
     steps = (torch.arange(size) + 0.5) / size - 0.5
     grid_y, grid_x = torch.meshgrid(steps, steps, indexing="ij")
     grid = torch.stack([grid_x, grid_y], -1).view(1, -1, 2)

@@ -16,7 +16,9 @@ from thcli.checkpoints import (
     EXPRESSION,
     FACE_MODEL,
     HEAD_MOTION,
+    MATTING,
     MOUTH_INTERIOR,
+    SPEECH_ADAPTER,
     SPEECH_ENCODER,
     THETA,
     THETA_EMBEDDING,
@@ -109,8 +111,10 @@ def _try(scratch: Path, file: Path) -> None:
         UNPROJECTION: lambda: _tracker(scratch),
         FACE_MODEL: lambda: _plain(scratch / name),
         MOUTH_INTERIOR: lambda: _plain(scratch / name),
+        MATTING: lambda: _matting(scratch / name),
         EXPRESSION: lambda: _psi(scratch),
         SPEECH_ENCODER: lambda: _encoder(scratch),
+        SPEECH_ADAPTER: lambda: _adapter(scratch),
         HEAD_MOTION: lambda: _phi(scratch),
         THETA: lambda: _theta(scratch),
         **dict.fromkeys(EXPORTS, lambda: _exports(scratch)),
@@ -128,6 +132,12 @@ def _tracker(folder: Path) -> None:
     from thcli.faces.builtin import BuiltinTracker
 
     BuiltinTracker(find_weights(DETECTION, folder), find_weights(UNPROJECTION, folder), threads=1)
+
+
+def _matting(path: Path) -> None:
+    from thcli.render.matting import Matting
+
+    Matting(path)
 
 
 def _plain(path: Path) -> None:
@@ -155,6 +165,12 @@ def _encoder(folder: Path) -> None:
     from thcli.pipeline.models import load_encoder
 
     load_encoder(folder / SPEECH_ENCODER)
+
+
+def _adapter(folder: Path) -> None:
+    from thcli.pipeline.models import load_adapter
+
+    load_adapter(folder / SPEECH_ADAPTER, find_weights(SPEECH_ENCODER, folder))
 
 
 def _phi(folder: Path) -> None:

@@ -21,6 +21,7 @@ from thcli.pipeline.target import DrivenTarget, TrackedTarget
 from thcli.render.compose import Patch, compose
 from thcli.render.frames import TargetRenderer
 from thcli.render.head_weights import prior_head_weights
+from thcli.render.layers import References
 from thcli.render.matcher import costs
 from thcli.rotations import to_matrix
 
@@ -209,7 +210,7 @@ def test_flat_warper_finds_a_head_that_is_turned_in_the_picture_and_enlarged(cas
     person, models = case.person(2), case.models
     images = torch.from_numpy(person.reference_images).permute(0, 3, 1, 2).float() / 255
     meshes = torch.from_numpy(person.track.mesh[person.reference_indices])
-    flat = FlatWarper(images, meshes, models.face_model, prior_head_weights(), "cpu", models.mouth_interior)
+    flat = FlatWarper(References(images), meshes, models.face_model, prior_head_weights(), "cpu", models.mouth_interior)
     turn, size = 0.3, 1.2
     matrix = size * torch.tensor([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], dtype=torch.float32)
     target, first = meshes[:1].clone(), torch.tensor([[0]])

@@ -19,6 +19,7 @@ from thcli.render.compose import Patch
 from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, RenderModels, RenderSteps
+from thcli.render.layers import References
 from thcli.render.matcher import Costs, costs
 from thcli.render.warp import SKIN
 from thcli.render.warped import ReferenceWarper
@@ -102,13 +103,13 @@ class StillWarper(ReferenceWarper):
     """Warper that leaves the references as they are; the patches of mouth and eyes are warped as usual."""
 
     def warp_each(
-        self, target: Tensor, several: Sequence[tuple[Tensor, ReferenceWeights]]
+        self, target: Tensor, several: Sequence[tuple[References, ReferenceWeights]]
     ) -> list[tuple[Tensor, list[Patch]]]:
         """Return the unwarped references, blended by their weights, and the patches of mouth and eyes."""
         warped = super().warp_each(target, several)
         return [
-            (torch.einsum("bk,kchw->bchw", torch.from_numpy(weights.base).to(images), images), patches)
-            for (images, weights), (_, patches) in zip(several, warped, strict=True)
+            (torch.einsum("bk,kchw->bchw", torch.from_numpy(weights.base).to(self.images), references.images), patches)
+            for (references, weights), (_, patches) in zip(several, warped, strict=True)
         ]
 
 

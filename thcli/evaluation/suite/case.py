@@ -65,8 +65,10 @@ class Case:
 
     def person(self, references: int) -> Person:
         """Return the person with K references; face, voice and motion style are those of all 64 frames."""
-        model, options = self.models.face_model, ReferenceOptions(references=references)
-        return person_from_track(model, self.past, self.past_track, WHOLE_CROP, self.past_speech, options)
+        models, options = self.models, ReferenceOptions(references=references)
+        return person_from_track(
+            models.face_model, self.past, self.past_track, WHOLE_CROP, self.past_speech, options, matting=models.matting
+        )
 
     def target(self, person: Person) -> Target:
         """Return the target of ``--drive``: the tracked face, or the person speaking with the clip's own audio."""
