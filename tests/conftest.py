@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from thcli.records import FaceTrack
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws the same random weights, whichever tests ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither weights nor default options of whoever runs the tests change anything."""

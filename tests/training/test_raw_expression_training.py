@@ -59,18 +59,21 @@ def stage(model: FaceModel) -> ExpressionStage:
 def test_raw_expression_stage_learns_to_open_the_mouths_of_unseen_talkers(
     stage: ExpressionStage, tmp_path: Path
 ) -> None:
-    losses: list[float] = []
     networks = stage.build()
-    torch.manual_seed(0)
+    same = [stage.batch(np.random.default_rng(100 + i)) for i in range(3)]
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(np.mean([float(stage.step(networks, batch)["total"]) for batch in same]))
+
+    before = loss()
     optimizer = torch.optim.Adam(networks.network.parameters(), 0.01)
-    for step in range(10):
+    for step in range(20):
         optimizer.zero_grad()
-        total = stage.step(networks, stage.batch(np.random.default_rng(step)))["total"]
-        total.backward()
+        stage.step(networks, stage.batch(np.random.default_rng(step)))["total"].backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in networks.network.parameters())
         optimizer.step()
-        losses.append(float(total.detach()))
-    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+    assert loss() < 0.5 * before
     result = train(stage, stage.config.train, tmp_path)
     assert result.metrics["correlation"] > 0.7
 
