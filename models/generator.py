@@ -13,16 +13,17 @@ unlike y_geo.
 
 In the third departure, the layers of ``lite`` work at half the size, and its change of y_geo is enlarged. What it
 paints is low in frequency, and the detail of y_geo, or of y_ts where that takes its place, stays; and most of a CPU's
-time goes to reading and writing the largest features.
+time goes to reading and writing the largest features. It takes the crop at 192², for the same reason: drawn at 256² its
+image scores the same, as fine detail is y_geo's.
 
-The architecture has two sizes. The figures are for a frame of 256²; a multiply-add counts as two operations:
+The architecture has two sizes. The figures are for a frame of 192² and 256²; a multiply-add counts as two operations:
 
 ====================  ======  ======
 ..                    lite    paper
 ====================  ======  ======
 parameters, millions  2.38    124.3
-GFLOP a frame         1.49    97.5
-GFLOP a reference     0.34    5.4
+GFLOP a frame         0.84    97.5
+GFLOP a reference     0.19    5.4
 ====================  ======  ======
 
 A reference is embedded once per job; the figure of a frame includes everything else.
@@ -45,6 +46,7 @@ from .flow import FlowDims, FlowNetwork, Warped, warp
 class GeneratorDims:
     """Sizes of Θ, and which of the paper's four modules it has (Table 3); the defaults are ``lite``.
 
+    side: side, px, to which the crop is resized for the image that is made
     reduction: factor by which images are smaller, for all layers, than the image that is made
     widths: channels of the N levels; level 0 has 1 / stem of the image's resolution, each further level half of it
     stem: stride of the first layers
@@ -63,6 +65,7 @@ class GeneratorDims:
     floor: whether Θ changes y_geo instead of generating the whole image
     """
 
+    side: int = 192
     reduction: int = 2
     widths: tuple[int, ...] = (48, 64, 96, 128)
     stem: int = 2
@@ -87,9 +90,10 @@ class GeneratorDims:
         """Side of the square of pixels that is one position of the last level."""
         return self.reduction * self.stem << (len(self.widths) - 1)
 
-    def frame_shapes(self, size: int) -> list[tuple[int, int, int]]:
-        """Return the shapes (C, …) of the fields of ``Frames`` for images of ``size``²."""
-        small = size // self.reduction
+    @property
+    def frame_shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes (C, …) of the fields of ``Frames`` for the whole crop."""
+        size, small = self.side, self.side // self.reduction
         return [(3, size, size), (3, small, small), (3, size, size), (1, small, small), (1, small, small)]
 
     @property
@@ -114,6 +118,7 @@ class GeneratorDims:
 
 
 PAPER = GeneratorDims(
+    side=256,
     reduction=1,
     widths=(32, 64, 128, 256, 512, 1024),
     stem=1,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
-EARLIER_DIMS: Mapping[str, Mapping[str, Any]] = {"generator": {"reduction": 1, "subpixel": 1}}
+EARLIER_DIMS: Mapping[str, Mapping[str, Any]] = {"generator": {"side": 256, "reduction": 1, "subpixel": 1}}
 """Values of fields of ``Dims`` that checkpoints of earlier versions do not name, by stage."""
 MANIFEST = "SHA256SUMS"
 NO_HOME = Path("/nonexistent")

@@ -139,7 +139,7 @@ class Forks(Generic[Item, Result]):
                 return
 
 
-class Ahead(Generic[Result]):
+class Ahead(Forks[None, Result]):
     """Context manager of one piece of work that a forked process does while this process does something else.
 
     work: it is not pickled, but its result is
@@ -147,20 +147,16 @@ class Ahead(Generic[Result]):
     """
 
     def __init__(self, work: Callable[[], Result], forked: bool) -> None:
-        self._work, self._owner = work, Forks[None, Result](lambda _: work(), int(forked))
-        self._forks = self._owner._forks
+        super().__init__(lambda _: work(), int(forked))
         for fork in self._forks:
             _send(fork, None)
 
     def __enter__(self) -> Ahead[Result]:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._owner.close()
-
     def result(self) -> Result:
-        """Return what the work makes, once; raises as ``Forks.map`` does."""
-        return _result(self._forks[0]) if self._forks else self._work()
+        """Return what the work makes, once; raises as ``map`` does."""
+        return _result(self._forks[0]) if self._forks else self._work(None)
 
 
 def _end(forks: list[_Fork], parent: int) -> None:

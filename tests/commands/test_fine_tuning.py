@@ -15,6 +15,7 @@ from thcli.data.episodes import EpisodeMeta
 from thcli.training import stages
 from thcli.training.generator import GeneratorStage
 from thcli.training.loop import TrainResult
+from thcli.training.stages import sized_as
 from thgen_models.generator import Generator, GeneratorDims
 
 
@@ -81,6 +82,13 @@ def test_train_takes_the_sizes_of_the_network_from_the_checkpoint(thgen, episode
         f"thgen: error: {init}: its network has hidden 8, and generator.network.hidden asks for 9; "
         "leave that setting out, or --init\n"
     )
+
+
+def test_training_goes_on_at_another_size_of_the_image(theta_weights):
+    init = theta_weights / "generator.safetensors"
+    before = read_header(init).dims
+    config = sized_as(init, "generator", load_config("default", ["generator.network.side=64"]))
+    assert before["side"] != 64 and config.generator.network == {**before, "side": 64}
 
 
 def test_train_refuses_a_checkpoint_of_another_stage(thgen, folder, episodes):

@@ -275,9 +275,9 @@ def test_spade_maps_of_kernel_one_are_those_of_convolutions() -> None:
 def test_generator_has_the_sizes_that_its_docstring_states(name: str, dims: GeneratorDims) -> None:
     with torch.device("meta"):
         network = Generator(dims)
-        side = 256 // dims.reduction
+        side = dims.side // dims.reduction
         images, maps = torch.zeros(1, 8, 3, side, side), torch.zeros(1, 8, 1, side, side)
-        frames = Frames(*(torch.zeros(1, *shape) for shape in dims.frame_shapes(256)))
+        frames = Frames(*(torch.zeros(1, *shape) for shape in dims.frame_shapes))
         with FlopCounterMode(display=False) as of_references:
             embedding = network.embed(images, maps)
         with FlopCounterMode(display=False) as of_a_frame:

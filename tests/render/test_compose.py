@@ -140,3 +140,15 @@ def test_compose_keeps_colours_in_range():
     base = torch.ones(1, 3, 96, 112)
     made = compose(base, [patch_of(0.9 + 0.1 * torch.rand(1, 3, 96, 112))])
     assert 0 <= made.min() <= made.max() <= 1
+
+
+def test_light_of_a_large_patch_is_that_of_the_same_patch_in_small():
+    """Light is compared on reduced images; the colours of a patch do not depend on its size."""
+    base, shade = textured(), torch.linspace(-0.08, 0.08, WIDTH)
+    small = Patch(cut(base) + shade, soft_mask(), TOP, LEFT)
+    large_base, large_image, large_mask = (
+        interpolate(x, scale_factor=4, mode="bilinear", align_corners=False) for x in (base, small.image, small.mask)
+    )
+    large = compose(large_base, [Patch(large_image, large_mask, 4 * TOP, 4 * LEFT)])
+    difference = interpolate(large, scale_factor=0.25, mode="area") - compose(base, [small])
+    assert difference.abs().mean() < 0.003 < 0.01 < (cut(compose(base, [small])) - small.image).abs().mean()

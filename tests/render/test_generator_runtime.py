@@ -23,7 +23,7 @@ from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, for images in -1..1."""
-SIDE = 256
+SIDE = GeneratorDims().side
 """Side, px, of the images that the shipped Θ makes; all but two of those that it takes are half as large."""
 ONNX = {"generator.onnx", "generator_embedding.onnx"}
 Given = Callable[..., tuple[Tensor, Tensor, Frames]]
@@ -59,7 +59,7 @@ def given() -> Given:
             values = interpolate(torch.rand(number, channels, 64, 64, generator=random), size=size, mode="bilinear")
             return values * 2 - 1 if channels == 3 else values
 
-        images = [noise(batch, *shape[:2]) for shape in GeneratorDims().frame_shapes(SIDE)]
+        images = [noise(batch, *shape[:2]) for shape in GeneratorDims().frame_shapes]
         return noise(count, 3), noise(count, 1), Frames(*images)
 
     return make

@@ -13,8 +13,7 @@ from thcli.checkpoints import MOUTH_INTERIOR, shipped_weights
 from thcli.face_model import FaceModel, mouth_opening
 from thcli.pipeline.models import load_models
 from thcli.records import CROP_SIZE
-from thcli.render.compose import Patch, compose
-from thcli.render.lower_face import LowerFace, LowerFaceRenderer, lay_over, light_gain, lip_weight, lower_weight
+from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, lip_weight, lower_weight
 from thcli.render.mouth_interior import MouthInterior
 from thcli.render.window import Part
 
@@ -129,17 +128,6 @@ def test_theta_changes_the_lower_face_alone(theta_weights):
 
 def test_the_same_call_gives_the_same_bytes(renderer):
     assert torch.equal(drawn(renderer, mesh(0), mesh(2)), drawn(renderer, mesh(0), mesh(2)))
-
-
-def test_lay_over_agrees_with_compose_where_light_changes_slowly():
-    base = torch.full((1, 3, 128, 128), 0.5)
-    mask = torch.zeros(1, 1, 96, 96)
-    mask[..., 16:80, 16:80] = 1
-    mask = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(mask, (8, 8, 8, 8)), 17, 1)
-    patch = Patch(torch.full((1, 3, 96, 96), 0.42), mask, 10, 12)
-    image = base[0].clone()
-    lay_over(image, patch)
-    assert torch.allclose(image, compose(base, [patch])[0], atol=0.004)
 
 
 def test_light_gain_brings_one_skin_to_another():

@@ -13,7 +13,7 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from thcli.face_model import LANDMARKS_68, FaceModel
-from thcli.images import blur
+from thcli.images import blur, resized
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -22,7 +22,7 @@ from thcli.records import Clip, CropBox, FaceTrack, Image, Person
 from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator, TorchGenerator
 from thcli.render.geometric import GeometricRenderer
-from thcli.render.landmark_maps import draw_landmarks
+from thcli.render.landmark_maps import draw_for, draw_landmarks
 from thcli.render.matcher import costs
 from thcli.rotations import apply_pose, placement, to_pixels
 from thgen_models.blocks import reduced
@@ -162,10 +162,11 @@ def test_neural_renderer_gives_theta_references_maps_and_both_geometric_images(
     rendered(person, recording)
     ((images, maps),) = recording.embedded
     assert recording.reduction == 2
-    references = torch.from_numpy(person.reference_images).permute(0, 3, 1, 2) / 127.5 - 1
+    size = theta.size
+    references = resized(torch.from_numpy(person.reference_images).permute(0, 3, 1, 2) / 255, size) * 2 - 1
     assert (images - reduced(references, 2)).abs().max() < 1e-5
     landmarks = torch.from_numpy(person.track.landmarks[person.reference_indices])
-    assert torch.equal(maps, reduced(draw_landmarks(landmarks, 256, 256), 2))
+    assert torch.equal(maps, reduced(resized(draw_landmarks(landmarks, 256, 256), size), 2))
     match, blend = costs(person, target).match(), costs(person, target).blend()
     matched = torch.from_numpy(match.base.argmax(1))
     assert len(set(matched.tolist())) > 1
@@ -173,11 +174,11 @@ def test_neural_renderer_gives_theta_references_maps_and_both_geometric_images(
     assert (recording.all("matched") - references[matched]).abs().max() < 1e-5
     assert torch.equal(recording.all("matched_map"), maps[matched])
     wanted = torch.from_numpy(target.meshes(slice(None))[:, LANDMARKS_68])
-    assert torch.equal(recording.all("target_map"), reduced(draw_landmarks(wanted, 256, 256), 2))
+    assert torch.equal(recording.all("target_map"), draw_for(theta, wanted))
     renderer, meshes = GeometricRenderer(models, person), torch.from_numpy(target.meshes(slice(None)))
     for field, weights in (("geometric", match), ("projected", blend)):
         alone = [renderer.render(meshes[t : t + 1], weights.select(slice(t, t + 1))) for t in range(FRAMES)]
-        wanted = 2 * torch.cat(alone) - 1
+        wanted = 2 * resized(torch.cat(alone), size) - 1
         if field == "geometric":
             assert (recording.all(field) - wanted).abs().max() < 2 / 255
         else:  # ỹ_t is warped at the smaller size
@@ -190,7 +191,7 @@ def test_neural_renderer_gives_theta_two_equal_images_for_one_reference(
     recording = RecordingTheta(theta)
     rendered(make_person(1), recording)
     assert (recording.all("projected") - reduced(recording.all("geometric"), 2)).abs().mean() < 0.01
-    assert recording.embedded[0][0].shape == (1, 3, 128, 128)
+    assert recording.embedded[0][0].shape == (1, 3, theta.size // 2, theta.size // 2)
 
 
 def test_secondary_motion_is_learned_from_a_clip_on_the_canvas_and_serves_for_the_crop_too(

@@ -8,7 +8,18 @@ import torch.nn.functional as F
 
 from thcli.records import CROP_SIZE
 from thcli.render.generator import PART_STEP
-from thcli.render.window import Part, changed_box, enlarged, enlarged_part, fitted, in_window, part_around, reduced_part
+from thcli.render.window import (
+    EVEN,
+    WINDOW_STEP,
+    Part,
+    changed_box,
+    enlarged,
+    enlarged_part,
+    fitted,
+    in_window,
+    part_around,
+    reduced_part,
+)
 
 
 def smooth_map(channels: int = 2) -> torch.Tensor:
@@ -26,13 +37,21 @@ def test_enlarged_is_a_part_of_the_whole_map_enlarged(size, place):
 
 
 def test_a_part_of_the_crop_is_enlarged_to_its_place_in_the_window():
-    part, size = Part(64, 32, 96, 128), 400
-    there = in_window(part, size)
-    assert there == Part(100, 50, 150, 200)
+    part, whole, size = Part(64, 32, 96, 128), 192, 7 * WINDOW_STEP
+    there = in_window(part, whole, size)
+    assert there == Part(112, 56, 168, 224)
     values = smooth_map()[..., 64:160, 32:160]
-    larger = enlarged_part(values, size)
-    assert larger.shape[-2:] == (150, 200)
+    larger = enlarged_part(values, whole, size)
+    assert larger.shape[-2:] == (168, 224)
     assert (reduced_part(larger, part) - values).abs()[..., 2:-2, 2:-2].mean() < 0.01
+
+
+@pytest.mark.parametrize("whole", [128, 192, 256])
+def test_parts_of_theta_are_whole_and_even_pixels_of_every_window(whole):
+    step = Part(*[PART_STEP] * 4)
+    assert all(
+        edge % EVEN == 0 and edge * whole == PART_STEP * WINDOW_STEP for edge in in_window(step, whole, WINDOW_STEP)
+    )
 
 
 def test_fitted_keeps_what_both_parts_share():

@@ -26,7 +26,7 @@ from thcli.training.generator import SHOWN, GeneratorStage, list_episodes, load_
 from thcli.training.generator_batch import NO_CHANGE
 from thcli.training.loop import RunOptions, train
 from thcli.training.protocol import LogsImages
-from thgen_models.generator import Frames, GeneratorDims
+from thgen_models.generator import Frames
 
 RUN = ("generator.adversarial=0.1",)
 
@@ -96,14 +96,15 @@ def test_training_of_theta_leaves_checkpoint_and_exported_networks(whole: Path) 
 @pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 3)])
 def test_exported_networks_render_what_the_trained_theta_does(whole: Path, batch: int, count: int) -> None:
     exported = OnnxGenerator(whole / "generator.onnx", whole / "generator_embedding.onnx")
-    trained = TorchGenerator(load_generator(whole / "generator.safetensors"), precision=torch.float32)
+    network = load_generator(whole / "generator.safetensors")
+    trained = TorchGenerator(network, precision=torch.float32)
     random = torch.Generator().manual_seed(batch)
-    assert exported.reduction == trained.reduction == 2 and exported.size == 256
-    images, maps = torch.rand(count, 3, 128, 128, generator=random), torch.rand(count, 1, 128, 128, generator=random)
-    frames = Frames(*(torch.rand(batch, *shape, generator=random) for shape in GeneratorDims().frame_shapes(256)))
+    assert exported.reduction == trained.reduction == 2 and exported.size == trained.size == network.dims.side == 64
+    images, maps = (torch.rand(count, channels, 32, 32, generator=random) for channels in (3, 1))
+    frames = Frames(*(torch.rand(batch, *shape, generator=random) for shape in network.dims.frame_shapes))
     one, other = (theta.render(frames, theta.embed(images, maps)) for theta in (exported, trained))
     change = (other - frames.geometric).abs().max()
-    assert one.shape == other.shape == (batch, 3, 256, 256)
+    assert one.shape == other.shape == (batch, 3, 64, 64)
     assert change > 0 and (one - other).abs().max() < change / 20, change
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from thcli.checkpoints import THETA_EMBEDDING, THETA_FRAMES
 from thcli.errors import WeightsError
 from thcli.onnx_files import open_network
-from thcli.records import CROP_SIZE
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Generator
 
@@ -63,13 +62,13 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
 
 def theta_differences(network: Generator, folder: Path) -> dict[str, float]:
     """Return the differences of both exports in a folder from Θ, by file name; raises as ``difference`` does."""
-    random, side = torch.Generator().manual_seed(SEED), CROP_SIZE // network.dims.reduction
+    random, side = torch.Generator().manual_seed(SEED), network.dims.side // network.dims.reduction
     references = torch.rand(1, REFERENCES, 3, side, side, generator=random) * 2 - 1
     maps = torch.rand(1, REFERENCES, 1, side, side, generator=random)
     known = EmbeddingNetwork(network)
     with torch.inference_mode():
         embedding = Embedding(*known(references, maps))
-    images = [torch.rand(BATCH, *shape, generator=random) for shape in network.dims.frame_shapes(CROP_SIZE)]
+    images = [torch.rand(BATCH, *shape, generator=random) for shape in network.dims.frame_shapes]
     return {
         THETA_FRAMES: difference(folder / THETA_FRAMES, FrameNetwork(network), [*images, *embedding.tensors()]),
         THETA_EMBEDDING: difference(folder / THETA_EMBEDDING, known, [references, maps]),

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from thcli.checkpoints import THETA_EMBEDDING, THETA_FRAMES
 from thcli.errors import UsageError
-from thcli.records import CROP_SIZE
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
@@ -55,16 +54,16 @@ def check_exporter() -> None:
 def export_generator(network: Generator, folder: Path) -> None:
     """Write Θ as ``generator.onnx`` (``FrameNetwork``) and ``generator_embedding.onnx`` (``EmbeddingNetwork``).
 
-    They make images of 256² and take up to ``MOST`` frames at a time and references. Raises UsageError where a package
-    is missing.
+    They make images of ``GeneratorDims.side``² and take up to ``MOST`` frames at a time and references. Raises
+    UsageError where a package is missing.
     """
     check_exporter()
     network = network.cpu().eval()
-    side = CROP_SIZE // network.dims.reduction
+    side = network.dims.side // network.dims.reduction
     images = torch.zeros(1, 3, 3, side, side)
     references, batch = torch.export.Dim("references", max=MOST), torch.export.Dim("batch", max=MOST)
     # The exporter tells axes apart by their lengths, so the example has two frames and three references.
-    frames = [torch.zeros(2, *shape) for shape in network.dims.frame_shapes(CROP_SIZE)]
+    frames = [torch.zeros(2, *shape) for shape in network.dims.frame_shapes]
     with torch.no_grad():
         embedding = network.embed(images, images[:, :, :1]).tensors()
     _export_dynamic(

@@ -8,7 +8,7 @@ become better. No files are written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from thcli.pipeline.episodes import render_episode
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import ReferenceOptions
 from thcli.pipeline.person import person_from_track
-from thcli.records import CROP_SIZE, FPS, WHOLE_CROP, Clip, FaceTrack, Person
+from thcli.records import FPS, WHOLE_CROP, Clip, FaceTrack, Person
 from thcli.render.generator import FrameGenerator, TorchGenerator, precision_of
 from thcli.training.fine_tune import fine_tune
 from thcli.training.generator import MOUTH_SCALE, GeneratorStage
@@ -122,7 +122,7 @@ def _episode(
     return pack_episode(meta, episode, QUALITY)
 
 
-def _config(steps: int, references: int, seed: int, device: str, dims: Mapping[str, object]) -> GeneratorConfig:
+def _config(steps: int, references: int, seed: int, device: str, dims: Mapping[str, Any]) -> GeneratorConfig:
     """Configure training without augmentation, because the person's light and framing do not change."""
     train = TrainOptions(
         steps=steps,
@@ -135,7 +135,9 @@ def _config(steps: int, references: int, seed: int, device: str, dims: Mapping[s
         bf16=device.startswith("cuda"),
         seed=seed,
     )
-    return GeneratorConfig(train=train, network=dims, augment=NO_CHANGE, size=CROP_SIZE, references=(references,))
+    return GeneratorConfig(
+        train=train, network=dims, augment=NO_CHANGE, size=int(dims["side"]), references=(references,)
+    )
 
 
 def _error(figures: Mapping[str, float]) -> float:

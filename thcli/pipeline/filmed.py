@@ -77,7 +77,7 @@ class FilmedFace:
 
         Its corner is even, and its side a multiple of ``WINDOW_STEP``.
         """
-        side = max(int(self.side[t]) // WINDOW_STEP * WINDOW_STEP, 2 * WINDOW_STEP)
+        side = max(int(self.side[t]) // WINDOW_STEP, 1) * WINDOW_STEP
         corner = self.centre[t] - np.array(FACE_CENTRE) * side
         return CropBox(int(corner[0]) // 2 * 2, int(corner[1]) // 2 * 2, side)
 

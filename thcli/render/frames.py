@@ -16,7 +16,7 @@ from thcli.images import blur, crop_frames, ramp, resized
 from thcli.records import CROP_SIZE, Float, Image, Person, ReferenceWeights, Target
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, GeometricRenderer, RenderModels, RenderSteps, to_uint8
-from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.render.landmark_maps import draw_features, draw_for
 from thcli.render.matcher import costs
 from thcli.render.memory import DEFAULT_BATCH, OneFrame, frames_at_a_time, in_parts
 from thcli.render.paste import Paster, head_mask, soft_border
@@ -97,9 +97,9 @@ class TargetRenderer:
 class NeuralRenderer:
     """Θ over the geometric renderer's images of one person (§4.2); the person's embedding is computed once.
 
-    Θ takes and returns an image of the crop at 256², whatever the size of the canvas. Its change to that image is added
-    to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept only half
-    of that detail, because ỹ_t is a blend.
+    Θ takes and returns an image of the crop at its own size, whatever that of the canvas. Its change to that image is
+    added to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept
+    only half of that detail, because ỹ_t is a blend.
 
     blended: weights of the references in ỹ_t, for all frames
     """
@@ -166,10 +166,8 @@ class NeuralRenderer:
         return canvas.clamp(0, 1)
 
     def _maps(self, landmarks: Float) -> Tensor:
-        """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of landmarks [B, 68, 3] px of the crop."""
-        drawn = draw_landmarks(torch.from_numpy(np.ascontiguousarray(landmarks)), CROP_SIZE, CROP_SIZE)
-        drawn = drawn.to(self.images.device)
-        return reduced(resized(drawn, self.theta.size), self.theta.reduction)
+        """Draw the landmark maps that Θ takes, of landmarks [B, 68, 3] px of the crop."""
+        return draw_for(self.theta, torch.from_numpy(np.ascontiguousarray(landmarks))).to(self.images.device)
 
 
 def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:

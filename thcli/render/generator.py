@@ -32,7 +32,6 @@ from torch import Tensor, nn
 from thcli.device import has_fast_bfloat16
 from thcli.errors import UsageError, WeightsError
 from thcli.onnx_files import open_network
-from thcli.records import CROP_SIZE
 from thgen_models.embedding import Attended, Embedding, HybridEmbedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
@@ -105,17 +104,17 @@ def quickest_precision(device: str) -> torch.dtype:
 class TorchGenerator:
     """Θ in PyTorch, on any device.
 
-    size: side, px, to which the crop was resized for the frames and references of training
+    size: side, px, to which the crop is resized, where it is not that of the network's sizes
     precision: data type of the network that renders frames; None stands for ``quickest_precision``. In bfloat16 only
         what Θ paints is rounded, by 0.02 of 255 on average and 4 at most: images are warped, and added to
         y_geo, in float32
     """
 
     def __init__(
-        self, network: Generator, device: str = "cpu", precision: torch.dtype | None = None, size: int = CROP_SIZE
+        self, network: Generator, device: str = "cpu", precision: torch.dtype | None = None, size: int | None = None
     ) -> None:
         network = network.to(device).eval()
-        self.size, self.reduction = size, network.dims.reduction
+        self.size, self.reduction = size or network.dims.side, network.dims.reduction
         self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
         self._kind = torch.device(device).type
         self.precision = precision or quickest_precision(device)
@@ -188,8 +187,8 @@ class OnnxGenerator:
         self._path = frames
         self._sessions = {os.getpid(): self._open_frames()}
         self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
-        self.size = CROP_SIZE
-        self.reduction = CROP_SIZE // int(self._embedding.get_inputs()[0].shape[-1])
+        self.size = int(self._sessions[os.getpid()].get_inputs()[0].shape[-1])
+        self.reduction = self.size // int(self._embedding.get_inputs()[0].shape[-1])
 
     def _open_frames(self) -> onnxruntime.InferenceSession:
         return _session(self._path, [*_names(Frames), *_names(Embedding)], [PICTURE])

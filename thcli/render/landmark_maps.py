@@ -6,10 +6,15 @@ segment's bounding box are computed.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
+from thcli.images import resized
+from thcli.records import CROP_SIZE
 from thcli.render.rasterize import enumerate_items
+from thgen_models.blocks import reduced
 
 LINE_WIDTH = 2.0
 """Width of the lines of a landmark map, pixels."""
@@ -70,6 +75,21 @@ def draw_landmarks(landmarks: Tensor, height: int, width: int, line_width: float
     maps = torch.zeros(batch * height * width, device=ends.device)
     maps.scatter_reduce_(0, index, (reach - distance).clamp(0, 1), "amax")
     return maps.view(batch, 1, height, width)
+
+
+class Sizes(Protocol):
+    """Sizes of the images of Θ; ``generator.FrameGenerator`` has them."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def reduction(self) -> int: ...
+
+
+def draw_for(theta: Sizes, landmarks: Tensor) -> Tensor:
+    """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of landmarks [B, 68, 3] px of the crop."""
+    return reduced(resized(draw_landmarks(landmarks, CROP_SIZE, CROP_SIZE), theta.size), theta.reduction)
 
 
 def _clamped(corner: Tensor, size: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ from torch import Tensor
 from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.images import blur, fill, ramp, resized, smoothstep, widened
 from thcli.records import CROP_SIZE, Float
-from thcli.render.compose import LARGEST_CORRECTION, LIGHT, Patch
+from thcli.render.compose import Patch, lay_over
 from thcli.render.frames import keep_detail
 from thcli.render.generator import PART_STEP, PartGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
-from thcli.render.landmark_maps import draw_features, draw_landmarks
+from thcli.render.landmark_maps import draw_features, draw_for
 from thcli.render.layers import References
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
@@ -66,8 +66,6 @@ PAINT_BLUR = 5.0
 """Standard deviation of the soft border of what Θ may change, px of the crop."""
 LIGHT_RANGE = (0.6, 1.7)
 """Least and largest factor by which a reference is brought to the light of the frame."""
-SMALL = 64
-"""Least side, px, of the images on which the light of a patch is compared."""
 
 
 def lower_weight(model: FaceModel) -> Float:
@@ -160,8 +158,8 @@ class LowerFaceRenderer:
         self.grid = pixel_grid(CROP_SIZE, self.device)
         self.theta = theta
         if theta is not None:
-            self.images = resized(self.warper.images, CROP_SIZE) * 2 - 1
-            self.maps = _maps(there, theta).to(self.device)
+            self.images = resized(self.warper.images, theta.size) * 2 - 1
+            self.maps = draw_for(theta, there[:, LANDMARKS_68]).to(self.device)
             self.embedding = theta.embed(reduced(self.images, theta.reduction), self.maps)
 
     @torch.inference_mode()
@@ -206,7 +204,9 @@ class LowerFaceRenderer:
         filmed = surrounding[:, top : top + box.height, left : left + box.width]
         drawn = moved(surrounding, outer, flow, box, side)
         if patch is not None:
-            lay_over(drawn, Patch(patch.image, patch.mask, patch.top - box.top, patch.left - box.left))
+            top, left = patch.top - box.top, patch.left - box.left
+            height, width = patch.image.shape[-2:]
+            lay_over(drawn[None, :, top : top + height, left : left + width], patch)
         return _Laid(box, filmed, drawn, paint)
 
     def _part(self, filmed: Tensor, target: Tensor) -> Part:
@@ -241,15 +241,18 @@ class LowerFaceRenderer:
 
     def _mended(self, theta: PartGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
         """Return lower faces with Θ's change, where it may paint."""
-        part = part_around(torch.cat([laid.paint for laid in all_laid]))
+        size = theta.size
+        paints = resized(torch.cat([laid.paint for laid in all_laid]), size)
+        part = part_around(paints)
         if part is None:
             return list(all_laid)
         cut = part.cut
-        geometric = torch.stack([self._reduced(face, laid, part) for face, laid in zip(faces, all_laid, strict=True)])
+        there = [self._reduced(face, laid, part, size) for face, laid in zip(faces, all_laid, strict=True)]
+        geometric = torch.stack(there)
         targets = torch.from_numpy(np.stack([face.target for face in faces]))
         matched = [int(face.weights.argmax()) for face in faces]
         given, small = geometric * 2 - 1, part.reduced(theta.reduction).cut
-        maps = _maps(targets, theta).to(self.device)
+        maps = draw_for(theta, targets[:, LANDMARKS_68]).to(self.device)
         frames = Frames(
             geometric=given,
             projected=reduced(given, theta.reduction),
@@ -258,19 +261,19 @@ class LowerFaceRenderer:
             target_map=maps[small],
         )
         image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
-        features = draw_features(targets[:, LANDMARKS_68], CROP_SIZE, CROP_SIZE).to(self.device)
-        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE)
+        features = draw_features(targets[:, LANDMARKS_68] * (size / CROP_SIZE), size, size).to(self.device)
+        changes = keep_detail(image - geometric, geometric, features[cut], size) * paints[cut]
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side
-            larger = fitted(enlarged_part(change[None] * laid.paint[cut], side), in_window(part, side), laid.box)
+            larger = fitted(enlarged_part(change[None], size, side), in_window(part, size, side), laid.box)
             mended.append(replace(laid, drawn=(laid.drawn + larger[0]).clamp_(0, 1)))
         return mended
 
-    def _reduced(self, face: LowerFace, laid: _Laid, part: Part) -> Tensor:
-        """Return a part of a window at 256², with what is drawn there: [3, h, w]."""
-        seen = face.window.reduced(CROP_SIZE, part).to(self.device)
-        change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, face.window.side))
+    def _reduced(self, face: LowerFace, laid: _Laid, part: Part, size: int) -> Tensor:
+        """Return a part of a window reduced to ``size`` px, with what is drawn there: [3, h, w]."""
+        seen = face.window.reduced(size, part).to(self.device)
+        change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, size, face.window.side))
         return (seen + reduced_part(change, part)[0]).clamp_(0, 1)
 
 
@@ -292,30 +295,3 @@ def _lit(patch: Patch | None, frame: int, gain: Float) -> Patch | None:
         return None
     image = patch.image[frame : frame + 1] * torch.from_numpy(gain).to(patch.image.device).view(1, 3, 1, 1)
     return Patch(image.clamp_(0, 1), patch.mask[frame : frame + 1], patch.top, patch.left)
-
-
-def _maps(meshes: Tensor, theta: PartGenerator) -> Tensor:
-    """Draw landmark maps [B, 1, S, S], as small as Θ takes them, of meshes [B, V, 3] px of the crop."""
-    drawn = draw_landmarks(meshes[:, LANDMARKS_68].contiguous(), CROP_SIZE, CROP_SIZE)
-    return reduced(drawn, theta.reduction)
-
-
-def lay_over(image: Tensor, patch: Patch) -> None:
-    """Lay a patch over an image [3, H, W], in place, with its light matched along its soft border as in ``compose``.
-
-    Light changes slowly, so the difference is measured on reduced images.
-    """
-    height, width = patch.image.shape[-2:]
-    there = image[None, :, patch.top : patch.top + height, patch.left : patch.left + width]
-    factor = max(1, min(height, width) // SMALL)
-    border = torch.addcmul(patch.mask, patch.mask, patch.mask, value=-1).mul_(4)
-    weighted = torch.cat([(there - patch.image).mul_(border), border], 1)
-    if factor > 1:
-        weighted = F.avg_pool2d(weighted, factor, ceil_mode=True)
-    weighted = blur(weighted, max(1.0, weighted.shape[-1] / LIGHT))
-    known = weighted[:, 3:]
-    difference = (weighted[:, :3] / known.clamp(min=1e-3)).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
-    correction = fill(difference, (2 * known).clamp(max=1))
-    if factor > 1:
-        correction = F.interpolate(correction, scale_factor=factor, mode="bilinear", align_corners=False)
-    there.lerp_((patch.image + correction[..., :height, :width]).clamp_(0, 1), patch.mask)

@@ -19,8 +19,8 @@ from thcli.render.compose import Patch
 from thcli.render.generator import PART_STEP
 
 PAINT_ROOM = 8
-"""Least distance of what Θ may change from the border of the part that it renders, px of the crop, as it sees less
-there; where the part ends at the border of the crop there is none."""
+"""Least distance of what Θ may change from the border of the part that it renders, px of its image, as it sees less
+there; where the part ends at the border of the image there is none."""
 EVEN = 2
 """Corners and sides of changes are multiples of this, as chroma has half the size."""
 
@@ -43,9 +43,10 @@ class Part(NamedTuple):
         return Part(*(edge // factor for edge in self))
 
 
-WINDOW_STEP = 16
-"""Number of pixels of which the sides of windows are multiples."""
-WHOLE_PIXELS = CROP_SIZE // WINDOW_STEP
+WINDOW_STEP = 48
+"""Number of pixels of which the sides of windows are multiples: parts of Θ's image, of 128, 192 or 256 px, are then
+parts of the window in whole and even pixels."""
+WHOLE_PIXELS = 16
 """Number of pixels of the crop that are a whole number of pixels in any window."""
 
 
@@ -79,7 +80,7 @@ def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: i
 
 
 def part_around(paint: Tensor) -> Part | None:
-    """Return the part of the crop that Θ renders to change it where any of ``paint`` [B, 1, 256, 256] is above 0."""
+    """Return the part of Θ's image that it renders to change it where any of ``paint`` [B, 1, S, S] is above 0."""
     painted = (paint > 0).any(0)[0]
     if not bool(painted.any()):
         return None
@@ -87,7 +88,7 @@ def part_around(paint: Tensor) -> Part | None:
     for axis in (1, 0):
         first, end = extent(painted.any(axis))
         first, end = first - PAINT_ROOM, end + PAINT_ROOM
-        ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, CROP_SIZE)]
+        ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, paint.shape[-1])]
     return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
 
 
@@ -113,7 +114,7 @@ def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) 
 def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
     """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to a window of ``size`` px.
 
-    size: a multiple of ``WINDOW_STEP``
+    size: a multiple of ``WHOLE_PIXELS``
     """
     scale = size / CROP_SIZE
     cuts, slices = [], []
@@ -125,9 +126,9 @@ def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
     return _scaled(values[..., cuts[0], cuts[1]], scale)[..., slices[0], slices[1]]
 
 
-def in_window(part: Part, size: int) -> Part:
-    """Return a part of the crop, whose edges are multiples of ``WHOLE_PIXELS``, in px of a window of ``size`` px."""
-    return Part(*(edge * size // CROP_SIZE for edge in part))
+def in_window(part: Part, whole: int, size: int) -> Part:
+    """Return a part of Θ's image of ``whole`` px (``part_around``) in px of a window of ``size`` px."""
+    return Part(*(edge * size // whole for edge in part))
 
 
 def fitted(values: Tensor, given: Part, wanted: Part) -> Tensor:
@@ -136,13 +137,13 @@ def fitted(values: Tensor, given: Part, wanted: Part) -> Tensor:
     return F.pad(values, (left, wanted.width - given.width - left, top, wanted.height - given.height - top))
 
 
-def enlarged_part(values: Tensor, size: int) -> Tensor:
-    """Return a part [1, C, h, w] of a map of 256² in px of a window of ``size`` px: that of ``in_window``."""
-    return _scaled(values, size / CROP_SIZE)
+def enlarged_part(values: Tensor, whole: int, size: int) -> Tensor:
+    """Return a part [1, C, h, w] of Θ's image of ``whole`` px in px of a window of ``size`` px (``in_window``)."""
+    return _scaled(values, size / whole)
 
 
 def reduced_part(values: Tensor, part: Part) -> Tensor:
-    """Return values [1, C, h, w] of a part of a window, reduced to the pixels of that part of the crop."""
+    """Return values [1, C, h, w] of a part of a window, reduced to the pixels of that part of Θ's image."""
     return F.interpolate(values, size=(part.height, part.width), mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -18,6 +18,7 @@ from thcli.data.episodes import WINDOW, EpisodeMeta, PackedEpisode, read_episode
 from thcli.data.store import INDEX
 from thcli.errors import MediaError
 from thcli.export.exporters import check_exporter, export_generator
+from thcli.images import resized
 from thcli.records import CROP_SIZE, Image
 from thcli.render.frames import keep_detail
 from thcli.render.landmark_maps import draw_features
@@ -134,7 +135,7 @@ class GeneratorStage:
         assert isinstance(networks.network, Generator)
         image, kept, shares, *warped = networks.network.from_tensors(*batch.inputs())
         with torch.autocast(torch.device(self.device).type, enabled=False):  # differences of squares need all digits
-            image, kept = (_shown(image, batch) for image in (image, kept))
+            image, kept = (_shown(image - batch.frames.geometric, batch) for image in (image, kept))
             losses = self._losses(image, kept, shares, warped, batch)
         if networks.critic is not None:
             judged = networks.critic(image, batch.real, batch.frames.target_map)
@@ -204,13 +205,16 @@ class GeneratorStage:
     def _validate(self, network: Generator, episode: PackedEpisode) -> tuple[GeneratorBatch, Tensor]:
         """Return windows of a held-out episode, and images [F, 3, 256, 256] of Θ as ``thgen generate`` shows them."""
         windows = np.linspace(0, len(episode.landmarks) // WINDOW - 1, VAL_WINDOWS).round().astype(int)
-        random = np.random.default_rng(0)
         firsts = [WINDOW * int(window) for window in windows]
-        batch = make_batch([episode] * VAL_WINDOWS, firsts, VAL_REFERENCES, CROP_SIZE, NO_CHANGE, random)
-        batch = self._on_device(batch)
+        batch, given = (
+            self._on_device(
+                make_batch([episode] * VAL_WINDOWS, firsts, VAL_REFERENCES, size, NO_CHANGE, np.random.default_rng(0))
+            )
+            for size in (CROP_SIZE, network.dims.side)
+        )
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.train.bf16):
-            made = network.from_tensors(*batch.inputs())[0].clamp(-1, 1)
-        return batch, _shown(made, batch)
+            made = network.from_tensors(*given.inputs())[0].clamp(-1, 1)
+        return batch, _shown(made - given.frames.geometric, batch)
 
     @torch.no_grad()
     def validation_images(self, network: nn.Module) -> dict[str, Image]:
@@ -230,7 +234,8 @@ class GeneratorStage:
         return batch.each(move)
 
 
-def _shown(made: Tensor, batch: GeneratorBatch) -> Tensor:
-    """Return images [F, 3, S, S] of Θ as ``thgen generate`` shows them, with y_geo's fine detail."""
-    geometric, size = batch.frames.geometric, made.shape[-1]
-    return geometric + keep_detail(made - geometric, geometric, draw_features(batch.landmarks, size, size))
+def _shown(change: Tensor, batch: GeneratorBatch) -> Tensor:
+    """Return images [F, 3, S, S] with Θ's change as ``thgen generate`` shows them, with y_geo's fine detail."""
+    geometric = batch.frames.geometric
+    size = geometric.shape[-1]
+    return geometric + keep_detail(resized(change, size), geometric, draw_features(batch.landmarks, size, size))

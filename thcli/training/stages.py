@@ -73,6 +73,10 @@ def run(
     return _network(stage, data, out, chosen, running, weights)
 
 
+FREE = ("side",)
+"""Fields of ``Dims`` that no weights depend on, so that training may go on with another value."""
+
+
 def sized_as(init: Path | None, stage: str, config: Config) -> Config:
     """Return the configuration with the network sizes of the checkpoint that the stage starts from, if any.
 
@@ -80,10 +84,12 @@ def sized_as(init: Path | None, stage: str, config: Config) -> Config:
     """
     if init is None:
         return config
-    dims = load_checkpoint(init, NAMES.get(stage, stage)).header.dims
+    dims = dict(load_checkpoint(init, NAMES.get(stage, stage)).header.dims)
     section = getattr(config, stage)
     for name, asked in json.loads(json.dumps(dict(section.network))).items():
-        if name in dims and dims[name] != asked:
+        if name in FREE:
+            dims[name] = asked
+        elif name in dims and dims[name] != asked:
             raise UsageError(
                 f"{init}: its network has {name} {dims[name]}, and {stage}.network.{name} asks for {asked}; "
                 "leave that setting out, or --init"
