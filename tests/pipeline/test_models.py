@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from thcli.checkpoints import SPEECH_ADAPTER, SPEECH_ENCODER, Header, save_checkpoint, sha256, shipped_weights
 from thcli.errors import WeightsError
+from thcli.forks import Forks
 from thcli.pipeline import models as loaded
 from thcli.pipeline.models import KEPT, LruCache, load_adapter, load_models
 from thgen_models.speech_adapter import SpeechAdapter, SpeechAdapterDims
@@ -31,6 +32,32 @@ def folder(tmp_path: Path) -> Path:
     data = {"made_with": {SPEECH_ENCODER: sha256(tmp_path / SPEECH_ENCODER)}}
     save_checkpoint(tmp_path / SPEECH_ADAPTER, Header("speech_adapter", asdict(adapter.dims), data=data), tensors)
     return tmp_path
+
+
+def test_a_forked_process_neither_uses_nor_drops_the_networks_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads of a network in ONNX Runtime do not survive a fork, and it waits for them when it is dropped."""
+
+    class Network:
+        def __del__(self) -> None:
+            dropped.append(self)
+
+    dropped: list[object] = []
+    monkeypatch.setattr(loaded, "_LOADED", LruCache(1))
+    models = load_models(device="cpu")
+    mine = models.face_model
+    loaded._LOADED.get("network", Network)
+    assert models.face_model is not mine and len(dropped) == 1  # there is room for one alone
+    loaded._LOADED.get("network", Network)
+    kept = models._kept("of the parent", [], object)
+
+    def work(_: None) -> tuple[int, bool]:
+        own = models._kept("of the parent", [], object)
+        models.face_model
+        return len(dropped), own is kept
+
+    with Forks[None, tuple[int, bool]](work, 1) as forks:
+        assert list(forks.map([None])) == [(2, False)]
+    assert models._kept("of the parent", [], object) is kept
 
 
 def test_an_adapter_of_another_encoder_is_refused(folder: Path) -> None:

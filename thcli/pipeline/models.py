@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -85,6 +86,22 @@ class LruCache(Generic[T]):
 
 
 _LOADED: LruCache[Any] = LruCache(KEPT)
+_OF_PARENTS: list[LruCache[Any]] = []
+"""Networks that a forked process has from its parents, which it neither uses nor drops."""
+
+
+def _load_anew() -> None:
+    """Begin a forked process without loaded networks.
+
+    The threads of ONNX Runtime do not survive a fork, and who uses or drops a network of the parent waits for them for
+    ever.
+    """
+    global _LOADED
+    _OF_PARENTS.append(_LOADED)
+    _LOADED = LruCache(KEPT)
+
+
+os.register_at_fork(after_in_child=_load_anew)
 
 
 class Models:
