@@ -93,10 +93,13 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-192 --resume $(FINE) \
 		--init runs/generator-128/generator.safetensors --steps 2400 --set generator.train.lr=1e-3 \
 		--set generator.train.ema=0.995 --set generator.train.warmup=50 --set generator.train.val_every=300
-	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator-parts --resume $(FINE) \
 		--init runs/generator-192/generator.safetensors --steps 1300 --set generator.train.lr=7e-4 \
-		--set generator.train.ema=0.99 --set generator.train.warmup=30 --set generator.train.val_every=250 \
-		--set generator.train.half=true
+		--set generator.train.ema=0.99 --set generator.train.warmup=30 --set generator.train.val_every=250
+	$(BIN)/thgen train generator --data runs/episodes --out runs/generator --resume $(FINE) \
+		--set generator.augment.zoom=0.9 --init runs/generator-parts/generator.safetensors --steps 500 \
+		--set generator.train.lr=5e-4 --set generator.train.ema=0.99 --set generator.train.warmup=20 \
+		--set generator.train.val_every=100 --set generator.train.half=true
 	cp runs/adapter/speech_adapter.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
 		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
 		runs/generator/generator_embedding.onnx runs/weights

@@ -87,7 +87,7 @@ def test_train_takes_the_sizes_of_the_network_from_the_checkpoint(thgen, episode
 def test_training_goes_on_at_another_size_of_the_image(theta_weights):
     init = theta_weights / "generator.safetensors"
     before = read_header(init).dims
-    config = sized_as(init, "generator", load_config("default", ["generator.network.side=64"]))
+    config = sized_as(init, "generator", load_config("lite", ["generator.network.side=64"]))
     assert before["side"] != 64 and config.generator.network == {**before, "side": 64}
 
 

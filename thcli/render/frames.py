@@ -29,7 +29,7 @@ SAME, OTHER = 0.05, 0.12
 """Changes up to which Θ and y_geo count as showing the same, and from which as showing something else, 0..1."""
 NEAR = 2.0
 """Standard deviation, px of the crop at 256², of the blur in which changes are compared."""
-LOST, LOST_OF_FEATURES = 0.17, 0.24
+LOST, LOST_OF_FEATURES = 0.10, 0.17
 """Shares of the photograph's fine detail that are lost to warping and smooth changes, and that are added again: in the
 picture as a whole, and in mouth and eyes, which are warped most."""
 
