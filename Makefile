@@ -101,8 +101,7 @@ weights: $(INSTALLED)  ## train everything that ships from DATA, a store that `t
 		--set generator.train.lr=5e-4 --set generator.train.ema=0.99 --set generator.train.warmup=20 \
 		--set generator.train.val_every=100 --set generator.train.half=true
 	cp runs/adapter/speech_adapter.safetensors runs/motion/head_motion.safetensors runs/detection/detection.onnx \
-		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/generator/generator.onnx \
-		runs/generator/generator_embedding.onnx runs/weights
+		runs/unprojection/unprojection.onnx runs/generator/generator.safetensors runs/weights
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info

@@ -37,13 +37,12 @@ FACE_MODEL, MOUTH_INTERIOR = "face_model.safetensors", "mouth_interior.safetenso
 MATTING = "matting.onnx"
 EXPRESSION, HEAD_MOTION = "expression.safetensors", "head_motion.safetensors"
 SPEECH_ENCODER, SPEECH_ADAPTER = "speech_encoder.safetensors", "speech_adapter.safetensors"
-THETA, THETA_FRAMES, THETA_EMBEDDING = "generator.safetensors", "generator.onnx", "generator_embedding.onnx"
-"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; the
-matting network; Ψ and Φ; the encoder
-that Ψ listens with, and its adapter; Θ as a checkpoint and as its two exported networks."""
+THETA = "generator.safetensors"
+"""File names of weights: the tracker's detector and mesh network; face model and mouth interior; the matting network;
+Ψ and Φ; the encoder that Ψ listens with, and its adapter; Θ."""
 SHIPPED = (
     DETECTION, UNPROJECTION, FACE_MODEL, MOUTH_INTERIOR, MATTING, EXPRESSION, HEAD_MOTION, SPEECH_ENCODER,
-    SPEECH_ADAPTER, THETA, THETA_FRAMES, THETA_EMBEDDING,
+    SPEECH_ADAPTER, THETA,
 )  # fmt: skip
 """File names of all weights that come with the package; a folder of weights may hold any of them."""
 

@@ -118,18 +118,3 @@ def test_is_done_compares_every_option_that_shapes_the_video(job: Job) -> None:
         options = {**record["options"], name: "another"}
         rewrite_sidecar(job.output, {**record, "options": options})
         assert not is_done(job), name
-
-
-def test_is_done_hashes_the_weights_of_the_device_that_made_the_video(job: Job) -> None:
-    """Θ runs from other files on a GPU than on the CPU; which device the job asks for now does not matter."""
-    weights = job.output.parent / "theta"
-    weights.mkdir()
-    for name in ("generator.safetensors", "generator.onnx", "generator_embedding.onnx"):
-        (weights / name).write_bytes(name.encode())
-    options = replace(job.options, renderer="network", precision="fp32", weights=weights)
-    made_on_cpu = finished(replace(job, options=options))
-    assert is_done(with_options(device="cuda")(made_on_cpu))
-    record = json.loads(sidecar_path(job.output).read_text())
-    assert {"generator.onnx", "generator_embedding.onnx"} <= set(record["weights"])
-    rewrite_sidecar(job.output, {**record, "device": "cuda"})
-    assert not is_done(made_on_cpu)

@@ -82,7 +82,7 @@ def complete():
         (["generate", "--motion"], "st", ["still"]),
         (["train"], "mo", ["mouth-interior", "motion"]),
         (["weights"], "", ["add", "list", "show", "verify"]),
-        (["weights", "show"], "gen", ["generator.onnx", "generator.safetensors", "generator_embedding.onnx"]),
+        (["weights", "show"], "gen", ["generator.safetensors"]),
         (["completion"], "", list(SHELLS)),
     ],
 )

@@ -136,7 +136,7 @@ def test_generate_refuses_a_missing_folder_of_weights(thgen, photo, speech):
     assert (said.err.count("\n"), said.new) == (1, ())
 
 
-@pytest.mark.parametrize("holds", [[], ["README.md"], ["generator.onnx", "generator_embedding.onnx"]])
+@pytest.mark.parametrize("holds", [[], ["README.md"], ["expression.onnx"]])
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_generate_refuses_a_folder_without_what_it_looks_for(thgen, folder, photo, speech, holds, dry):
     (folder / "weights").mkdir()

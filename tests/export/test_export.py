@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 import torch
 from onnx.numpy_helper import from_array, to_array
 
-from thcli.checkpoints import Header, load_checkpoint, read_manifest, save_checkpoint, sha256, shipped_weights
+from thcli.checkpoints import Header, read_manifest, save_checkpoint, sha256, shipped_weights
 from thcli.errors import MediaError, UsageError, WeightsError
 from thcli.export.check import BOUND, difference, open_session
+from thcli.export.exporters import export_generator
 from thcli.export.restored import restored
 from thcli.export.run import export_all
 from thcli.pipeline.models import load_models
 from thgen_models.expression import ExpressionDims, make_expression_learner
+from thgen_models.generator import Generator
 
 FILES = {
     "expression.onnx", "head_motion.onnx", "detection.onnx", "unprojection.onnx", "matting.onnx", "generator.onnx",
@@ -37,7 +40,8 @@ def test_export_all_writes_the_shipped_networks_with_hashes(tmp_path: Path) -> N
     sources = {one["source"]["file"]: one["source"]["sha256"] for one in listing["files"]}
     assert all(read_manifest(shipped_weights())[name] == digest for name, digest in sources.items())
     assert {one["file"] for one in listing["files"] if one["copied"]} == FILES - {
-        "expression.onnx", "head_motion.onnx", "manifest.json", "SHA256SUMS",
+        "expression.onnx", "head_motion.onnx", "generator.onnx", "generator_embedding.onnx", "manifest.json",
+        "SHA256SUMS",
     }  # fmt: skip
     check_other_lengths(folder / "expression.onnx")
     with pytest.raises(UsageError, match=r"expression\.onnx: exists already; add --overwrite"):
@@ -98,18 +102,28 @@ def test_restored_refuses_another_network_under_its_name(tmp_path: Path) -> None
         restored(tmp_path / "detection.onnx")
 
 
-def test_export_all_leaves_nothing_where_the_last_network_differs(tmp_path: Path) -> None:
-    """The folder's exports of Θ are the shipped ones, and one bias of its checkpoint has moved."""
-    weights = tmp_path / "weights"
-    checkpoint = load_checkpoint(shipped_weights() / "generator.safetensors", "generator")
-    bias = min(name for name, tensor in checkpoint.tensors.items() if name.endswith("bias") and tensor.numel() > 1)
-    moved = {**checkpoint.tensors, bias: checkpoint.tensors[bias] + 0.5}
-    save_checkpoint(weights / "generator.safetensors", checkpoint.header, moved)
-    for name in ("generator.onnx", "generator_embedding.onnx"):
-        shutil.copyfile(shipped_weights() / name, weights / name)
+def test_export_all_leaves_nothing_where_the_last_network_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter writes Θ with one bias moved."""
+
+    def moved(network: Generator, folder: Path) -> None:
+        other = copy.deepcopy(network)
+        with torch.no_grad():
+            other.composition.layers[0].up.bias.add_(0.5)
+        export_generator(other, folder)
+
+    monkeypatch.setattr("thcli.export.run.export_generator", moved)
     with pytest.raises(WeightsError, match=r"generator\.onnx: differs from PyTorch by "):
-        export_all(tmp_path / "onnx", load_models(weights, device="cpu"))
-    assert list(tmp_path.iterdir()) == [weights]
+        export_all(tmp_path / "onnx", load_models(device="cpu"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_all_is_refused_at_once_without_the_exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(UsageError, match=r"needs onnxscript; install .* 'thgen\[train\]'"):
+        export_all(tmp_path / "onnx", load_models(device="cpu"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_export_all_refuses_a_folder_in_no_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from thcli.onnx_files import open_network, refers_elsewhere
 
 NETWORKS = ("expression.safetensors", "head_motion.safetensors", "generator.safetensors")
 TABLES = ("face_model.safetensors", "mouth_interior.safetensors")
-GRAPHS = ("detection.onnx", "unprojection.onnx", "matting.onnx", "generator.onnx")
+GRAPHS = ("detection.onnx", "unprojection.onnx", "matting.onnx")
 
 
 @pytest.fixture

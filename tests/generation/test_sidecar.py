@@ -71,14 +71,7 @@ def test_hash_of_all_weights_is_that_of_their_list() -> None:
 def test_precision_name_and_job_hashes_tell_what_theta_computes_in(files: Path, precision: str) -> None:
     options = GenerateOptions(precision=precision)
     assert precision_name(load_models(device="cpu", precision=precision)) == precision
-    weights = sources(files, options).weights
-    checkpoint, exported = ("generator.safetensors" in weights, "generator.onnx" in weights)
-    assert (checkpoint, exported) == (precision == "bf16", precision == "fp32")
-
-
-def test_job_hashes_of_fine_tuning_hold_the_checkpoint_too(files: Path) -> None:
-    weights = sources(files, GenerateOptions(precision="fp32", adapt=5)).weights
-    assert {"generator.safetensors", "generator.onnx", "generator_embedding.onnx"} <= set(weights)
+    assert "generator.safetensors" in sources(files, options).weights
 
 
 @pytest.mark.parametrize("precision", [None, "fp32"])

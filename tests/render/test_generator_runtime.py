@@ -1,4 +1,4 @@
-"""Θ runs in PyTorch or in ONNX Runtime, from files that are found by device and precision."""
+"""Θ renders frames and parts of them, in the precision of the device or in that asked for."""
 
 from __future__ import annotations
 
@@ -17,24 +17,22 @@ from thcli import checkpoints
 from thcli.checkpoints import Header, load_checkpoint, save_checkpoint, write_manifest
 from thcli.config import make_dims
 from thcli.errors import UsageError, WeightsError
-from thcli.pipeline.models import Models, load_generator, load_models
-from thcli.render.generator import OnnxGenerator, TorchGenerator, precision_of, quickest_precision
+from thcli.pipeline.models import load_generator, load_models
+from thcli.render.generator import TorchGenerator, precision_of, quickest_precision
 from thgen_models.generator import Frames, Generator, GeneratorDims
 
 LEVEL = 2 / 255
 """One level of 255, for images in -1..1."""
 SIDE = GeneratorDims().side
 """Side, px, of the images that the shipped Θ makes; all but two of those that it takes are half as large."""
-ONNX = {"generator.onnx", "generator_embedding.onnx"}
 Given = Callable[..., tuple[Tensor, Tensor, Frames]]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the Θ that ships alone: its checkpoint, its exported networks and a manifest."""
-    folder = tmp_path_factory.mktemp("exported")
-    for name in ONNX | {"generator.safetensors"}:
-        shutil.copy(checkpoints.shipped_weights() / name, folder)
+    """A folder with the Θ that ships alone, and a manifest."""
+    folder = tmp_path_factory.mktemp("theta")
+    shutil.copy(checkpoints.shipped_weights() / "generator.safetensors", folder)
     write_manifest(folder)
     return folder
 
@@ -65,40 +63,25 @@ def given() -> Given:
     return make
 
 
-def onnx_and_torch(weights: Path) -> tuple[OnnxGenerator, TorchGenerator]:
-    """Return the Θ of a folder in both forms, in float32."""
-    checkpoint, *exported = (weights / f"generator{rest}" for rest in (".safetensors", ".onnx", "_embedding.onnx"))
-    return OnnxGenerator(*exported), TorchGenerator(load_generator(checkpoint), precision=torch.float32)
-
-
-@pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 3), (5, 8)])
-def test_onnx_and_torch_generator_render_the_same_images(weights: Path, given: Given, batch: int, count: int) -> None:
-    images, maps, frames = given(batch, count)
-    embeddings, images_rendered = [], []
-    for theta in onnx_and_torch(weights):
-        embeddings.append(theta.embed(images, maps))
-        images_rendered.append(theta.render(frames, embeddings[-1]))
-    for one, other in zip(*(embedding.tensors() for embedding in embeddings), strict=True):
-        assert one.shape == other.shape and (one - other).abs().max() < 1e-3
-    one, other = images_rendered
-    assert one.shape == other.shape == (batch, 3, SIDE, SIDE)
-    assert (one - other).abs().max() <= LEVEL / 2
-    assert (one - frames.geometric).abs().max() > 10 * LEVEL
+def shipped(weights: Path) -> TorchGenerator:
+    """Return the Θ of a folder in float32."""
+    return TorchGenerator(load_generator(weights / "generator.safetensors"), precision=torch.float32)
 
 
 def test_render_gives_a_frame_alone_as_in_a_batch(weights: Path, given: Given) -> None:
     images, maps, frames = given(3, 2)
-    for theta in onnx_and_torch(weights):
-        embedding = theta.embed(images, maps)
-        together = theta.render(frames, embedding)
-        last = Frames(*(getattr(frames, field.name)[2:] for field in dataclasses.fields(Frames)))
-        assert (theta.render(last, embedding) - together[2:]).abs().max() <= LEVEL / 2
-        assert theta.render(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
+    theta = shipped(weights)
+    embedding = theta.embed(images, maps)
+    together = theta.render(frames, embedding)
+    assert together.shape == (3, 3, SIDE, SIDE) and (together - frames.geometric).abs().max() > 10 * LEVEL
+    last = Frames(*(getattr(frames, field.name)[2:] for field in dataclasses.fields(Frames)))
+    assert (theta.render(last, embedding) - together[2:]).abs().max() <= LEVEL / 2
+    assert theta.render(frames, embedding).numpy().tobytes() == together.numpy().tobytes()
 
 
 def test_render_part_of_everything_is_render(weights: Path, given: Given) -> None:
     images, maps, frames = given(2, 3)
-    theta = onnx_and_torch(weights)[1]
+    theta = shipped(weights)
     embedding = theta.embed(images, maps)
     assert torch.equal(theta.render_part(frames, embedding, frames.target_map, (0, 0)), theta.render(frames, embedding))
 
@@ -129,7 +112,7 @@ def test_torch_generator_in_bfloat16_rounds_little_and_repeatably(given: Given) 
     )
     embedding = exact.embed(images, maps)
     for one, other in zip(embedding.tensors(), rounded.embed(images, maps).tensors(), strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)  # sums in another order of memory
     one, other = exact.render(frames, embedding), rounded.render(frames, embedding)
     assert other.dtype == torch.float32
     # Θ changes an image of noise a lot.
@@ -144,33 +127,12 @@ def test_torch_generator_in_bfloat16_does_not_round_what_theta_leaves(given: Giv
     assert torch.equal(untrained.render(frames, untrained.embed(images, maps)), frames.geometric)
 
 
-def test_models_run_theta_from_exported_networks_on_a_cpu_that_is_quickest_in_float32(
-    processor: str, weights: Path
-) -> None:
-    exported, models = processor == "float32", load_models(weights, "cpu")
-    assert {path.name for path in models.theta_files()} == (ONNX if exported else {"generator.safetensors"})
-    assert isinstance(models.theta, OnnxGenerator if exported else TorchGenerator)
-    on_gpu = Models(weights, "cuda:0", "auto", "builtin")
-    assert [path.name for path in on_gpu.theta_files()] == ["generator.safetensors"]
-
-
-def test_models_do_not_mix_a_checkpoint_with_exported_networks_of_another_folder(
-    processor: str, weights: Path, theta_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "shipped_weights", lambda: weights)
-    models = load_models(theta_weights, "cpu")
-    assert models.theta_files() == (theta_weights / "generator.safetensors",)
-    assert isinstance(models.theta, TorchGenerator)
-    assert load_models(None, "cpu").theta_files()[0].parent == weights
-
-
 @pytest.mark.parametrize("device", ["cpu", "cuda:0", "mps"])
 def test_quickest_precision_is_bfloat16_only_on_cpus_that_have_it(processor: str, device: str) -> None:
     assert quickest_precision(device) == (getattr(torch, processor) if device == "cpu" else torch.float32)
 
 
 def test_models_run_theta_in_the_precision_asked_for(weights: Path, theta_weights: Path) -> None:
-    assert isinstance(load_models(weights, "cpu", "fp32").theta, OnnxGenerator)
     for folder in (weights, theta_weights):
         rounded = load_models(folder, "cpu", "bf16").theta
         assert isinstance(rounded, TorchGenerator) and rounded.precision == torch.bfloat16
@@ -190,39 +152,32 @@ def test_quickest_precision_is_float32_where_pytorch_does_not_know_the_cpu(monke
 
 
 def spoil(folder: Path, how: str) -> None:
-    """Damage the files of Θ in a folder; except for ``changed`` the manifest lists them as they are then."""
-    frames, embedding = folder / "generator.onnx", folder / "generator_embedding.onnx"
+    """Damage the file of Θ in a folder; except for ``changed`` the manifest lists it as it is then."""
+    file = folder / "generator.safetensors"
     if how == "missing":
-        (folder / "generator.safetensors").unlink()
-    elif how == "half":
-        embedding.unlink()
+        file.unlink()
     elif how == "damaged":
-        frames.write_bytes(frames.read_bytes()[:1000])
+        file.write_bytes(file.read_bytes()[:1000])
     elif how == "changed":
-        frames.write_bytes(frames.read_bytes() + b"\0")
+        file.write_bytes(file.read_bytes() + b"\0")
         return
-    elif how == "swapped":
-        shutil.copy(embedding, frames)
     write_manifest(folder)
 
 
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("missing", "generator.safetensors: no such weights in"),
-        ("half", "generator_embedding.onnx: no such file, expected beside generator.onnx; export both anew"),
-        ("damaged", "generator.onnx: not a network of Θ"),
-        ("changed", "generator.onnx: SHA-256 is"),
-        ("swapped", "generator.onnx: has the inputs images, maps, expected geometric, projected"),
+        ("missing", "holds none of the weights looked for"),
+        ("damaged", "generator.safetensors: not a thgen checkpoint"),
+        ("changed", "generator.safetensors: SHA-256 is"),
     ],
 )
-def test_models_refuse_unusable_files_of_theta(
+def test_models_refuse_an_unusable_file_of_theta(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
     folder = tmp_path / "weights"
     shutil.copytree(weights, folder)
     spoil(folder, how)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setattr(checkpoints, "shipped_weights", lambda: tmp_path)
     with pytest.raises(WeightsError) as caught:
         load_models(folder, "cpu").theta

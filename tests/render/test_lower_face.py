@@ -115,8 +115,7 @@ def test_theta_changes_the_lower_face_alone(theta_weights):
     models = load_models(theta_weights, "cpu")
     references = torch.stack([Still(1).image, Still(2).image])
     both = [
-        LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]), theta)
-        for theta in (None, models.theta_in_parts)
+        LowerFaceRenderer(MODELS, references, np.stack([mesh(0), mesh(2)]), theta) for theta in (None, models.theta)
     ]
     without, with_theta = (drawn(one, mesh(0), mesh(2)) for one in both)
     scale = SIDE / CROP_SIZE

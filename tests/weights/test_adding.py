@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from thcli import checkpoints
-from thcli.checkpoints import MANIFEST, read_header, read_manifest, sha256, shipped_weights, write_manifest
+from thcli.checkpoints import MANIFEST, read_manifest, sha256, shipped_weights
 from thcli.errors import MediaError, ThgenError, UsageError, WeightsError
 from thcli.weights import adding, catalogue
-from thcli.weights.adding import EXPORTS, THETA, add_files
+from thcli.weights.adding import add_files
 
 SHIPPED = shipped_weights()
 
@@ -67,7 +64,6 @@ def test_add_files_keeps_the_hashes_listed_before(user: Path) -> None:
         ("matting.onnx", "detection.onnx", WeightsError, "not the matting network"),
         ("identity.onnx", "detection.onnx", WeightsError, "no network for --identity"),
         ("other.safetensors", "expression.safetensors", UsageError, "thgen uses no file of this name"),
-        ("generator.onnx", "generator.onnx", UsageError, "add all three at once"),
     ],
 )
 def test_add_files_refuses_a_file_that_is_not_what_its_name_says(
@@ -106,29 +102,6 @@ def test_add_files_replaces_a_file_only_with_overwrite(user: Path) -> None:
     add_files([file], overwrite=True)
     with pytest.raises(UsageError, match="given twice"):
         add_files([file, file], overwrite=True)
-
-
-def test_add_files_removes_old_exports_with_a_new_generator(user: Path, theta_weights: Path) -> None:
-    user.mkdir(parents=True)
-    for name in (THETA, *EXPORTS):
-        (user / name).write_bytes(b"old")
-    write_manifest(user)
-    add_files([theta_weights / THETA], overwrite=True)
-    assert set(content(user)) == {THETA, MANIFEST}
-    assert read_manifest(user) == {THETA: sha256(theta_weights / THETA)}
-
-
-def test_add_files_refuses_exports_of_another_checkpoint(user: Path, tmp_path: Path) -> None:
-    moved = load_file(SHIPPED / THETA)
-    name = next(name for name in sorted(moved) if name.endswith("bias") and moved[name].size > 1)
-    moved[name] = moved[name] + np.float32(0.5)
-    header = {"thgen": json.dumps(vars(read_header(SHIPPED / THETA)), default=dict)}
-    save_file(moved, tmp_path / THETA, header)
-    for export in EXPORTS:
-        shutil.copyfile(SHIPPED / export, tmp_path / export)
-    with pytest.raises(WeightsError, match="differs from PyTorch by "):
-        add_files([tmp_path / THETA, *(tmp_path / export for export in EXPORTS)])
-    assert content(user) == {}
 
 
 def test_add_files_names_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def show(name: str, weights: Path | None) -> None:
 
     \b
     thgen weights show expression
-    thgen weights show generator.onnx
+    thgen weights show generator
     """
     from thcli.weights.catalogue import card_of, entry_of, find, header_of
 

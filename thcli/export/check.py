@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import THETA_EMBEDDING, THETA_FRAMES
 from thcli.errors import WeightsError
+from thcli.export.exporters import THETA_EMBEDDING, THETA_FRAMES
 from thcli.onnx_files import open_network
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Generator

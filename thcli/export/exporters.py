@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thcli.checkpoints import THETA_EMBEDDING, THETA_FRAMES
 from thcli.errors import UsageError
 from thgen_models.embedding import Embedding
 from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
 
+THETA_FRAMES, THETA_EMBEDDING = "generator.onnx", "generator_embedding.onnx"
+"""File names of the two exported networks of Θ."""
 MOST = 1024
 """Most frames at a time, and most references, that the exported networks of Θ take."""
 

@@ -25,17 +25,14 @@ from thcli.checkpoints import (
     MANIFEST,
     MATTING,
     THETA,
-    THETA_EMBEDDING,
-    THETA_FRAMES,
     UNPROJECTION,
     list_files,
     sha256,
-    verify,
     write_atomic,
 )
 from thcli.errors import MediaError, UsageError
 from thcli.export.check import BOUND, SEED, difference, open_session, theta_differences
-from thcli.export.exporters import check_exporter, export_generator
+from thcli.export.exporters import THETA_EMBEDDING, THETA_FRAMES, check_exporter, export_generator
 from thcli.export.restored import restored
 from thcli.version import __version__
 from thgen_models.expression import ExpressionNetwork
@@ -174,21 +171,12 @@ def _copied(folder: Path, source: Path) -> Exported:
 
 
 def _theta(folder: Path, networks: Networks) -> list[Exported]:
-    """Export Θ and its embedding: copies of the ONNX files beside the checkpoint, or new ones where there are none."""
+    """Export Θ and its embedding."""
     checkpoint, network = networks.find(THETA), networks.generator
-    sources = {name: checkpoint.with_name(name) for name in (THETA_FRAMES, THETA_EMBEDDING)}
-    copied = all(path.is_file() for path in sources.values())
-    if copied:
-        for name, path in sources.items():
-            verify(path)
-            shutil.copyfile(path, folder / name)
-    else:
-        export_generator(network, folder)
+    export_generator(network, folder)
     errors = theta_differences(network, folder)
     said = {THETA_FRAMES: "Θ, frames, §4.2", THETA_EMBEDDING: "Θ, hybrid embedding, §4.2"}
-    return [
-        _exported(folder / name, said[name], sources[name] if copied else checkpoint, errors[name]) for name in sources
-    ]
+    return [_exported(folder / name, what, checkpoint, errors[name]) for name, what in said.items()]
 
 
 def _trace(network: nn.Module, example: Mapping[str, Tensor], axes: Mapping[str, str], out: str, path: Path) -> None:

@@ -141,10 +141,7 @@ def check_disk(output: Path | Stream, takes: Estimate | None) -> int | None:
 
 def job_weights(models: Models, options: GenerateOptions | DubOptions) -> list[Path]:
     """Return the files of weights that a video with these options depends on (``Models.files``)."""
-    network = options.renderer == "network"
-    if isinstance(options, DubOptions):  # Θ renders parts of images there, in PyTorch on any device
-        return models.files(theta=False) + ([models.find(THETA)] if network else [])
-    return models.files(theta=network, checkpoint=options.adapt > 0)
+    return models.files(theta=options.renderer == "network")
 
 
 def weights_by_place(models: Models, options: GenerateOptions | DubOptions) -> dict[str, str]:
@@ -173,7 +170,7 @@ def check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
     if motion.motion == "audio":
         models.find(HEAD_MOTION)
     if theta:
-        models.theta_files()
+        models.find(THETA)
 
 
 def _frames_of(audio: Path | Stream) -> int | None:

@@ -143,7 +143,7 @@ class Dubber:
     ) -> DubJob:
         clock = Clock(progress)
         if options.renderer == "network":
-            _ = models.theta_in_parts  # its absence is reported before any work
+            _ = models.theta  # its absence is reported before any work
         hashes = job_hashes(models, options)
         info = check_video(video, options)
         with clock.stage("listen"):

@@ -27,7 +27,7 @@ LEARN_SECOND = 0.27
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """CPU seconds of the audio features per second of speech, and of predicting motion per frame."""
 DRAW = {"warp": (0.012, 0.007), "network": (0.072, 0.020)}
-"""CPU seconds of rendering a frame, by renderer: at any size, and per 256² pixels; Θ itself always works at the same size."""
+"""CPU seconds of rendering a frame, by renderer: at any size, as Θ works at one, and per 256² pixels."""
 ADAPT_ONCE, ADAPT_STEP = 27.0, 1.65
 """CPU seconds of fine-tuning: once, and per step."""
 REPORT_FRAME = 0.024

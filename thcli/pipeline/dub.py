@@ -113,7 +113,7 @@ def make_redrawer(models: Models, dubbing: Dubbing, options: DubOptions) -> Redr
     targets = dubbing.targets
     chosen = choose_mouths(targets.footage, targets.face, options.references)
     mouths = gather_mouths(dubbing.info, targets.footage, targets.face, chosen)
-    return Redrawer(models, targets, mouths, models.theta_in_parts if options.renderer == "network" else None)
+    return Redrawer(models, targets, mouths, models.theta if options.renderer == "network" else None)
 
 
 def draw_dubbing(dubbing: Dubbing, drawers: Drawers) -> Iterator[tuple[YuvFrame, int, Changed | None]]:

@@ -20,8 +20,6 @@ from thcli.checkpoints import (
     SPEECH_ADAPTER,
     SPEECH_ENCODER,
     THETA,
-    THETA_EMBEDDING,
-    THETA_FRAMES,
     UNPROJECTION,
     check_holds,
     digest_of,
@@ -29,7 +27,6 @@ from thcli.checkpoints import (
     load_checkpoint,
     load_weights,
     read_header,
-    verify,
 )
 from thcli.config import make_dims
 from thcli.device import resolve_device
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from thcli.motion.speech_codes import SpeechEncoders
-    from thcli.render.generator import FrameGenerator, TorchGenerator
+    from thcli.render.generator import FrameGenerator
     from thcli.render.matting import Matting
     from thcli.render.mouth_interior import MouthInterior
     from thgen_models.expression import ExpressionNetwork
@@ -184,27 +181,12 @@ class Models:
     @property
     def theta(self) -> FrameGenerator:
         """Generator Θ, §4.2; raises UsageError for a precision that the device does not have."""
-        from thcli.render.generator import OnnxGenerator, TorchGenerator, precision_of
-
-        def load(*paths: Path) -> FrameGenerator:
-            if len(paths) > 1:
-                return OnnxGenerator(*paths)
-            return TorchGenerator(load_generator(paths[0]), self.device, precision_of(self.precision, self.device))
-
-        return self._kept("Θ", self.theta_files(), load, self.device, self.precision)
-
-    @property
-    def theta_in_parts(self) -> TorchGenerator:
-        """Generator Θ for parts of images, which takes less time in PyTorch on any device."""
         from thcli.render.generator import TorchGenerator, precision_of
 
-        return self._kept(
-            "Θ",
-            [self.find(THETA)],
-            lambda path: TorchGenerator(load_generator(path), self.device, precision_of(self.precision, self.device)),
-            self.device,
-            self.precision,
-        )
+        def load(path: Path) -> FrameGenerator:
+            return TorchGenerator(load_generator(path), self.device, precision_of(self.precision, self.device))
+
+        return self._kept("Θ", [self.find(THETA)], load, self.device, self.precision)
 
     @property
     def generator(self) -> Generator:
@@ -215,32 +197,10 @@ class Models:
         """Return the verified path of a file of weights, such as ``expression.safetensors``."""
         return find_weights(name, self.weights)
 
-    def theta_files(self) -> tuple[Path, ...]:
-        """Return the verified files that Θ runs from.
-
-        They are its two exported networks on a CPU in float32 where these lie beside its checkpoint, else the
-        checkpoint.
-        """
-        import torch
-
-        from thcli.render.generator import precision_of
-
-        checkpoint = self.find(THETA)
-        exported = (checkpoint.with_name(THETA_FRAMES), checkpoint.with_name(THETA_EMBEDDING))
-        rounded = precision_of(self.precision, self.device) != torch.float32
-        if self.device != "cpu" or rounded or not any(path.is_file() for path in exported):
-            return (checkpoint,)
-        for path in exported:
-            if not path.is_file():
-                raise WeightsError(f"{path}: no such file, expected beside {exported[0].name}; export both anew")
-            verify(path)
-        return exported
-
-    def files(self, theta: bool = True, checkpoint: bool = False) -> list[Path]:
+    def files(self, theta: bool = True) -> list[Path]:
         """Return the paths of the files that a video depends on; those not found are left out.
 
         theta: whether Θ renders the video
-        checkpoint: whether the checkpoint of Θ counts in any case, because fine-tuning starts from it
 
         Raises WeightsError where the folder ``weights`` holds no weights of a video, and where Θ is needed but missing.
         """
@@ -251,12 +211,12 @@ class Models:
             with suppress(WeightsError):
                 files.append(self.find(name))
         if theta:
-            files += sorted({*self.theta_files(), *([self.find(THETA)] if checkpoint else [])})
+            files.append(self.find(THETA))
         return files
 
-    def hashes(self, theta: bool = True, checkpoint: bool = False) -> dict[str, str]:
+    def hashes(self, theta: bool = True) -> dict[str, str]:
         """Return SHA-256 by name of the files that a video depends on (``files``)."""
-        return {path.name: digest_of(path) for path in self.files(theta, checkpoint)}
+        return {path.name: digest_of(path) for path in self.files(theta)}
 
     def _kept(self, kind: str, files: list[Path] | tuple[Path, ...], load: Callable[..., T], *also: object) -> T:
         """Return a network from its files, loaded only where it is not in memory yet."""

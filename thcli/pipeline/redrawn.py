@@ -18,7 +18,7 @@ from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.mouths import Mouths
 from thcli.pipeline.timeline import Timeline
 from thcli.records import FPS, CropBox, Float
-from thcli.render.generator import PartGenerator
+from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, lip_weight, lower_weight
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
@@ -148,7 +148,7 @@ class Redrawer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: PartGenerator | None) -> None:
+    def __init__(self, models: RenderModels, targets: LipTargets, mouths: Mouths, theta: FrameGenerator | None) -> None:
         self.targets, self.mouths = targets, mouths
         self.weights = match_mouths(targets, mouths)
         self.renderer = LowerFaceRenderer(models, mouths.images, mouths.meshes, theta)

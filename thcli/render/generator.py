@@ -1,45 +1,24 @@
-r"""Inference of Θ (§4.2, §4.3) in PyTorch or in ONNX Runtime.
+"""Inference of Θ (§4.2, §4.3) in PyTorch.
 
-The time of one frame at 256² decides where Θ runs (model ``lite``, one core; of a Xeon that has AMX beside another
-program, and of an EPYC that has AVX-512 with bfloat16 beside none):
-
-====================================  =======  =======
-\                                     Xeon     EPYC
-====================================  =======  =======
-PyTorch, bfloat16, channels last      17 ms    16 ms
-ONNX Runtime, float32                 33 ms    28 ms
-PyTorch, float32                      31 ms    28 ms
-====================================  =======  =======
-
-A CPU that multiplies bfloat16 itself therefore runs Θ in PyTorch. Other CPUs run it in ONNX Runtime where the
-exported networks lie beside the checkpoint, else in PyTorch in float32. A GPU runs it in PyTorch.
+CPUs that multiply bfloat16 themselves render with it, in half the time: on one core of an EPYC that has AVX-512 with
+bfloat16, and at 256², 16 ms a frame instead of 28. Without it ONNX Runtime takes as long as PyTorch with channels last.
 """
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thcli.device import has_fast_bfloat16
-from thcli.errors import UsageError, WeightsError
-from thcli.onnx_files import open_network
+from thcli.errors import UsageError
 from thgen_models.embedding import Attended, Embedding, HybridEmbedding
-from thgen_models.generator import EmbeddingNetwork, FrameNetwork, Frames, Generator
+from thgen_models.generator import Frames, Generated, Generator
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-PICTURE = "picture"
-"""Name of the only output of the exported frame network."""
 PART_STEP = 32
 """Number of pixels of which corner and sides of a part of an image are multiples."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -69,10 +48,6 @@ class FrameGenerator(Protocol):
 
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
         """Render images [B, 3, H, H] float32 in -1..1 of frames [B, …] of the person, for any B."""
-
-
-class PartGenerator(FrameGenerator, Protocol):
-    """Θ that can render a part of an image, which takes less time."""
 
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
         """Render a part of images: [B, 3, h, w] float32 in -1..1; only near its border is it different.
@@ -115,33 +90,32 @@ class TorchGenerator:
     ) -> None:
         network = network.to(device).eval()
         self.size, self.reduction = size or network.dims.side, network.dims.reduction
-        self._embedding, self._frames = EmbeddingNetwork(network), FrameNetwork(network)
         self._kind = torch.device(device).type
         self.precision = precision or quickest_precision(device)
+        self._exact = self._network = network
         if self.precision != torch.float32:
-            half = copy.deepcopy(network).to(self.precision)
+            self._network = copy.deepcopy(network).to(self.precision)
             if self.precision == torch.float16:
-                _keep_in_range(half, network.embedding, self._kind)
-            self._frames = FrameNetwork(half)
-            self._frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+                _keep_in_range(self._network, network.embedding, self._kind)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @torch.inference_mode()
     def embed(self, images: Tensor, maps: Tensor) -> Embedding:
         """See ``FrameGenerator.embed``."""
-        return Embedding(*self._embedding(images[None], maps[None]))
+        return self._exact.embed(images[None], maps[None])
 
     @torch.inference_mode()
     def render(self, frames: Frames, embedding: Embedding) -> Tensor:
         """See ``FrameGenerator.render``."""
         with self._arithmetic():
-            image: Tensor = self._frames(*_tensors(frames), *embedding.tensors())
-            return image
+            made: Generated = self._network(frames, embedding)
+            return made.image.clamp(-1, 1)
 
     @torch.inference_mode()
     def render_part(self, frames: Frames, embedding: Embedding, target_map: Tensor, corner: tuple[int, int]) -> Tensor:
-        """See ``PartGenerator.render_part``."""
+        """See ``FrameGenerator.render_part``."""
         with self._arithmetic():
-            return self._frames.generator.part(frames, embedding, target_map, corner).image.clamp(-1, 1)
+            return self._network.part(frames, embedding, target_map, corner).image.clamp(-1, 1)
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -178,57 +152,3 @@ class _InFloat32(nn.Module):
         """See ``HybridEmbedding.attend``."""
         with torch.autocast(self.kind, enabled=False):
             return self.embedding.attend(embedding, target_map)
-
-
-class OnnxGenerator:
-    """Θ in ONNX Runtime, on the CPU, from the files that ``thcli.export.exporters.export_generator`` writes."""
-
-    def __init__(self, frames: Path, embedding: Path) -> None:
-        self._path = frames
-        self._sessions = {os.getpid(): self._open_frames()}
-        self._embedding = _session(embedding, ["images", "maps"], _names(Embedding))
-        self.size = int(self._sessions[os.getpid()].get_inputs()[0].shape[-1])
-        self.reduction = self.size // int(self._embedding.get_inputs()[0].shape[-1])
-
-    def _open_frames(self) -> onnxruntime.InferenceSession:
-        return _session(self._path, [*_names(Frames), *_names(Embedding)], [PICTURE])
-
-    def embed(self, images: Tensor, maps: Tensor) -> Embedding:
-        """See ``FrameGenerator.embed``."""
-        return Embedding(*_run(self._embedding, [images[None], maps[None]]))
-
-    def render(self, frames: Frames, embedding: Embedding) -> Tensor:
-        """See ``FrameGenerator.render``."""
-        process = os.getpid()
-        if process not in self._sessions:  # the threads of a session do not survive a fork
-            self._sessions[process] = self._open_frames()
-        return _run(self._sessions[process], [*_tensors(frames), *embedding.tensors()])[0]
-
-
-def _session(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> onnxruntime.InferenceSession:
-    session = open_network(path, "Θ", torch.get_num_threads())
-    for kind, found, expected in (
-        ("inputs", session.get_inputs(), inputs),
-        ("outputs", session.get_outputs(), outputs),
-    ):
-        names = [one.name for one in found]
-        if names != list(expected):
-            raise WeightsError(
-                f"{path}: has the {kind} {', '.join(names)}, expected {', '.join(expected)}; export it anew"
-            )
-    return session
-
-
-def _run(session: onnxruntime.InferenceSession, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return a network's outputs, in order, for tensors given in the order of its inputs."""
-    given = {one.name: np.ascontiguousarray(t.numpy()) for one, t in zip(session.get_inputs(), tensors, strict=True)}
-    return [torch.from_numpy(output) for output in session.run(None, given)]
-
-
-def _names(record: type[Any]) -> list[str]:
-    return [field.name for field in fields(record)]
-
-
-def _tensors(frames: Frames) -> tuple[Tensor, ...]:
-    """Return the fields of a record of frames in order."""
-    return tuple(getattr(frames, name) for name in _names(Frames))

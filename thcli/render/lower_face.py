@@ -22,7 +22,7 @@ from thcli.images import blur, fill, ramp, resized, smoothstep, widened
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import Patch, lay_over
 from thcli.render.frames import keep_detail
-from thcli.render.generator import PART_STEP, PartGenerator
+from thcli.render.generator import PART_STEP, FrameGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.head_weights import CHIN, FOREHEAD, prior_head_weights
 from thcli.render.landmark_maps import draw_features, draw_for
@@ -146,7 +146,9 @@ class LowerFaceRenderer:
     theta: Θ; None to leave it out
     """
 
-    def __init__(self, models: RenderModels, images: Tensor, meshes: Float, theta: PartGenerator | None = None) -> None:
+    def __init__(
+        self, models: RenderModels, images: Tensor, meshes: Float, theta: FrameGenerator | None = None
+    ) -> None:
         model = models.face_model
         there = torch.from_numpy(meshes)
         self.warper = ReferenceWarper(
@@ -239,7 +241,7 @@ class LowerFaceRenderer:
         height = torch.einsum("bi,ihw->bhw", down, grid) - (down * nose).sum(1).view(-1, 1, 1)
         return (height < 0).float()[:, None]
 
-    def _mended(self, theta: PartGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
+    def _mended(self, theta: FrameGenerator, faces: Sequence[LowerFace], all_laid: Sequence[_Laid]) -> list[_Laid]:
         """Return lower faces with Θ's change, where it may paint."""
         size = theta.size
         paints = resized(torch.cat([laid.paint for laid in all_laid]), size)
@@ -262,7 +264,8 @@ class LowerFaceRenderer:
         )
         image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
         features = draw_features(targets[:, LANDMARKS_68] * (size / CROP_SIZE), size, size).to(self.device)
-        changes = keep_detail(image - geometric, geometric, features[cut], size) * paints[cut]
+        # Fine is what is finer than a pixel of Θ's image here: the frame around is as sharp as it was filmed.
+        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE) * paints[cut]
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side

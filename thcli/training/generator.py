@@ -17,7 +17,6 @@ from thcli.configs.sections import Config, GeneratorConfig
 from thcli.data.episodes import WINDOW, EpisodeMeta, PackedEpisode, read_episode, read_index
 from thcli.data.store import INDEX
 from thcli.errors import MediaError
-from thcli.export.exporters import check_exporter, export_generator
 from thcli.images import resized
 from thcli.records import CROP_SIZE, Image
 from thcli.render.frames import keep_detail
@@ -27,7 +26,7 @@ from thcli.training.generator_batch import NO_CHANGE, GeneratorBatch, make_batch
 from thcli.training.generator_loss import detail_error, roughness, sharpness, ssim, temporal_error, weighted_error
 from thcli.training.held_out import hold_out
 from thcli.training.images import tile
-from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train_and_export
+from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
 from thcli.training.perceptual import Perceptual, load_perceptual
 from thcli.training.protocol import Networks
 from thgen_models.blocks import reduced
@@ -49,19 +48,14 @@ SHOWN = 6
 def train_generator(
     data: Path, out: Path, config: Config, running: RunOptions = DEFAULT_RUN, perceptual: Path | None = None
 ) -> TrainResult:
-    """Train Θ on the episodes of split ``train`` into the folder ``out``, and export the best network as ONNX.
+    """Train Θ on the episodes of split ``train`` into the folder ``out``.
 
     data: set of episodes, as ``thgen preprocess episodes`` writes it
     perceptual: weights of a network for the perceptual loss, see ``training.perceptual``; None leaves the loss out
     """
-    check_exporter()
     network = None if perceptual is None else load_perceptual(perceptual, running.device)
     stage = GeneratorStage(load_takes(data), config.generator, running.device, network)
-    return train_and_export(stage, config.generator.train, out, config, running, lambda: Generator(stage.dims), _export)
-
-
-def _export(network: Generator, path: Path) -> None:
-    export_generator(network, path.parent)
+    return train(stage, config.generator.train, out, running, config)
 
 
 def load_takes(data: Path) -> list[PackedEpisode]:

@@ -18,7 +18,6 @@ from thcli.configs.sections import Config
 from thcli.data.episodes import WINDOW
 from thcli.data.store import ClipMeta, Store
 from thcli.errors import MediaError
-from thcli.export.exporters import check_exporter
 from thcli.records import CROP_SIZE
 from thcli.training.adversary import Adversary
 from thcli.training.distributed import ALONE, World
@@ -136,8 +135,6 @@ def plan(
     section = getattr(chosen, stage)
     where = world.device(device)
     world.check_batch(section.train.batch_size, section.train.accumulate)
-    if stage == "generator":
-        check_exporter()
     if perceptual is not None:
         load_perceptual(perceptual, "cpu")
     for name in _NEEDED.get(stage, ()):

@@ -21,8 +21,6 @@ from thcli.checkpoints import (
     SPEECH_ADAPTER,
     SPEECH_ENCODER,
     THETA,
-    THETA_EMBEDDING,
-    THETA_FRAMES,
     UNPROJECTION,
     find_weights,
     list_files,
@@ -34,14 +32,9 @@ from thcli.checkpoints import (
 from thcli.errors import MediaError, ThgenError, UsageError, WeightsError
 from thcli.weights.catalogue import NAMES, entry_of
 
-EXPORTS = (THETA_FRAMES, THETA_EMBEDDING)
-"""Names of the ONNX files exported from a checkpoint of Θ."""
-
 
 def add_files(files: Sequence[Path], expected: str | None = None, overwrite: bool = False) -> list[Path]:
     """Copy files into ``checkpoints.user_folder``, list their SHA-256 there, and return their new paths.
-
-    A new checkpoint of Θ replaces an older one together with its exports.
 
     expected: SHA-256 of the one file given; a ``SHA256SUMS`` beside a file is checked in any case
     overwrite: whether files of the same names are replaced
@@ -64,10 +57,6 @@ def add_files(files: Sequence[Path], expected: str | None = None, overwrite: boo
         for file in files:
             _try(scratch, file)
         listed = read_manifest(folder)
-        if THETA in hashes:
-            for stale in set(EXPORTS) - hashes.keys():
-                listed.pop(stale, None)
-                (folder / stale).unlink(missing_ok=True)
         for copied in hashes:
             os.replace(scratch / copied, folder / copied)
         # The list is written last: after an interruption, an unlisted file is refused rather than a listed one missing.
@@ -89,9 +78,6 @@ def _check(files: Sequence[Path], expected: str | None, overwrite: bool) -> None
             raise UsageError(f"{file}: given twice; a folder holds one file of a name")
         if (user_folder() / file.name).exists() and not overwrite:
             raise UsageError(f"{user_folder() / file.name}: exists already; add --overwrite to replace it")
-    for name in EXPORTS:
-        if name in given and {THETA, *EXPORTS} - set(given):
-            raise UsageError(f"{name}: is of use only with {THETA} and the other export; add all three at once")
 
 
 def _check_hashes(files: Sequence[Path], hashes: dict[str, str], expected: str | None) -> None:
@@ -117,7 +103,6 @@ def _try(scratch: Path, file: Path) -> None:
         SPEECH_ADAPTER: lambda: _adapter(scratch),
         HEAD_MOTION: lambda: _phi(scratch),
         THETA: lambda: _theta(scratch),
-        **dict.fromkeys(EXPORTS, lambda: _exports(scratch)),
     }
     try:
         if entry_of(name).metric:
@@ -183,13 +168,6 @@ def _theta(folder: Path) -> None:
     from thcli.pipeline.models import load_generator
 
     load_generator(folder / THETA)
-
-
-def _exports(folder: Path) -> None:
-    from thcli.export.check import theta_differences
-    from thcli.pipeline.models import load_generator
-
-    theta_differences(load_generator(folder / THETA), folder)
 
 
 def _metric(path: Path) -> None:

@@ -156,11 +156,11 @@ def test_run_suite_draws_everything_anew_for_other_weights_and_metric_networks(s
 def test_run_suite_draws_a_row_anew_for_other_weights_of_that_row(store, tmp_path, drawn, monkeypatch):
     run_suite(store, tmp_path, OPTIONS)
     rows = (REAL, drawn.method("first frame", False, 0.25), drawn.method("half", True, 0.5))
-    rows = (*rows[:2], replace(rows[2], weights={"generator.onnx": "abc"}))
+    rows = (*rows[:2], replace(rows[2], weights={"generator.safetensors": "abc"}))
     monkeypatch.setattr("thcli.evaluation.suite.run.choose_methods", lambda options: rows)
     done = run_suite(store, tmp_path, OPTIONS)
     assert done.resumed == 4 and [row for _, row, _ in drawn.made[6:]] == ["half"] * 4
-    assert json.loads((tmp_path / "results.json").read_text())["weights"]["generator.onnx"] == "abc"
+    assert json.loads((tmp_path / "results.json").read_text())["weights"]["generator.safetensors"] == "abc"
 
 
 def test_run_suite_names_the_network_of_a_metric_below_the_means(store, tmp_path, drawn, metrics, monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from thcli.checkpoints import digest_of
+from thcli.checkpoints import THETA, digest_of
 from thcli.evaluation.baselines import nearest
 from thcli.evaluation.suite.ablation import ABLATED, Render, render_by, render_with, without_parts
 from thcli.evaluation.suite.case import Case
@@ -103,7 +103,7 @@ def choose_methods(options: SuiteOptions) -> tuple[Method, ...]:
     """
     models, network = options.load_models(), options.renderer == "network"
     render = render_by(models.theta if network else None)
-    weights = {path.name: digest_of(path) for path in models.theta_files()} if network else {}
+    weights = {THETA: digest_of(models.find(THETA))} if network else {}
     shuffled = Method(
         SHUFFLED,
         "thgen, driven by the sound of another clip; where landmarks drive, with the true head pose and blinks",
