@@ -13,8 +13,8 @@ unlike y_geo.
 
 In the third departure, the layers of ``lite`` work at half the size, and its change of y_geo is enlarged. What it
 paints is low in frequency, and the detail of y_geo, or of y_ts where that takes its place, stays; and most of a CPU's
-time goes to reading and writing the largest features. It takes the crop at 192², for the same reason: drawn at 256² its
-image scores the same, as fine detail is y_geo's.
+time goes to reading and writing the largest features. It takes the crop at 192², for the same reason: at 256² its
+image is hardly better, as fine detail is y_geo's.
 
 The architecture has two sizes. The figures are for a frame of 192² and 256²; a multiply-add counts as two operations:
 
