@@ -176,8 +176,9 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int |
     Θ blends photographs, and where these are not aligned to the pixel, hair, teeth and lashes come out soft, while
     those of the nearest photograph are sharp. Hence the part of the change that is finer than about two pixels of 256
     is left out, and y_geo's own detail is raised by what warping has cost it. On val, with eight references, an earlier
-    Θ alone had 0.42 of the real variance of the mouth's Laplacian; with this step Θ has 0.94. Where Θ moves an outline, as that of the hair against the background, y_geo's edge would stay behind as a
-    line, so there Θ's image is left as it is, but for mouth and eyes, which Θ may light anew.
+    Θ alone had 0.42 of the real variance of the mouth's Laplacian; with this step Θ has 0.94. Where Θ moves an outline,
+    as that of the hair against the background, y_geo's edge would stay behind as a line, so there Θ's image is left as
+    it is, but for mouth and eyes, which Θ may light anew.
 
     features: [B, 1, H, W] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
     side: side of the square of which these are a part, px; None where they are all of it
