@@ -139,7 +139,7 @@ def test_read_header_names_what_checkpoints_of_earlier_versions_do_not(tmp_path:
     for dims in ({"stem": 2}, {"stem": 2, "reduction": 4, "subpixel": 2}):
         save_checkpoint(tmp_path / "generator.safetensors", Header("generator", dims), {"a": torch.zeros(1)})
         found = read_header(tmp_path / "generator.safetensors").dims
-        assert found == {"stem": 2, "reduction": 1, "subpixel": 1} | dims
+        assert found == {"stem": 2, "side": 256, "reduction": 1, "subpixel": 1} | dims
 
 
 def test_read_header_of_a_shipped_checkpoint_describes_it() -> None:
