@@ -170,7 +170,7 @@ class NeuralRenderer:
         return draw_for(self.theta, torch.from_numpy(np.ascontiguousarray(landmarks))).to(self.images.device)
 
 
-def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int | None = None) -> Tensor:
+def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, scale: float | None = None) -> Tensor:
     """Remove the fine detail from a change [B, 3, H, W] to images y_geo [B, 3, H, W], where the two show the same.
 
     Θ blends photographs, and where these are not aligned to the pixel, hair, teeth and lashes come out soft, while
@@ -181,9 +181,9 @@ def keep_detail(change: Tensor, geometric: Tensor, features: Tensor, side: int |
     it is, but for mouth and eyes, which Θ may light anew.
 
     features: [B, 1, H, W] in 0..1, 1 in mouth and eyes, from ``landmark_maps.draw_features``
-    side: side of the square of which these are a part, px; None where they are all of it
+    scale: pixels that count as one of the crop at 256²; None where these are the whole crop, whose size tells
     """
-    scale = (side or change.shape[-1]) / CROP_SIZE
+    scale = scale or change.shape[-1] / CROP_SIZE
     both = torch.cat([change, geometric], 1)
     fine, photograph = (both - blur(both, FINE * scale)).chunk(2, 1)
     differs = blur(change.abs().amax(1, keepdim=True), NEAR * scale)

@@ -265,7 +265,7 @@ class LowerFaceRenderer:
         image = (theta.render_part(frames, self.embedding, maps, (part.top, part.left)) + 1) / 2
         features = draw_features(targets[:, LANDMARKS_68] * (size / CROP_SIZE), size, size).to(self.device)
         # Fine is what is finer than a pixel of Θ's image here: the frame around is as sharp as it was filmed.
-        changes = keep_detail(image - geometric, geometric, features[cut], CROP_SIZE) * paints[cut]
+        changes = keep_detail(image - geometric, geometric, features[cut], scale=1) * paints[cut]
         mended = []
         for face, laid, change in zip(faces, all_laid, changes, strict=True):
             side = face.window.side
