@@ -65,7 +65,8 @@ def _allow_script(page: str) -> str:
 def _subtitle(report: Report) -> str:
     job = report.job
     inputs = job.record["inputs"]
-    who, what = (inputs[key]["path"].rsplit("/", 1)[-1] for key in ("ref", "audio"))
+    person = "video" if "video" in inputs else "ref"
+    who, what = (inputs[key]["path"].rsplit("/", 1)[-1] for key in (person, "audio"))
     width, height = job.record["size"]
     return f"{who} says {what}: {len(job.asked) / FPS:.1f} s, {width}×{height}, made by thgen {__version__}"
 
