@@ -32,13 +32,15 @@ LOOK_EVERY = 40
 """Distance in frames between the looks that are remembered."""
 # fmt: off
 PLACES = (
-    *OUTER_LIPS[::2], 164, 167, 393, 18, 83, 313, 200, 199, 175, 182, 406, 32, 262, 205, 425, 207, 427, 187, 411,
+    0, 11, 13, 15, 17, 32, 38, 40, 42, 57, 62, 73, 76, 78, 81, 83, 85, 87, 89, 91, 94, 96, 98, 106, 164, 167, 179, 181,
+    183, 185, 191, 199, 201, 204, 207, 210, 212, 216, 267, 269, 271, 273, 291, 302, 304, 307, 310, 312, 314, 316, 318,
+    320, 322, 325, 327, 335, 391, 402, 404, 406, 408, 410, 418, 422, 426, 428, 431, 434,
     50, 280, 101, 330, 4, 195, 9, 151, 108, 337,
 )
-"""Vertices whose colours are measured: lips and the lower face, then cheeks, nose and forehead."""
+"""Vertices whose colours are measured: lips and what is around them, then cheeks, nose and forehead."""
 # fmt: on
-LOWER = 29
-"""Number of the first ``PLACES`` that lie on the lower face, where a hand would hide the mouth."""
+LOWER = 68
+"""Number of the first ``PLACES``, which lie where a hand would hide the mouth."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT
-from thcli.faces.follow import LOWER
 from thcli.faces.pose import fit_to_shape, rigid_shape
 from thcli.faces.track import MOST_OUTSIDE, face_boxes, outside_share
 from thcli.motion.silence import rest_expression
+from thcli.pipeline.covered import covered_mouths
 from thcli.pipeline.footage import PART, Footage
 from thcli.pipeline.person import neutral_mesh
 from thcli.records import CropBox, Float
@@ -27,8 +27,6 @@ LEAST_FACE = 64.0
 """Least height of a face that is dubbed, px."""
 MOST_TURN, MOST_NOD = 0.85, 0.7
 """Largest turn and nod of a head that is dubbed, rad."""
-HIDDEN = 0.33
-"""Largest change of the lower face's colours, in logarithms beside those of the upper face, that is no cover."""
 FADE_SECONDS = 0.16
 """Seconds over which what is drawn fades in and out."""
 LEAST_SECONDS = 0.4
@@ -184,28 +182,13 @@ def _reasons(footage: Footage, pose: Float, boxes: Float, outside: Float) -> np.
             boxes[:, 3] - boxes[:, 1] < LEAST_FACE,
             (np.abs(pose[:, 1]) > MOST_TURN) | (np.abs(pose[:, 0]) > MOST_NOD),
             outside > MOST_OUTSIDE,
-            _hidden(footage),
+            covered_mouths(footage, pose[:, 1]),
             footage.shot < 0,
         )
     reason = np.zeros(len(footage), np.int64)
     for number in reversed(range(len(tests))):
         reason[tests[number]] = number + 1
     return reason
-
-
-def _hidden(footage: Footage) -> np.ndarray:
-    """Return whether something lies before the mouth of each frame [T]: its colours are not those it has else."""
-    hidden = np.zeros(len(footage), bool)
-    seen = np.isfinite(footage.confidence)
-    for shot in np.unique(footage.shot[seen]):
-        which = np.flatnonzero(seen & (footage.shot == shot) & (footage.confidence > 0))
-        if len(which) < 10:
-            continue
-        colours = np.log(footage.colours[which].astype(np.float32) + 16)
-        lower = colours[:, :LOWER] - np.median(colours[:, LOWER:], axis=1, keepdims=True)
-        change = np.abs(lower - np.median(lower[:: max(1, len(lower) // 500)], axis=0))
-        hidden[which] = np.median(change.max(axis=2), axis=1) > HIDDEN
-    return hidden
 
 
 def _windows(footage: Footage, boxes: Float) -> tuple[Float, Float]:
