@@ -71,13 +71,17 @@ class Cut:
 
 
 def reduced_luma(frame: Image) -> Float:
-    """Return the luma [h, w] float32 in 0..255 of a frame [H, W, 3] uint8, reduced to ``SIDE`` px."""
+    """Return the luma [h, w] float32 in 0..255 of a frame [H, W, 3], or of its luma [H, W], uint8.
+
+    It is reduced to ``SIDE`` px.
+    """
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     size = (max(BLOCK, round(height * scale)), max(BLOCK, round(width * scale)))
     step = max(1, int(0.25 / scale))  # sixteen samples for each pixel are enough
-    image = torch.from_numpy(frame[::step, ::step].copy()).float() @ torch.tensor([0.299, 0.587, 0.114])
-    return np.asarray(F.adaptive_avg_pool2d(image[None, None], size)[0, 0].numpy(), np.float32)
+    image = torch.from_numpy(frame[::step, ::step].copy()).float()
+    luma = image if image.ndim == 2 else image @ torch.tensor([0.299, 0.587, 0.114])
+    return np.asarray(F.adaptive_avg_pool2d(luma[None, None], size)[0, 0].numpy(), np.float32)
 
 
 def find_cuts(luma: Float) -> list[Cut]:

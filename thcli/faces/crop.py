@@ -162,7 +162,7 @@ class FaceCrop:
         The upright square around the rotated one is cut out and reduced with anti-aliasing, then rotated.
         """
         import torch
-        from torch.nn.functional import affine_grid, grid_sample
+        from torch.nn.functional import grid_sample
 
         reach = self.side * (abs(math.cos(self.angle)) + abs(math.sin(self.angle)))
         half = math.ceil(reach / 2) + 1
@@ -171,9 +171,10 @@ class FaceCrop:
         image = torch.from_numpy(crop_frame(frame, outer, resized)).permute(2, 0, 1)[None].float() / 255
         turn = self.side / outer.side * _turn(self.angle)
         centre = (np.array([self.x - outer.x0, self.y - outer.y0]) / outer.side) * 2 - 1
-        theta = torch.tensor(np.column_stack([turn, centre]), dtype=torch.float32)[None]
-        grid = affine_grid(theta, [1, 3, self.size, self.size], align_corners=False)
-        return grid_sample(image, grid, padding_mode="border", align_corners=False)[0]
+        across, down, middle = torch.tensor(np.stack([*turn.T, centre]), dtype=torch.float32)
+        steps = (torch.arange(self.size) + 0.5) * (2 / self.size) - 1
+        grid = steps[None, :, None] * across + (steps[:, None, None] * down + middle)
+        return grid_sample(image, grid[None], padding_mode="border", align_corners=False)[0]
 
 
 def _turn(angle: float) -> NDArray[np.float64]:

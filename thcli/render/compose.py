@@ -56,10 +56,11 @@ def lay_over(window: Tensor, patch: Patch) -> None:
     """
     height, width = patch.image.shape[-2:]
     factor = max(1, min(height, width) // SMALL)
-    border = torch.addcmul(patch.mask, patch.mask, patch.mask, value=-1).mul_(4)
-    weighted = torch.cat([(window - patch.image).mul_(border), border], 1)
+    apart, share = window - patch.image, patch.mask
     if factor > 1:
-        weighted = F.avg_pool2d(weighted, factor, ceil_mode=True)
+        apart, share = (F.avg_pool2d(x, factor, ceil_mode=True) for x in (apart, share))
+    border = 4 * share * (1 - share)
+    weighted = torch.cat([apart * border, border], 1)
     weighted = blur(weighted, max(1.0, weighted.shape[-1] / LIGHT))
     known = weighted[:, 3:]
     difference = (weighted[:, :3] / known.clamp(min=1e-3)).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)

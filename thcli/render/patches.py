@@ -136,26 +136,45 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
 
     Returns [P, 3, h, w] in 0..1.
     """
-    size = images.shape[-1]
-    down = F.pad(where[:, 1:] - where[:, :-1], (0, 0, 0, 0, 0, 1))
-    right = F.pad(where[:, :, 1:] - where[:, :, :-1], (0, 0, 0, 1))
-    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2)
-    depth = blur(torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None], size / CROP_SIZE)
-    used = sorted(set(references))
-    which = torch.tensor([used.index(k) for k in references], device=images.device)
-    sources, places = _cut(images, where)
-    sources = sources[used]
-    patches = _share(depth, 0) * _bicubic(sources[which], places)
-    for level, sigma in enumerate(LEVELS, 1):
-        share = _share(depth, level)
-        seen = share[:, 0] > 0
-        if bool(seen.any()):  # only in a small part of some
-            rows = torch.nonzero(seen.any(2).any(1))[:, 0]
-            high, wide = (slice(*extent(seen.any(0).any(axis))) for axis in (1, 0))
-            near, there = _cut(sources, places[rows][:, high, wide])
-            part = share[rows][..., high, wide] * _bicubic(blur(near, sigma)[which[rows]], there)
-            patches[rows, :, high, wide] += part
-    return patches.clamp_(0, 1)
+    depths = _squeeze(where, images.shape[-1])
+    return torch.cat(
+        [
+            _sampled(images[k : k + 1], where[i : i + 1], None if depths is None else depths[i : i + 1])
+            for i, k in enumerate(references)
+        ]
+    )
+
+
+def _sampled(image: Tensor, where: Tensor, depth: Tensor | None) -> Tensor:
+    """Sample an image [1, 3, S, S] at places [1, h, w, 2], blurred as deeply as ``_squeeze`` says."""
+    source, places = _cut(image, where)
+    patch = _bicubic(source, places)
+    if depth is not None and bool(depth.any()):
+        patch *= _share(depth, 0)
+        for level, sigma in enumerate(LEVELS, 1):
+            share = _share(depth, level)
+            seen = share[0, 0] > 0
+            if bool(seen.any()):  # only in a small part
+                high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
+                near, there = _cut(image, where[:, high, wide])
+                patch[..., high, wide] += share[..., high, wide] * _bicubic(blur(near, sigma), there)
+    return patch.clamp_(0, 1)
+
+
+def _squeeze(where: Tensor, size: int) -> Tensor | None:
+    """Return how deeply references of ``size`` px are to be blurred: [P, 1, h, w], 0 for not at all; None for nowhere.
+
+    where: as for ``_sample_smoothly``; how far it is squeezed is measured about once a pixel of the crop
+    """
+    step = max(1, size // CROP_SIZE)
+    coarse = where[:, ::step, ::step]
+    down = F.pad(coarse[:, 1:] - coarse[:, :-1], (0, 0, 0, 0, 0, 1))
+    right = F.pad(coarse[:, :, 1:] - coarse[:, :, :-1], (0, 0, 0, 1))
+    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2 / step)
+    depth = torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None]
+    if not bool(depth.any()):
+        return None
+    return resized(blur(depth, size / CROP_SIZE / step), (where.shape[1], where.shape[2]))
 
 
 def _share(depth: Tensor, level: int) -> Tensor:
