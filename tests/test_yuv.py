@@ -11,17 +11,39 @@ from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
 
 
 def frame(size: tuple[int, int] = (32, 24), colours: YuvColours = YuvColours()) -> YuvFrame:  # noqa: B008 - frozen
-    data = np.random.default_rng(0).integers(60, 180, size[0] * size[1] * 3 // 2).astype(np.uint8)
+    data = colours.empty_frame(size)
+    data[:] = np.random.default_rng(0).integers(60, 180, data.size) * colours.step
     return YuvFrame(data, size, colours)
 
 
 @pytest.mark.parametrize("matrix", LUMA_WEIGHTS)
-@pytest.mark.parametrize("full", [False, True])
-def test_to_rgb_makes_white_of_the_highest_luma_and_black_of_the_lowest(matrix, full):
-    scale, offset = YuvColours(matrix, full).to_rgb()
-    white, black = (255, 0) if full else (235, 16)
-    assert np.allclose(scale @ [white, 128, 128] + offset, 1, atol=1e-5)
-    assert np.allclose(scale @ [black, 128, 128] + offset, 0, atol=1e-5)
+@pytest.mark.parametrize(
+    ("full", "bits", "white", "black"),
+    [(False, 8, 235, 16), (True, 8, 255, 0), (False, 10, 940, 64), (True, 10, 1023, 0)],
+)
+def test_to_rgb_makes_white_of_the_highest_luma_and_black_of_the_lowest(matrix, full, bits, white, black):
+    scale, offset = YuvColours(matrix, full, bits).to_rgb()
+    grey = 1 << (bits - 1)
+    assert np.allclose(scale @ [white, grey, grey] + offset, 1, atol=1e-5)
+    assert np.allclose(scale @ [black, grey, grey] + offset, 0, atol=1e-5)
+
+
+def test_ten_bits_show_what_eight_show():
+    eight, ten = frame(), frame(colours=YuvColours(bits=10))
+    box = CropBox(-4, 2, 24)
+    assert torch.allclose(eight.window(box), ten.window(box), atol=1e-5)
+    assert torch.allclose(eight.window(box, 4), ten.window(box, 4), atol=1e-5)
+    assert torch.allclose(eight.resampled(box, 10, 0, 0, 10, 10), ten.resampled(box, 10, 0, 0, 10, 10), atol=1e-5)
+    assert np.array_equal(eight.reduced(16)[0], ten.reduced(16)[0])
+
+
+def test_add_changes_ten_bits_in_their_own_steps():
+    one = frame(colours=YuvColours(bits=10))
+    before = one.y.copy()
+    one.add(0, 0, torch.full((3, 24, 32), 1 / 876))
+    assert np.array_equal(one.y, before + 1)
+    one.add(0, 0, torch.full((3, 24, 32), 9.0))
+    assert (one.y == 1023).all()
 
 
 def test_to_rgb_agrees_with_the_definition_of_bt601():

@@ -1,4 +1,4 @@
-"""Frames of a video as they are stored, in YUV 4:2:0 of 8 bits: windows of them in RGB, and changes to these windows.
+"""Frames of a video as they are stored, in YUV 4:2:0: windows of them in RGB, and changes to these windows.
 
 Only a window is converted, and only its change is written back: what does not change keeps its very bytes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,31 +36,52 @@ class YuvColours:
 
     matrix: name of the matrix, one of ``LUMA_WEIGHTS``
     full_range: whether all code values are used
+    bits: bits of a code value, 8 or 10
     """
 
     matrix: str = "bt709"
     full_range: bool = False
+    bits: int = 8
+
+    @property
+    def step(self) -> int:
+        """Code values for one of 8 bits."""
+        return 1 << (self.bits - 8)
+
+    @property
+    def most(self) -> int:
+        """Largest code value."""
+        return (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of code values: uint8, or int16 beyond 8 bits."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.int16)
+
+    def empty_frame(self, size: tuple[int, int]) -> Image:
+        """Return an array for the code values of a frame of (width, height), even px."""
+        return np.empty(frame_values(size), self.dtype)
 
     def to_rgb(self) -> tuple[Float, Float]:
-        """Return the matrix [3, 3] and the offset [3] that take YUV in 0..255 to RGB in 0..1: ``m @ yuv + o``."""
+        """Return the matrix [3, 3] and the offset [3] that take code values to RGB in 0..1: ``m @ yuv + o``."""
         red, blue = LUMA_WEIGHTS[self.matrix]
-        green = 1 - red - blue
-        luma, chroma = (1 / 255, 1 / 255) if self.full_range else (1 / 219, 1 / 224)
+        green, step = 1 - red - blue, self.step
+        luma, chroma = (1 / self.most, 1 / self.most) if self.full_range else (1 / (219 * step), 1 / (224 * step))
         u, v = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
         matrix = np.array([[luma, 0, v], [luma, -u * blue / green, -v * red / green], [luma, u, 0]])
-        black = np.array([0.0 if self.full_range else 16.0, 128.0, 128.0])
+        black = np.array([0.0 if self.full_range else 16.0, 128.0, 128.0]) * step
         return matrix.astype(np.float32), (-matrix @ black).astype(np.float32)
 
 
-def frame_bytes(size: tuple[int, int]) -> int:
-    """Bytes of a frame of some width and height, even px."""
+def frame_values(size: tuple[int, int]) -> int:
+    """Return how many code values a frame of some width and height, even px, has."""
     return size[0] * size[1] * 3 // 2
 
 
 class YuvFrame:
     """A frame in YUV 4:2:0.
 
-    data: [H * 3 / 2 * W] uint8: the planes Y, U and V one after the other
+    data: [H * 3 / 2 * W]: the planes Y, U and V one after the other, as ``YuvColours.empty_frame`` makes it
     size: (width, height), px, both even
     colours: how the values stand for RGB
     """
@@ -143,7 +165,7 @@ class YuvFrame:
         yuv = torch.einsum("ij,jhw->ihw", back, change)
         chroma = F.avg_pool2d(yuv[1:][None], 2)[0]
         for plane, values, step in ((self.y, yuv[0], 1), (self.u, chroma[0], 2), (self.v, chroma[1], 2)):
-            _add(plane, top // step, left // step, values.numpy())
+            _add(plane, top // step, left // step, values.numpy(), self.colours.most)
 
 
 def _cut(plane: Image, top: int, left: int, height: int, width: int) -> Tensor:
@@ -184,8 +206,8 @@ def _reduced(plane: Image, box: CropBox, scale: int, step: int) -> Tensor:
     return torch.stack(four).sum(dim=0, dtype=torch.int16).float() / 4
 
 
-def _add(plane: Image, top: int, left: int, change: Float) -> None:
-    """Add a change [h, w] to a plane at a place, as far as it lies inside."""
+def _add(plane: Image, top: int, left: int, change: Float, most: int) -> None:
+    """Add a change [h, w] to a plane of code values up to ``most``, at a place, as far as it lies inside."""
     height, width = plane.shape
     first, last = max(top, 0), min(top + change.shape[0], height)
     begin, end = max(left, 0), min(left + change.shape[1], width)
@@ -193,4 +215,4 @@ def _add(plane: Image, top: int, left: int, change: Float) -> None:
         return
     inside = change[first - top : last - top, begin - left : end - left]
     there = plane[first:last, begin:end]
-    there[:] = np.clip(np.rint(there + inside), 0, 255).astype(np.uint8)
+    there[:] = np.clip(np.rint(there + inside), 0, most).astype(plane.dtype)

@@ -62,6 +62,17 @@ def test_varying_time_stamps_and_the_picture_come_back(media, say, folder, name)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".thgen")] == []
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_ten_bits_and_their_tags_come_back(media, say, folder, name):
+    tags = "setparams=range=tv:colorspace=bt2020nc:color_primaries=bt2020:color_trc=arib-std-b67"
+    video = media("a.mkv", *PICTURE, "-vf", f"format=yuv420p10le,{tags}", "-c:v", "ffv1")
+    made = rewritten(video, Path(name), sound(say(folder / "s.wav", 1.0)))
+    assert probe(made).codec == "hevc yuv420p10le"
+    assert stored(probe(made)).tags == stored(probe(video)).tags and len(stored(probe(made)).tags) == 4
+    before, after = ([one.frame.y for one in stream_stored(probe(path))] for path in (video, made))
+    assert np.abs(np.stack(before) - np.stack(after)).mean() < 4  # of 1023
+
+
 def test_a_late_first_frame_stays_late(media, say, folder):
     video = media("a.mkv", *PICTURE, *TONE, "-vf", "setpts=PTS+0.5/TB", "-fps_mode", "passthrough", "-c:v", "ffv1")
     made = rewritten(video, Path("out.mp4"), sound(say(folder / "s.wav", 1.0)))

@@ -10,8 +10,15 @@ import pytest
 from thcli.clips.probe import probe
 from thcli.clips.timed import stored, stream_stored
 from thcli.errors import MediaError
+from thcli.yuv import YuvColours
 
 MOVING = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=30000/1001:duration=0.5")
+
+
+def hdr(transfer: str) -> tuple[str, ...]:
+    """Options of ffmpeg that tag a lossless video as HDR."""
+    tags = f"setparams=range=tv:colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}"
+    return ("-vf", f"format=yuv420p10le,{tags}", "-c:v", "ffv1")
 
 
 def seconds(path: Path) -> list[float]:
@@ -53,9 +60,37 @@ def test_an_odd_side_grows_by_its_last_column(media):
     assert np.array_equal(frame.y[:, 65], frame.y[:, 64]) and np.array_equal(frame.y[49], frame.y[48])
 
 
-def test_other_depths_are_said(media):
-    path = media("a.mkv", *MOVING, "-pix_fmt", "yuv422p10le", "-c:v", "ffv1")
-    assert stored(probe(path)).notes == ("a.mkv: yuv422p10le is stored as yuv420p, with 8 bits",)
+def test_values_of_ten_bits_are_those_that_are_stored(media, ffmpeg, folder):
+    path = media("a.mkv", *MOVING, "-pix_fmt", "yuv420p10le", "-c:v", "ffv1")
+    ffmpeg("-i", path, "-f", "rawvideo", "raw.yuv")
+    raw = np.frombuffer((folder / "raw.yuv").read_bytes(), np.int16).reshape(15, -1)
+    assert np.array_equal(np.stack([one.frame.data for one in stream_stored(probe(path))]), raw)
+    assert stored(probe(path)).notes == () and raw.max() > 900
+
+
+@pytest.mark.parametrize("pixels", ["yuv422p10le", "yuv420p12le"])
+def test_other_depths_are_said(media, pixels):
+    path = media("a.mkv", *MOVING, "-pix_fmt", pixels, "-c:v", "ffv1")
+    how = stored(probe(path))
+    assert how.notes == (f"a.mkv: {pixels} is stored as yuv420p10le, with 10 bits",) and how.colours.bits == 10
+
+
+@pytest.mark.parametrize("transfer", ["arib-std-b67", "smpte2084"])
+def test_hdr_is_kept(media, transfer):
+    how = stored(probe(media("a.mkv", *MOVING, *hdr(transfer))))
+    assert (how.colours, how.notes) == (YuvColours("bt2020nc", False, 10), ())
+    assert how.tags == {
+        "range": "tv", "colorspace": "bt2020nc", "color_primaries": "bt2020", "color_trc": transfer,
+    }  # fmt: skip
+
+
+def test_without_an_encoder_of_ten_bits_all_is_brought_to_eight(media, monkeypatch):
+    monkeypatch.setattr("thcli.clips.timed.deep_encoder", lambda: None)
+    plain = probe(media("a.mkv", *MOVING, "-pix_fmt", "yuv420p10le", "-c:v", "ffv1"))
+    assert stored(plain).notes == ("a.mkv: yuv420p10le is stored as yuv420p, with 8 bits",)
+    light = probe(media("b.mkv", *MOVING, *hdr("arib-std-b67")))
+    assert stored(light).notes == ("b.mkv: HDR is brought to BT.709, with 8 bits",)
+    assert all(next(stream_stored(one)).frame.data.dtype == np.uint8 for one in (plain, light))
 
 
 def test_the_full_range_is_kept(media):

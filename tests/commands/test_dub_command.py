@@ -138,8 +138,9 @@ def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache,
 def test_the_lips_follow_another_video(thgen, video, word, folder, own_cache):
     given = ("dub", video, "--audio", word, "--renderer", "warp", "--device", "cpu", "--length", "video")
     (folder / "still.mp4").write_bytes(video.read_bytes())
-    said = thgen(*given, "-o", "out.mp4", "--expression", "still.mp4", "--save-curves", "c.csv")
+    said = thgen(*given, "-o", "out.mp4", "--expression", "still.mp4", "--save-curves", "c.csv", "--report", "r.html")
     assert said.code == 0, said.err
+    assert "video.mp4 says word.wav" in (folder / "r.html").read_text()
     assert set(json.loads((folder / "out.mp4.json").read_text())["inputs"]) == {"video", "audio", "expression"}
     moved = np.genfromtxt(folder / "c.csv", delimiter=",", names=True)
     assert len(moved) == 25 and max(np.ptp(moved[f"e{i:02}"]) for i in range(20)) < 0.5  # a face that never moves

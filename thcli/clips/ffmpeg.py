@@ -76,7 +76,7 @@ def executable() -> str:
 
 @dataclass(frozen=True)
 class VideoEncoder:
-    """An H.264 encoder.
+    """An encoder of H.264 or HEVC.
 
     executable: path of the ffmpeg that has it
     name: the encoder's name there
@@ -111,9 +111,17 @@ def h264_encoder(quick: bool = False) -> VideoEncoder:
     )
 
 
-def first_with(decoders: Iterable[str] = (), filters: Iterable[str] = ()) -> str | None:
-    """Return the path of the first ffmpeg that has these decoders and filters, or None where none has them."""
-    asked = {"decoders": set(decoders), "filters": set(filters)}
+@lru_cache(maxsize=1)
+def deep_encoder() -> VideoEncoder | None:
+    """Return an encoder of 10 bits, of HEVC, which is what players of such videos expect; None where there is none."""
+    settings = (("crf", "14"), ("preset", "ultrafast"), ("x265-params", "log-level=error"))
+    binary = first_with(encoders=["libx265"])
+    return None if binary is None else VideoEncoder(binary, "libx265", settings)
+
+
+def first_with(decoders: Iterable[str] = (), filters: Iterable[str] = (), encoders: Iterable[str] = ()) -> str | None:
+    """Return the path of the first ffmpeg that has what is asked for, or None where none has it."""
+    asked = {"decoders": set(decoders), "filters": set(filters), "encoders": set(encoders)}
     for binary in candidates():
         if all(names <= listed(binary, what) for what, names in asked.items() if names):
             return binary

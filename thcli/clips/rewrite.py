@@ -14,7 +14,7 @@ import ffmpeg
 
 from thcli.clips.audio import timed_sound
 from thcli.clips.encode import AUDIO_RATE, Finish, VideoWriter
-from thcli.clips.ffmpeg import arguments, h264_encoder, label, local_file, open_input, run
+from thcli.clips.ffmpeg import arguments, deep_encoder, h264_encoder, label, local_file, open_input, run
 from thcli.clips.probe import MediaInfo
 from thcli.clips.provenance import XMP_KEY
 from thcli.clips.timed import Stored
@@ -32,6 +32,8 @@ KEYFRAME_SECONDS = 2
 """Most seconds from one keyframe to the next."""
 MICROSECOND = 1_000_000
 """Units of a second in the stream of frames that ffmpeg reads."""
+PIXEL_NAMES = {"yuv420p": b"I420", "yuv420p10le": b"Y3\x0b\x0a"}
+"""Names of raw YUV 4:2:0 in a Matroska stream, by ffmpeg's names."""
 _STREAM = re.compile(r"^ {2,4}Stream #0:(\d+).*?: (Audio|Subtitle): (\w+)", re.MULTILINE)
 
 
@@ -129,7 +131,7 @@ class VideoRewriter(VideoWriter):
             raise ValueError(f"more than the {self._n_frames} frames announced")
         if self._count == 0:
             nanoseconds = int(self._usual * self._unit * 1_000_000_000)
-            self._send(memoryview(matroska_head(self._how.size, nanoseconds)))
+            self._send(memoryview(matroska_head(self._how.size, nanoseconds, self._how.pixels)))
         stamp = round((time - self._first) * self._unit * MICROSECOND)
         self._send(memoryview(matroska_frame_head(stamp, frame.data.nbytes)))
         self._send(frame.data.data.cast("B"))
@@ -137,10 +139,12 @@ class VideoRewriter(VideoWriter):
 
     def _command(self) -> list[str]:
         encoder = h264_encoder(quick=True)
+        if self._how.colours.bits > 8:
+            encoder = deep_encoder() or encoder
         tags, unit = self._how.tags, self._unit
         late = float(self._first * unit)
         frames = ffmpeg.input("pipe:0", format="matroska", itsoffset=f"{late:.6f}")
-        video = frames["v:0"].filter("format", "yuv420p").filter("setsar", 1).filter("setparams", **tags)
+        video = frames["v:0"].filter("format", self._how.pixels).filter("setsar", 1).filter("setparams", **tags)
         streams: list[Any] = [video]
         options: dict[str, Any] = {"c:v": encoder.name, **dict(encoder.options)}
         every = max(1, round(KEYFRAME_SECONDS / float(self._usual * unit)))
@@ -158,6 +162,8 @@ class VideoRewriter(VideoWriter):
         else:
             fragmented = "frag_keyframe+delay_moov+default_base_moof+skip_trailer"
             options |= {"format": "mp4", "video_track_timescale": unit.denominator}
+            if encoder.name == "libx265":
+                options["tag:v"] = "hvc1"  # Apple's players know no other name for it
             options["movflags"] = fragmented if self._part is None else "+faststart"
         output = "pipe:1" if self._part is None else local_file(self._part)
         command = arguments(ffmpeg.output(*streams, output, **options).overwrite_output(), encoder.executable)
@@ -240,12 +246,15 @@ def _numbered(command: list[str], source: Path) -> list[str]:
     return [number if part == "SOURCE" else part for part in command]
 
 
-def matroska_head(size: tuple[int, int], nanoseconds: int) -> bytes:
+def matroska_head(size: tuple[int, int], nanoseconds: int, pixels: str) -> bytes:
     """Return the beginning of a Matroska stream of raw YUV 4:2:0, with time stamps in microseconds.
 
     nanoseconds: usual time from one frame to the next
+    pixels: one of ``PIXEL_NAMES``
     """
-    picture = _element(0xB0, _number(size[0])) + _element(0xBA, _number(size[1])) + _element(0x2EB524, b"I420")
+    picture = (
+        _element(0xB0, _number(size[0])) + _element(0xBA, _number(size[1])) + _element(0x2EB524, PIXEL_NAMES[pixels])
+    )
     track = _element(0xD7, _number(1)) + _element(0x73C5, _number(1)) + _element(0x83, _number(1))
     track += _element(0x86, b"V_UNCOMPRESSED") + _element(0x23E383, _number(max(nanoseconds, 1)))
     track += _element(0xE0, picture)

@@ -1,29 +1,30 @@
-"""Reading of a video's own frames, at its own size, rate and time stamps, as YUV 4:2:0 of 8 bits.
+"""Reading of a video's own frames, at its own size, rate and time stamps, as YUV 4:2:0 of 8 or 10 bits.
 
 Unlike ``decode``, which gives 25 frames a second in RGB, this reads what is stored, so that a frame can be written
-again as it was. Frames are upright and progressive, and their pixels are square. HDR is brought to BT.709.
+again as it was. Frames are upright and progressive, and their pixels are square. HDR stays HDR where 10 bits can be
+written, and is brought to BT.709 elsewhere.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 
-import numpy as np
-
 from thcli.clips import colour
 from thcli.clips.decode import HD_SIDE
-from thcli.clips.ffmpeg import Reader, arguments, complaint, first_with, label, open_input
+from thcli.clips.ffmpeg import Reader, arguments, complaint, deep_encoder, first_with, label, open_input
 from thcli.clips.probe import MIN_SIDE, MediaInfo
 from thcli.errors import MediaError
 from thcli.records import Image
-from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame, frame_bytes
+from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
 
-PLAIN = ("yuv420p", "yuvj420p")
+PLAIN = ("yuv420p", "yuvj420p", "yuv420p10le")
 """Pixel formats that are kept bit by bit."""
+_DEEP = re.compile(r"(?:p0?|gray)(?:10|12|14|16)(?:le|be)$")
+"""End of the names of pixel formats of more than 8 bits."""
 _UNIT = re.compile(rb"\bconfig in time_base: (\d+)/(\d+)")
 _SHOWN = re.compile(rb"\bn: *\d+ +pts: *(-?\d+|NOPTS) +pts_time:\S+(?: +duration: *(\d+))?")
 
@@ -42,6 +43,11 @@ class Stored:
     colours: YuvColours
     tags: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> str:
+        """Name of the pixel format in ffmpeg."""
+        return "yuv420p" if self.colours.bits == 8 else "yuv420p10le"
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def stored(info: MediaInfo) -> Stored:
     if min(info.width, info.height) < MIN_SIDE:
         raise MediaError(f"{name}: {info.width}x{info.height} pixels, expected at least {MIN_SIDE} a side")
     size = (info.width + info.width % 2, info.height + info.height % 2)
-    pixels, tags = info.codec.partition(" ")[2], info.tags
+    pixels, tags, bits = info.codec.partition(" ")[2], info.tags, _bits(info)
     if _converted(info):
         if tags.transfer in colour.PEAKS and first_with(filters=colour.FILTERS) is None:
             raise MediaError(f"{name}: HDR, which no ffmpeg here can convert; install the package imageio-ffmpeg")
@@ -79,10 +85,9 @@ def stored(info: MediaInfo) -> Stored:
     matrix = tags.matrix if tags.matrix in LUMA_WEIGHTS else "bt709" if _hd(info) else "smpte170m"
     given = {"colorspace": tags.matrix, "color_primaries": tags.primaries, "color_trc": tags.transfer}
     kept = {key: value for key, value in given.items() if value not in ("unknown", "reserved")}
-    notes = () if pixels in PLAIN else (f"{name}: {pixels} is stored as yuv420p, with 8 bits",)
-    return Stored(
-        size, YuvColours(matrix, tags.full_range), {"range": "pc" if tags.full_range else "tv", **kept}, notes
-    )
+    how = Stored(size, YuvColours(matrix, tags.full_range, bits), {"range": "pc" if tags.full_range else "tv", **kept})
+    note = f"{name}: {pixels} is stored as {how.pixels}, with {bits} bits"
+    return how if pixels in PLAIN and (bits == 10) == bool(_DEEP.search(pixels)) else replace(how, notes=(note,))
 
 
 def stream_stored(
@@ -97,7 +102,7 @@ def stream_stored(
     Closing or dropping the generator kills its ffmpeg. Raises MediaError for a file without video or without frames.
     """
     how = stored(info)
-    own = (np.empty(frame_bytes(how.size), np.uint8) for _ in count())
+    own = (how.colours.empty_frame(how.size) for _ in count())
     return _frames(info, how, timed, only, own if into is None else into)
 
 
@@ -152,7 +157,14 @@ def _time(text: bytes) -> int:
 def _converted(info: MediaInfo) -> bool:
     """Whether the colours are converted, and not kept as they are stored."""
     tags = info.tags
-    return tags.transfer in colour.PEAKS or tags.alpha or tags.matrix in ("gbr", "bt2020c", "ictcp", "ycgco")
+    hdr = tags.transfer in colour.PEAKS and _bits(info) == 8
+    return hdr or tags.alpha or tags.matrix in ("gbr", "bt2020c", "ictcp", "ycgco")
+
+
+def _bits(info: MediaInfo) -> int:
+    """Return with how many bits frames are kept: 10 where there are more than 8 and 10 can be written."""
+    deep = _DEEP.search(info.codec.partition(" ")[2]) is not None
+    return 10 if deep and deep_encoder() is not None else 8
 
 
 def _hd(info: MediaInfo) -> bool:
@@ -160,7 +172,7 @@ def _hd(info: MediaInfo) -> bool:
 
 
 def _binary(info: MediaInfo) -> str | None:
-    filters = colour.FILTERS if info.tags.transfer in colour.PEAKS else ()
+    filters = colour.FILTERS if _converted(info) and info.tags.transfer in colour.PEAKS else ()
     return first_with([info.decoder] if info.decoder else [], filters)
 
 
@@ -176,7 +188,8 @@ def _graph(info: MediaInfo, how: Stored, timed: bool, only: list[int] | None) ->
         frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv", flags="bicubic+accurate_rnd")
     else:
         frames = frames.filter("scale", *size, flags="bicubic+accurate_rnd")
-    frames = frames.filter("format", "yuv420p|yuvj420p" if how.colours.full_range else "yuv420p")
+    plain = how.colours.full_range and how.colours.bits == 8
+    frames = frames.filter("format", "yuv420p|yuvj420p" if plain else how.pixels)
     if how.size != size:
         frames = frames.filter("pad", *how.size)
         frames = frames.filter("fillborders", right=how.size[0] - size[0], bottom=how.size[1] - size[1], mode="smear")

@@ -14,7 +14,7 @@ from thcli.clips.provenance import COMPOSITE, provenance
 from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
-from thcli.forks import COMPUTING, forks_of
+from thcli.forks import COMPUTING, Ahead, forks_of
 from thcli.generation.checks import check_sources
 from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
@@ -33,6 +33,7 @@ from thcli.pipeline.dub import (
     prepare_dubbing,
     told,
 )
+from thcli.pipeline.lips import Sounds, hear
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import DubOptions, Stream, signed_with, written_beside
 from thcli.pipeline.progress import Progress, Quiet
@@ -150,16 +151,18 @@ class Dubber:
             recording, levels, speech = read_recording(audio)
         others = other_streams(info)
         expected = None if info.duration is None or not info.fps else round(info.duration * info.fps)
-        with clock.stage("track", expected):
-            footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
-        with clock.stage("move"):
-            dubbing = prepare_dubbing(models, info, footage, speech, options, self._tracks)
-            redrawer = make_redrawer(models, dubbing, options)
-            workers = forks_of(models.device, options.workers)
-            drawers = files.enter_context(Drawers(redrawer.draw, stored(info), workers))
+        with _hearing(models, speech, info, options) as sounds:
+            with clock.stage("track", expected):
+                footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
+            with clock.stage("move"):
+                given = (models, info, footage, speech, sounds.result())
+                dubbing = prepare_dubbing(*given, options, self._tracks)
+                redrawer = make_redrawer(models, dubbing, options)
+        workers = forks_of(models.device, options.workers)
+        drawers = files.enter_context(Drawers(redrawer.draw, stored(info), workers))
         made_from = dub_sources(sources_of(video, audio, options.motion_options, hashes))
-        given = (options, models, dubbing, drawers, recording, levels, speech)
-        return DubJob(*given, others, made_from, clock, files.pop_all())
+        job = (options, models, dubbing, drawers, recording, levels, speech)
+        return DubJob(*job, others, made_from, clock, files.pop_all())
 
     def finish(self, job: DubJob, output: Path | Stream, progress: Progress) -> Result:
         """Draw a video, write it, its sidecar, its curves and its report, and return the result."""
@@ -204,6 +207,12 @@ def _finish(
         given = (job.dubbing, job.speech, job.levels.clipped, changed, record)
         said = report_on_dub(file, options.report, *given, progress)
     return replace(result, warnings=said)
+
+
+def _hearing(models: Models, speech: Speech, info: MediaInfo, options: DubOptions) -> Ahead[Sounds | None]:
+    """Begin to listen, in a process of its own where one is free."""
+    free = forks_of(models.device, options.workers) > 1
+    return Ahead(lambda: hear(models, speech, info) if options.expression == "audio" else None, free)
 
 
 def read_recording(audio: Path) -> tuple[MediaInfo, Levels, Speech]:

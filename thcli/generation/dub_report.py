@@ -85,7 +85,7 @@ def change_outside(video: Path, dubbing: Dubbing, changed: list[Changed | None])
                 inside = difference[top : what.top + what.height, left : what.left + what.width].size
             else:
                 inside = 0
-            total += float(difference.sum(dtype=np.int64))
+            total += float(difference.sum(dtype=np.int64)) / mine.colours.step
             count += difference.size - inside
     return total / max(count, 1)
 

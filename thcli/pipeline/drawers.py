@@ -18,7 +18,7 @@ from thcli.clips.timed import Stored
 from thcli.errors import DeviceError
 from thcli.forks import Forks, most_at_a_time
 from thcli.records import Image
-from thcli.yuv import YuvFrame, frame_bytes
+from thcli.yuv import YuvFrame, frame_values
 
 GROUP = 4
 """Number of frames in a row that are drawn together."""
@@ -50,9 +50,9 @@ class Drawers:
 
     def __init__(self, draw: Draw, how: Stored, count: int) -> None:
         self._draw = draw
-        frames, size = GROUP * most_at_a_time(count), frame_bytes(how.size)
+        frames, values, kind = GROUP * most_at_a_time(count), frame_values(how.size), how.colours.dtype
         try:
-            shared = np.frombuffer(mmap.mmap(-1, frames * size), np.uint8).reshape(frames, size)
+            shared = np.frombuffer(mmap.mmap(-1, frames * values * kind.itemsize), kind).reshape(frames, values)
         except OSError as error:
             raise DeviceError(
                 f"no memory for {frames} frames of {how.size[0]}x{how.size[1]} ({error.strerror}); take fewer "

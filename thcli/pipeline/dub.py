@@ -17,7 +17,7 @@ from thcli.motion.curves import read_curves
 from thcli.pipeline.drawers import Changed, Drawers
 from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
 from thcli.pipeline.footage import Footage, read_footage, survey_video
-from thcli.pipeline.lips import Heard, listen, own_articulation, spoken_lips
+from thcli.pipeline.lips import Heard, Sounds, own_articulation, spoken_lips
 from thcli.pipeline.models import Models
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
 from thcli.pipeline.options import DubOptions
@@ -31,7 +31,7 @@ from thcli.yuv import YuvFrame
 
 SHORT = 0.05
 """Most seconds that are not dubbed without being told of."""
-SURVEY = "dub 4"
+SURVEY = "dub 5"
 """Version of the first pass, part of the key of what is kept of it."""
 
 
@@ -81,9 +81,18 @@ def footage_of(
 
 
 def prepare_dubbing(
-    models: Models, info: MediaInfo, footage: Footage, speech: Speech, options: DubOptions, tracks: TrackCache
+    models: Models,
+    info: MediaInfo,
+    footage: Footage,
+    speech: Speech,
+    sounds: Sounds | None,
+    options: DubOptions,
+    tracks: TrackCache,
 ) -> Dubbing:
-    """Decide what the lips do in every frame. Raises NoFaceError where no frame can be dubbed."""
+    """Decide what the lips do in every frame. Raises NoFaceError where no frame can be dubbed.
+
+    sounds: what is heard in the speech and in the video; None where the lips come from elsewhere
+    """
     face = examine(footage, models.face_model)
     if face is None or not len(face.sampled):
         raise _no_face(info, footage, face)
@@ -92,7 +101,11 @@ def prepare_dubbing(
     times, total = line.time * unit, float(line.end * footage.unit)
     until = total if options.end is None else min(options.end, total)
     frames = max(int(np.ceil((until - options.begin) * FPS)), 1)
-    lips = _lips(models, info, footage, face, speech, options, frames, tracks)
+    if sounds is None:
+        lips = _given_lips(models, face, options.expression, frames, tracks)
+    else:
+        own = None if sounds.own is None else own_articulation(models.face_model, sounds.own, footage, face)
+        lips = spoken_lips(models.face_model, face, _padded(sounds.speech, frames), own)[:frames]
     part = (times >= options.begin - unit) & (times < until - unit)
     weight = opacities(times, shot, (face.reason == 0)[line.source] & part, total)
     if not weight.any():
@@ -163,22 +176,8 @@ def told(dubbing: Dubbing, options: DubOptions) -> tuple[float, tuple[str, ...]]
     return dubbed, tuple(lines)
 
 
-def _lips(
-    models: Models,
-    info: MediaInfo,
-    footage: Footage,
-    face: FilmedFace,
-    speech: Speech,
-    options: DubOptions,
-    frames: int,
-    tracks: TrackCache,
-) -> Float:
-    """Return the expressions [frames, N] of the part that is dubbed; after the speech the face is at rest."""
-    source = options.expression
-    if source == "audio":
-        heard = _padded(listen(models, speech), frames)
-        own = own_articulation(models, info, footage, face)
-        return spoken_lips(models, face, heard, own, "close")[:frames]
+def _given_lips(models: Models, face: FilmedFace, source: str, frames: int, tracks: TrackCache) -> Float:
+    """Return the expressions [frames, N] of a file of curves or of another video; after its end the face is at rest."""
     if source.lower().endswith(".csv"):
         return fit_expression(read_curves(Path(source)).expression, face.rest, frames)
     meshes = track_driver(models, source, frames / FPS, tracks).unposed()

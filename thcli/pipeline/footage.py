@@ -24,7 +24,6 @@ from thcli.faces.protocol import Tracker
 from thcli.faces.track import face_boxes, interpolate_missed, smooth_meshes
 from thcli.records import N_VERTICES, FaceChoice, Float, Image
 from thcli.threads import one_thread
-from thcli.yuv import YuvFrame, frame_bytes
 
 PART = 256
 """Frames whose meshes are read at a time."""
@@ -58,6 +57,7 @@ class Footage:
     sharpness: [T] float32, as in ``faces.follow.Sight``
     colours: [T, P, 3] uint8, as in ``faces.follow.Sight``
     tracker: name and version of the tracker
+    bits: bits of a code value of the frames
     """
 
     path: Path
@@ -70,6 +70,7 @@ class Footage:
     sharpness: Float
     colours: Image
     tracker: str
+    bits: int = 8
 
     def __len__(self) -> int:
         return len(self.time)
@@ -112,13 +113,13 @@ def survey_video(
     """
     follower = Follower(tracker, model, info.path, face)
     how = stored(info)
-    room = np.empty(frame_bytes(how.size), np.uint8)
+    room = how.colours.empty_frame(how.size)
     with ArrayWriter(path) as archive:
         block, before = _Block(_Meshes(archive)), None
         frame: TimedFrame | None = None
         with closing(stream_stored(info, timed=True, into=repeat(room))) as frames:
             for frame in frames:
-                luma = reduced_luma(_grey(frame.frame))
+                luma = reduced_luma(frame.frame.y) / np.float32(how.colours.step)
                 sight = follower.next(frame.frame, before is None or _correlation(before, luma) < SUDDEN)
                 block.add(frame, luma, sight)
                 before = luma
@@ -130,6 +131,7 @@ def survey_video(
             "unit": np.array([frame.unit.numerator, frame.unit.denominator]),
             "last": np.array(frame.duration or usual),
             "size": np.array(how.size),
+            "bits": np.array(how.colours.bits),
             "tracker": np.array(tracker.name),
             "blocks": np.array(block.written),
         }
@@ -144,8 +146,9 @@ def read_footage(path: Path) -> Footage:
         numerator, denominator = file["unit"].tolist()
         blocks = range(int(file["blocks"]))
         arrays = {name: np.concatenate([file[f"{name}{n}"] for n in blocks]) for name in ARRAYS}
-        last, tracker = int(file["last"]), str(file["tracker"])
-    return Footage(path, (width, height), unit=Fraction(numerator, denominator), last=last, tracker=tracker, **arrays)
+        last, tracker, bits = int(file["last"]), str(file["tracker"]), int(file["bits"])
+    given = {"unit": Fraction(numerator, denominator), "last": last, "tracker": tracker, "bits": bits}
+    return Footage(path, (width, height), **given, **arrays)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -264,12 +267,6 @@ def _runs(seen: np.ndarray, shot: np.ndarray, first: int) -> list[tuple[int, int
 def _usual(times: list[int]) -> int:
     """Return the usual time between two frames."""
     return int(np.median(np.diff(times))) if len(times) > 1 else 1
-
-
-def _grey(frame: YuvFrame) -> Image:
-    """Return a frame's luma as an image [h, w, 3] uint8 of a few hundred pixels a side."""
-    step = max(1, max(frame.size) // 320)
-    return np.repeat(frame.y[::step, ::step, None], 3, axis=-1)
 
 
 def _correlation(before: Float, luma: Float) -> float:

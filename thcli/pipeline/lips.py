@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from thcli.clips.audio import read_speech
 from thcli.clips.features import audio_features, speech_activity
 from thcli.clips.probe import MediaInfo
 from thcli.errors import MediaError
+from thcli.face_model import FaceModel
 from thcli.motion.articulation import Articulation, fit_articulation
 from thcli.motion.closure import close_lips
 from thcli.motion.expression import predict_expression
@@ -39,6 +41,27 @@ class Heard:
     activity: Float
 
 
+@dataclass(frozen=True)
+class Sounds:
+    """What is heard before the person of a video is known.
+
+    speech: what is heard in the new speech
+    own: what is heard in the video's own sound; None where it has none, or none that can be read
+    """
+
+    speech: Heard
+    own: Heard | None
+
+
+def hear(models: Models, speech: Speech, info: MediaInfo) -> Sounds:
+    """Listen to the new speech and to the video's own sound."""
+    own = None
+    if info.audio:
+        with suppress(MediaError):  # broken sound does not affect the images
+            own = listen(models, read_speech(info))
+    return Sounds(listen(models, speech), own)
+
+
 def listen(models: Models, speech: Speech) -> Heard:
     """Listen to a recording with Ψ, piece by piece, so that memory does not grow with more than its samples."""
     parts: list[Heard] = []
@@ -51,30 +74,25 @@ def listen(models: Models, speech: Speech) -> Heard:
     return Heard(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("moved", "closure", "activity")))
 
 
-def own_articulation(models: Models, info: MediaInfo, footage: Footage, face: FilmedFace) -> Articulation | None:
-    """Fit the person's articulation to all of the video's own sound; None where that is not their speech."""
-    if not info.audio:
-        return None
-    try:
-        heard = listen(models, read_speech(info))
-    except MediaError:  # broken sound does not affect the images
-        return None
+def own_articulation(model: FaceModel, heard: Heard, footage: Footage, face: FilmedFace) -> Articulation | None:
+    """Fit the person's articulation to all of the video's own sound; None where that is not their speech.
+
+    heard: what is heard in this sound
+    """
     frames = np.arange(min(len(heard.moved), int(footage.end * FPS)))
     good = face.reason == 0
     shown = _at_25_fps(footage, face.expression - face.median_expression, good, frames)
     told = np.isfinite(shown).all(axis=1)
     if told.sum() < 2:
         return None
-    return fit_articulation(heard.moved[frames][told], shown[told], models.face_model.lip_gap)
+    return fit_articulation(heard.moved[frames][told], shown[told], model.lip_gap)
 
 
-def spoken_lips(models: Models, face: FilmedFace, heard: Heard, own: Articulation | None, silence: str) -> Float:
-    """Return the expressions [T, N] of the person who says what was heard."""
+def spoken_lips(model: FaceModel, face: FilmedFace, heard: Heard, own: Articulation | None) -> Float:
+    """Return the expressions [T, N] of the person who says what was heard, with the lips at rest in silence."""
     moved = heard.moved if own is None else own.apply(heard.moved)
-    spoken = close_lips(
-        face.median_expression + moved, heard.closure, face.neutral_mesh, face.median_expression, models.face_model
-    )
-    return close_in_silence(spoken, heard.activity, face.rest) if silence == "close" else spoken
+    spoken = close_lips(face.median_expression + moved, heard.closure, face.neutral_mesh, face.median_expression, model)
+    return close_in_silence(spoken, heard.activity, face.rest)
 
 
 def _heard(models: Models, speech: Speech) -> Heard:

@@ -11,7 +11,7 @@ import numpy as np
 from thcli.clips.timed import TimedFrame
 from thcli.pipeline.footage import Footage
 from thcli.records import Image
-from thcli.yuv import YuvFrame, frame_bytes
+from thcli.yuv import YuvColours, YuvFrame, frame_values
 
 MOST_SECONDS = 10.0
 """Most seconds at the end of a video that go on backwards and forwards."""
@@ -80,7 +80,8 @@ def tail_start(footage: Footage) -> int:
     if end - seconds[first] < LEAST_SECONDS:
         first = 0
     first = max(first, int(np.searchsorted(seconds, end - MOST_SECONDS)))
-    room = max(MOST_BYTES // frame_bytes(footage.size), 1)
+    frame_bytes = frame_values(footage.size) * YuvColours(bits=footage.bits).dtype.itemsize
+    room = max(MOST_BYTES // frame_bytes, 1)
     return max(first, len(footage) - room)
 
 
@@ -107,6 +108,6 @@ def in_order(
         size = shape.data.nbytes
         for t in line.source[count:].tolist():
             spool.seek((t - first) * size)
-            data: Image = np.empty(size, np.uint8) if into is None else next(into)
-            spool.readinto(data.data)
+            data = shape.colours.empty_frame(shape.size) if into is None else next(into)
+            spool.readinto(data.data.cast("B"))
             yield YuvFrame(data, shape.size, shape.colours)
