@@ -1,7 +1,8 @@
 """Measure the constants of thcli/generation/estimate.py: `python benchmarks/calibrate.py CLIP SPEECH`.
 
 For each job it prints the CPU seconds by stage and the peak memory of `thgen generate` on this machine. Every job runs
-in a process of its own on one thread. CPU seconds are counted, so other programs disturb little.
+in a process of its own, with one more that draws. CPU seconds of all of them and of ffmpeg are counted, so that other
+programs disturb little.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 JOBS = {
@@ -35,7 +35,7 @@ class Stages:
 
     def stage(self, name: str, total: int | None) -> None:
         """Begin a stage, and end the one before."""
-        now = time.process_time()
+        now = cpu_seconds()
         self.first = self.first or now
         if self.name:
             self.seconds[self.name] = now - self.began
@@ -45,6 +45,11 @@ class Stages:
         """Do nothing, because frames are not counted."""
 
 
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
 def job(clip: Path, speech: Path, options: str) -> None:
     """Run a job in this process and print its figures."""
     import resource
@@ -52,7 +57,6 @@ def job(clip: Path, speech: Path, options: str) -> None:
     import torch
 
     from thcli import GenerateOptions, generate
-    from thcli.generation.estimate import benchmark
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +76,6 @@ def job(clip: Path, speech: Path, options: str) -> None:
                     "draw a frame": round(stages.seconds["draw"] / made.frames, 4),
                     "peak MiB": round(peak),
                     "bytes a frame": output.stat().st_size // made.frames,
-                    "benchmark": round(benchmark(time.process_time), 4),
                 }
             )
         )
@@ -88,6 +91,9 @@ def main() -> None:
     if arguments.job is not None:
         job(arguments.clip, arguments.speech, arguments.job)
         return
+    alone = "import time; from thcli.generation.estimate import benchmark; print(benchmark(time.process_time))"
+    taken = [subprocess.run([sys.executable, "-c", alone], stdout=subprocess.PIPE, check=True).stdout for _ in range(5)]
+    print(f"benchmark    {sorted(map(float, taken))[2]:.4f}, in a process that does nothing else, as with --dry-run")
     for name, options in JOBS.items():
         command = [sys.executable, __file__, str(arguments.clip), str(arguments.speech), "--job", json.dumps(options)]
         done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True)

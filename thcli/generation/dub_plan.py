@@ -25,7 +25,7 @@ from thcli.pipeline.models import load_models
 from thcli.pipeline.options import DubOptions, Stream
 from thcli.records import FPS
 
-TRACK_FRAME, TRACK_PIXEL = 0.012, 4.0e-9
+TRACK_FRAME, TRACK_PIXEL = 0.011, 4.0e-9
 """CPU seconds of the first pass: per frame, and per pixel of each frame."""
 DRAW_FRAME = {"warp": 0.018, "network": 0.034}
 """CPU seconds of drawing a frame, by renderer."""

@@ -1,9 +1,9 @@
 """Estimates for ``--dry-run`` of the time, memory and disk space that a video takes.
 
-The constants are CPU seconds and bytes on one core of a Xeon, printed by ``benchmarks/calibrate.py`` for three seconds
-of a 256² clip, K = 8, and 2 s of speech. The share of the work that further cores take over comes from times measured
-on two cores. A benchmark of a fiftieth of a second scales the seconds to the machine at hand. An estimate may be wrong
-by half.
+The constants are CPU seconds and bytes on one core of an EPYC with bfloat16, printed by ``benchmarks/calibrate.py`` for
+three seconds of a 256² clip, K = 8, and 9 s of speech. The share of the work that further cores take over comes from
+times measured on two cores. A benchmark of a fiftieth of a second scales the seconds to the machine at hand. An
+estimate may be wrong by half.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from thcli.pipeline.options import DEFAULT_RENDERER
 from thcli.records import CROP_SIZE, FPS
 from thcli.render.memory import DEFAULT_BATCH, PIXEL_BYTES, REFERENCE_BYTES, frames_at_a_time
 
-BENCHMARK = 0.0028
-"""CPU seconds of ``benchmark`` on the machine where the constants below were measured."""
+BENCHMARK = 0.0058
+"""CPU seconds of ``benchmark``, in a process that does nothing else, where the constants below were measured."""
 START = 2.8
 """CPU seconds of imports, of loading the networks, and of other work done once per job."""
-TRACK_FRAME, TRACK_PIXEL = 0.031, 2.6e-8
+TRACK_FRAME, TRACK_PIXEL = 0.017, 6.4e-8
 """CPU seconds of tracking: per frame of the reference, and per pixel of each frame; from clips of 256² and 512²."""
-LEARN_SECOND = 0.27
+LEARN_SECOND = 0.18
 """CPU seconds of following the person through a second of the clip beyond the references (``--learn-from``)."""
 HEAR_SECOND, MOVE_FRAME = 0.05, 0.001
 """CPU seconds of the audio features per second of speech, and of predicting motion per frame."""
-DRAW = {"warp": (0.012, 0.007), "network": (0.072, 0.020)}
+DRAW = {"warp": (0.0125, 0.0107), "network": (0.0445, 0.0113)}
 """CPU seconds of rendering a frame, by renderer: at any size, as Θ works at one, and per 256² pixels."""
-ADAPT_ONCE, ADAPT_STEP = 27.0, 1.65
+ADAPT_ONCE, ADAPT_STEP = 17.3, 0.52
 """CPU seconds of fine-tuning: once, and per step."""
-REPORT_FRAME = 0.024
+REPORT_FRAME = 0.0144
 """CPU seconds of the report per frame of the video."""
-PARALLEL = 0.6
+PARALLEL = 0.75
 """Share of the work that further cores take over."""
 MIB = 1 << 20
 """Bytes of one MiB."""
