@@ -1,6 +1,6 @@
 """Measure what ``thgen dub`` costs: frames per second at 720p and 1080p, beside decoding and encoding alone.
 
-    python benchmarks/dub_speed.py [--ref CLIP] [--seconds 20] [--out docs/benchmarks_dub.md]
+    python benchmarks/dub_speed.py [--ref CLIP] [--seconds 20 60] [--out docs/benchmarks_dub.md]
 
 The videos are the demo's clip, made first where there is none, enlarged to three quarters of the picture's height on a
 grey ground, and repeated. Each is dubbed in a process of its own, without a kept first pass, by both renderers. The
@@ -37,7 +37,7 @@ def main() -> None:
     """Measure all sizes, print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ref", type=Path, default=ROOT / "demo" / "reference.mp4")
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=int, nargs="+", default=[20, 60])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks_dub.md")
     given = parser.parse_args()
     if not given.ref.is_file():
@@ -46,13 +46,14 @@ def main() -> None:
         make_demo(given.ref.parent, overwrite=True)
     lines = ["| video | job | frames/s | seconds | MiB | track | move | draw |", "|---|---|" + "---:|" * 6]
     with tempfile.TemporaryDirectory() as scratch:
-        speech = Path(scratch) / "speech.wav"
-        repeat(SPEECH, speech, given.seconds)
-        for name, size in SIZES.items():
-            video = Path(scratch) / f"{name}.mp4"
-            enlarge(given.ref, speech, video, size, given.seconds)
-            lines += rows(name, video, speech, Path(scratch))
-            print("\n".join(lines[-3:]), flush=True)
+        for seconds in given.seconds:
+            speech = Path(scratch) / f"{seconds}.wav"
+            repeat(SPEECH, speech, seconds)
+            for name, size in SIZES.items():
+                video = Path(scratch) / f"{name}-{seconds}.mp4"
+                enlarge(given.ref, speech, video, size, seconds)
+                lines += rows(f"{name}, {seconds} s", video, speech, Path(scratch))
+                print("\n".join(lines[-3:]), flush=True)
     where = ", ".join(f"{key} {value}" for key, value in machine().items())
     head = ["# Speed of dubbing", "", f"Made by `make bench` on an idle machine: {where}.", ""]
     given.out.write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
@@ -69,9 +70,9 @@ def rows(name: str, video: Path, speech: Path, folder: Path) -> list[str]:
     subprocess.run([*command, str(folder / "copy.mp4")], check=True)
     alone, made = time.perf_counter() - began, []
     for renderer in ("network", "warp"):
-        cache = {**os.environ, "XDG_CACHE_HOME": str(folder / renderer / name)}
+        cache = {**os.environ, "XDG_CACHE_HOME": str(folder / renderer / video.stem)}
         began = time.perf_counter()
-        target = folder / f"{name}-{renderer}.mp4"
+        target = folder / f"{video.stem}-{renderer}.mp4"
         arguments = [sys.executable, "-c", ONE, str(video), str(speech), str(target), renderer]
         done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, env=cache)
         made.append((renderer, time.perf_counter() - began, json.loads(done.stdout)))

@@ -16,8 +16,8 @@ from thcli.face_model import eye_opening
 from thcli.motion import blink, curves, expression, head, silence
 from thcli.motion.articulation import Articulation, fit_articulation
 from thcli.motion.assembly import assemble
-from thcli.motion.closure import close_lips, part_lips
-from thcli.motion.speaking_mouth import speaking_expression
+from thcli.motion.closure import part_lips
+from thcli.motion.spoken import spoken_expression
 from thcli.pipeline.models import LruCache, Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
@@ -169,14 +169,9 @@ def _said(models: Models, features: AudioFeatures) -> expression.Prediction:
 
 def _spoken(models: Models, person: Person, said: expression.Prediction) -> Float:
     """Return coefficients [T, N] of what Ψ predicts, fitted to the person's articulation where the clip has audio."""
-    model = models.face_model
     own = _own_articulation(models, person.learned)
-    if own is None:
-        usual = speaking_expression(person.neutral_mesh, person.median_expression, model)
-        spoken = usual + said.expression
-    else:
-        spoken = person.median_expression + own.apply(said.expression)
-    return close_lips(spoken, said.closure, person.neutral_mesh, person.median_expression, model)
+    at_rest = (person.neutral_mesh, person.median_expression)
+    return spoken_expression(said.expression, said.closure, own, *at_rest, models.face_model)
 
 
 def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | None:

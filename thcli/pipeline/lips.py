@@ -13,9 +13,10 @@ from thcli.clips.probe import MediaInfo
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel
 from thcli.motion.articulation import Articulation, fit_articulation
-from thcli.motion.closure import close_lips
+from thcli.motion.closure import part_lips
 from thcli.motion.expression import predict_expression
 from thcli.motion.silence import close_in_silence
+from thcli.motion.spoken import spoken_expression
 from thcli.pipeline.filmed import FilmedFace
 from thcli.pipeline.footage import Footage
 from thcli.pipeline.models import Models
@@ -90,9 +91,9 @@ def own_articulation(model: FaceModel, heard: Heard, footage: Footage, face: Fil
 
 def spoken_lips(model: FaceModel, face: FilmedFace, heard: Heard, own: Articulation | None) -> Float:
     """Return the expressions [T, N] of the person who says what was heard, with the lips at rest in silence."""
-    moved = heard.moved if own is None else own.apply(heard.moved)
-    spoken = close_lips(face.median_expression + moved, heard.closure, face.neutral_mesh, face.median_expression, model)
-    return close_in_silence(spoken, heard.activity, face.rest)
+    at_rest = (face.neutral_mesh, face.median_expression)
+    spoken = spoken_expression(heard.moved, heard.closure, own, *at_rest, model)
+    return part_lips(close_in_silence(spoken, heard.activity, face.rest), *at_rest, model)
 
 
 def _heard(models: Models, speech: Speech) -> Heard:
