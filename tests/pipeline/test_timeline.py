@@ -10,7 +10,7 @@ import pytest
 
 from thcli.clips.timed import TimedFrame
 from thcli.pipeline.footage import Footage
-from thcli.pipeline.timeline import in_order, make_timeline, tail_start
+from thcli.pipeline.timeline import Timeline, in_order, make_timeline, tail_start
 from thcli.yuv import YuvColours, YuvFrame
 
 
@@ -63,6 +63,16 @@ def test_at_most_ten_seconds_go_on():
 
 def test_a_very_short_last_shot_does_not_go_on_alone():
     assert tail_start(footage([4] * 100, [0] * 90 + [1] * 10)) == 0
+
+
+@pytest.mark.parametrize("unit", [Fraction(1, 25600), Fraction(1, 25), Fraction(1001, 30000)])
+def test_a_frame_is_shown_from_the_second_at_which_it_begins(unit):
+    step = 1024 if unit == Fraction(1, 25600) else 1
+    line = Timeline(np.arange(500), np.arange(500) * step, 500 * step)
+    begins = np.arange(500) * float(unit * step)
+    assert np.array_equal(line.shown_at(begins, unit), np.arange(500))
+    assert np.array_equal(line.shown_at(begins + 0.9 * float(unit * step), unit), np.arange(500))
+    assert line.shown_at(np.array([-1.0, 1e3]), unit).tolist() == [0, 499]
 
 
 def test_a_single_frame_stays():

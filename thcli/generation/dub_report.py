@@ -94,8 +94,7 @@ def asked_opening(dubbing: Dubbing) -> Float:
     """Return the mouth opening [T] at 25 fps that was asked for; where nothing is drawn, the one that was filmed."""
     targets, model = dubbing.targets, dubbing.targets.model
     frames = frame_count(dubbing.seconds)
-    place = np.searchsorted(targets.line.time * float(targets.footage.unit), np.arange(frames) / FPS, side="right") - 1
-    shown = place.clip(0, len(targets.line) - 1)
+    shown = targets.line.shown_at(np.arange(frames) / FPS, targets.footage.unit)
     expression = targets.expression(shown)
     filmed = targets.face.expression[targets.line.source[shown]]
     expression = np.where(targets.weight[shown, None] > 0, expression, np.nan_to_num(filmed))

@@ -148,8 +148,7 @@ def dubbed_curves(dubbing: Dubbing) -> MotionCurves:
     targets = dubbing.targets
     seen = np.flatnonzero(np.isfinite(targets.face.pose[:, 0]))
     times = targets.begin + np.arange(len(targets.lips)) / FPS
-    place = np.searchsorted(dubbing.line.time * float(targets.footage.unit), times, side="right") - 1
-    source = dubbing.line.source[place.clip(0, len(dubbing.line) - 1)]
+    source = dubbing.line.source[dubbing.line.shown_at(times, targets.footage.unit)]
     near = _nearest(seen, source) if len(seen) > 1 else np.repeat(seen, len(source))
     return MotionCurves(targets.face.pose[near], targets.lips, np.zeros(len(targets.lips), np.float32))
 

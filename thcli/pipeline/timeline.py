@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -36,6 +37,15 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def shown_at(self, seconds: np.ndarray, unit: Fraction) -> np.ndarray:
+        """Return the numbers of the frames [n] that are shown at some seconds [n], the first or last one beyond its ends.
+
+        unit: seconds of a unit
+        """
+        # A frame that begins at the very second is shown, however the two were rounded.
+        place = np.searchsorted(self.time, seconds / float(unit) + 1e-3, side="right") - 1
+        return np.asarray(place.clip(0, len(self) - 1))
 
 
 def make_timeline(footage: Footage, seconds: float) -> Timeline:
