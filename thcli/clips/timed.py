@@ -21,8 +21,6 @@ from thcli.errors import MediaError
 from thcli.records import Image
 from thcli.yuv import LUMA_WEIGHTS, YuvColours, YuvFrame
 
-PLAIN = ("yuv420p", "yuvj420p", "yuv420p10le")
-"""Pixel formats that are kept bit by bit."""
 _DEEP = re.compile(r"(?:p0?|gray)(?:10|12|14|16)(?:le|be)$")
 """End of the names of pixel formats of more than 8 bits."""
 _UNIT = re.compile(rb"\bconfig in time_base: (\d+)/(\d+)")
@@ -86,8 +84,9 @@ def stored(info: MediaInfo) -> Stored:
     given = {"colorspace": tags.matrix, "color_primaries": tags.primaries, "color_trc": tags.transfer}
     kept = {key: value for key, value in given.items() if value not in ("unknown", "reserved")}
     how = Stored(size, YuvColours(matrix, tags.full_range, bits), {"range": "pc" if tags.full_range else "tv", **kept})
-    note = f"{name}: {pixels} is stored as {how.pixels}, with {bits} bits"
-    return how if pixels in PLAIN and (bits == 10) == bool(_DEEP.search(pixels)) else replace(how, notes=(note,))
+    if pixels in (how.pixels, "yuvj420p"):
+        return how
+    return replace(how, notes=(f"{name}: {pixels} is stored as {how.pixels}, with {bits} bits",))
 
 
 def stream_stored(

@@ -39,7 +39,9 @@ class Timeline:
         return len(self.source)
 
     def shown_at(self, seconds: np.ndarray, unit: Fraction) -> np.ndarray:
-        """Return the numbers of the frames [n] that are shown at some seconds [n], the first or last one beyond its ends.
+        """Return the numbers of the frames [n] that are shown at some seconds [n].
+
+        Before the video it is the first frame, and after it the last one.
 
         unit: seconds of a unit
         """
