@@ -34,7 +34,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_forked_process_neither_uses_nor_drops_the_networks_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_process_neither_uses_nor_drops_its_parents_networks_in_onnx_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The threads of a network in ONNX Runtime do not survive a fork, and it waits for them when it is dropped."""
 
     class Network:
@@ -42,22 +44,19 @@ def test_a_forked_process_neither_uses_nor_drops_the_networks_of_its_parent(monk
             dropped.append(self)
 
     dropped: list[object] = []
-    monkeypatch.setattr(loaded, "_LOADED", LruCache(1))
+    monkeypatch.setattr(loaded, "_LOADED", LruCache(2))
     models = load_models(device="cpu")
-    mine = models.face_model
-    loaded._LOADED.get("network", Network)
-    assert models.face_model is not mine and len(dropped) == 1  # there is room for one alone
-    loaded._LOADED.get("network", Network)
-    kept = models._kept("of the parent", [], object)
+    tracker, psi = models._kept("tracker", [], Network), models._kept("Ψ", [], object)
 
-    def work(_: None) -> tuple[int, bool]:
-        own = models._kept("of the parent", [], object)
-        models.face_model
-        return len(dropped), own is kept
+    def work(_: None) -> tuple[int, bool, bool]:
+        kept = models._kept("Ψ", [], object) is psi, models._kept("tracker", [], object) is tracker
+        models._kept("Φ", [], object)
+        models._kept("Θ", [], object)  # there is room for two alone
+        return len(dropped), *kept
 
-    with Forks[None, tuple[int, bool]](work, 1) as forks:
-        assert list(forks.map([None])) == [(2, False)]
-    assert models._kept("of the parent", [], object) is kept
+    with Forks[None, tuple[int, bool, bool]](work, 1) as forks:
+        assert list(forks.map([None])) == [(0, True, False)]
+    assert models._kept("tracker", [], object) is tracker
 
 
 def test_an_adapter_of_another_encoder_is_refused(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -34,6 +36,9 @@ COMMANDS = {
     "completion": "Print a script that lets a shell complete commands, options, their values, and file names.",
 }
 """One-line help of each command by its name, which is also the name of its module."""
+
+
+atexit.register(gc.freeze)  # else a process that ends searches for half a second what it is about to give back
 
 
 class LazyGroup(click.Group):

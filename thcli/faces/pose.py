@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
 
 from thcli.face_model import LANDMARKS_68, RIGID_27, FaceModel
 from thcli.records import Float
 from thcli.rotations import placement, remove_pose, to_canonical_units
+from thcli.smoothing import smoothed
 
 Array = NDArray[np.floating]
 
@@ -79,6 +78,8 @@ def fit_rigid(points_px: Array, size: tuple[int, int], target: Array, prior: Arr
 
 def _weighted_fit(points: Array, target: Array, weights: Array) -> tuple[Array, float]:
     """Closed-form fit for weights [T, P]: a Kabsch rotation per frame, a symmetric (Horn) scale over all frames."""
+    from scipy.spatial.transform import Rotation
+
     share = (weights / weights.sum(axis=1, keepdims=True))[..., None]
     mean, target_mean = (share * points).sum(axis=1), (share * target).sum(axis=1)
     moved, goal = points - mean[:, None], target - target_mean[:, None]
@@ -104,11 +105,13 @@ def smooth_poses(pose: Array, sigma: float) -> Array:
     """
     if sigma <= 0 or len(pose) < 2:
         return pose
+    from scipy.spatial.transform import Rotation
+
     placed = placement(pose)
     quaternion = Rotation.from_rotvec(placed[:, :3]).as_quat()
     flips = np.sign(np.einsum("ti,ti->t", quaternion[1:], quaternion[:-1]))
     quaternion[1:] *= np.cumprod(np.where(flips == 0, 1, flips))[:, None]
-    turn = gaussian_filter1d(quaternion, sigma, axis=0, mode="nearest")
-    origin = gaussian_filter1d(placed[:, 3:], sigma, axis=0, mode="nearest")
+    turn = smoothed(quaternion, sigma)
+    origin = smoothed(placed[:, 3:], sigma)
     smooth = np.concatenate([Rotation.from_quat(turn).as_rotvec(), origin], axis=1)
     return placement(smooth).astype(pose.dtype)

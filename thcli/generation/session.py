@@ -25,7 +25,7 @@ from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import hear, predict_curves, reach_notes, source_notes
+from thcli.pipeline.curves import Heard, hear, predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import DubOptions, GenerateOptions, ReferenceOptions, Stream
@@ -33,9 +33,10 @@ from thcli.pipeline.person import length_warnings, person_key, read_person, size
 from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
-from thcli.records import FPS, Image, Person, Speech
+from thcli.records import FPS, Image, MotionCurves, Person, Speech
 from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator
+from thcli.threads import one_thread, scipy_imported_meanwhile
 from thcli.version import __version__
 
 KEPT_BYTES = 512 << 20
@@ -105,7 +106,7 @@ class Session:
             info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
-            with self._reading(models, info, options) as person_read:
+            with self._reading(models, info, options) as person_read, scipy_imported_meanwhile():
                 theta, fine_tuned = models.theta if options.renderer == "network" else None, None
                 with clock.stage("listen"):
                     recording = probe(audio)
@@ -117,10 +118,15 @@ class Session:
             if theta is not None and options.adapt:
                 with clock.stage("adapt", options.adapt):
                     theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
-            with clock.stage("move"):
-                curves = predict_curves(models, person, speech, options.motion_options, self._tracks, heard)
-                target = DrivenTarget(person, models.face_model, curves)
-                renderer = TargetRenderer(models, person, target, theta=theta, batch_size=options.batch_size)
+            with clock.stage("move"), self._moving(models, person, speech, options, heard) as curves_made:
+
+                def moved() -> DrivenTarget:
+                    return DrivenTarget(person, models.face_model, curves_made.result())
+
+                with one_thread():
+                    renderer = TargetRenderer(models, person, moved, theta=theta, batch_size=options.batch_size)
+                target = renderer.target
+                assert isinstance(target, DrivenTarget)
             sources = sources_of(reference, audio, options.motion_options, hashes)
             # The processes are forked while nothing else computes, and wait until ``finish`` gives them work.
             forks = Forks(renderer.render, forks_of(models.device, options.workers))
@@ -138,8 +144,22 @@ class Session:
 
     def _reading(self, models: Models, info: MediaInfo, options: GenerateOptions) -> Ahead[Person]:
         """Begin to read the person, in a process of its own where one is free."""
-        free = not self._batch and forks_of(models.device, options.workers) > 1
-        return Ahead(lambda: self._person(models, info, options.reference_options), free)
+        return Ahead(lambda: self._person(models, info, options.reference_options), self._one_free(models, options))
+
+    def _moving(
+        self, models: Models, person: Person, speech: Speech, options: GenerateOptions, heard: Heard
+    ) -> Ahead[MotionCurves]:
+        """Begin to predict how the person moves, in a process of its own where one is free."""
+
+        @one_thread()  # in this process too: with more threads sums would be rounded otherwise
+        def predict() -> MotionCurves:
+            return predict_curves(models, person, speech, options.motion_options, self._tracks, heard)
+
+        return Ahead(predict, self._one_free(models, options))
+
+    def _one_free(self, models: Models, options: GenerateOptions) -> bool:
+        """Whether a process may be forked beside this one, in which what is known of the persons of a batch is kept."""
+        return not self._batch and forks_of(models.device, options.workers) > 1
 
     def _person(self, models: Models, info: MediaInfo, options: ReferenceOptions) -> Person:
         def read() -> Person:

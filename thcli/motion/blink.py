@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from thcli.errors import UsageError
 from thcli.motion.curve_tools import extend_to_rest
@@ -54,6 +53,8 @@ class BlinkStyle:
 
 def eye_closure(opening: Float) -> Float:
     """Closure of the eyes [T] float32 in 0..1 from their opening [T]; a single frame counts as open."""
+    from scipy.ndimage import median_filter
+
     values = np.asarray(opening, np.float64)
     size = min(USUAL_FRAMES, len(values))
     # the median alone is too low in a short clip with several blinks

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from thcli.motion.curve_tools import extend_to_rest, join, soft_limit
 from thcli.records import FPS, LOG_MEL_SILENCE, Float
+from thcli.smoothing import smoothed
 from thcli.threads import one_thread
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class MotionStyle:
 
 def motion_style(past: Placements) -> MotionStyle:
     """Measure a person's motion style from placements [τ, 6]; with fewer frames the prior weighs more."""
-    smooth = gaussian_filter1d(np.asarray(past, np.float64), TRACKER_NOISE, axis=0, mode="nearest")
+    smooth = smoothed(np.asarray(past, np.float64), TRACKER_NOISE)
     mean, seen = smooth.mean(0), min(len(smooth) / WINDOW, 2.0) if len(smooth) > 5 else 0.0
     trust = seen / (seen + PRIOR_WEIGHT)
     deviation = smooth.std(0) + 1e-4
@@ -96,7 +96,7 @@ def smooth_noise(frames: int, channels: int, seed: int) -> Float:
         scale = NOISE_SCALES[channel % len(NOISE_SCALES)]
         # a Gaussian of scale s leaves 1 / (2 s sqrt(pi)) of the variance of white noise
         gain = math.sqrt(2 * scale * math.sqrt(math.pi))
-        white[:, channel] = gaussian_filter1d(white[:, channel], scale) * gain
+        white[:, channel] = smoothed(white[:, channel], scale) * gain
     return white[margin : margin + frames].astype(np.float32)
 
 
@@ -130,7 +130,7 @@ def predict_head_motion(
 
 def range_within(motion: Placements) -> np.ndarray:
     """Person's range [6], rad and canonical face units, over a part of the clip that is longer than the references."""
-    smooth = gaussian_filter1d(np.asarray(motion, np.float64), TRACKER_NOISE, axis=0, mode="nearest")
+    smooth = smoothed(np.asarray(motion, np.float64), TRACKER_NOISE)
     seen = len(smooth) / WINDOW
     trust = seen / (seen + PRIOR_WEIGHT)
     return np.asarray(np.exp(trust * np.log(windowed_deviation(smooth) + 1e-4) + (1 - trust) * PRIOR_LOG_RANGE))
@@ -192,7 +192,7 @@ def widen_posture(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
     widened = deviation
     for _ in range(3):
         # the limit makes motion smaller, so the factor is found with the limit applied
-        posture = gaussian_filter1d(widened, POSTURE, axis=0, mode="nearest")
+        posture = smoothed(widened, POSTURE)
         quick = widened - posture
         missing = (WHOLE_RANGE**2 - quick.var(0)) / (posture.var(0) + 1e-6)
         widened = limit_posture(quick + posture * np.sqrt(np.clip(missing, 1, WIDEST_POSTURE**2)) ** trust, limit)
@@ -230,7 +230,7 @@ def limit_posture(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
 
     With a single limit, a head that leans far would freeze at it; this way it keeps moving around its posture.
     """
-    posture = gaussian_filter1d(deviation, POSTURE, axis=0, mode="nearest")
+    posture = smoothed(deviation, POSTURE)
     return soft_limit(soft_limit(posture, POSTURE_PART * limit) + deviation - posture, limit)
 
 
@@ -253,7 +253,7 @@ def rebase_head_motion(past: Placements, other: Placements, frames: int) -> Plac
     person's reference supports is scaled down as a whole, which keeps its rhythm.
     """
     style = motion_style(past)
-    smooth = gaussian_filter1d(other, TRACKER_NOISE, axis=0, mode="nearest")[:frames]
+    smooth = smoothed(other, TRACKER_NOISE)[:frames]
     deviation = smooth - smooth.mean(0)
     limit = support_limit(style)
     reach = np.percentile(np.abs(deviation), 99, axis=0)

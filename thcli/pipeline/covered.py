@@ -7,7 +7,6 @@ Whatever covers the mouth lacks it, even a hand, which has the colour of the fac
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation, median_filter
 
 from thcli.faces.follow import LOWER
 from thcli.pipeline.footage import Footage
@@ -38,6 +37,8 @@ def covered_mouths(footage: Footage, turn: Float) -> np.ndarray:
 
     turn: [T], turn of the head, rad; NaN without a face
     """
+    from scipy.ndimage import binary_dilation, median_filter
+
     covered = np.zeros(len(footage), bool)
     seconds = footage.seconds
     step = max(float(np.mean(np.diff(seconds))) if len(seconds) > 1 else STEADY, 1e-3)

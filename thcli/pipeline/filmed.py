@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from thcli.face_model import LANDMARKS_68, LIPS, FaceModel
 from thcli.faces.crop import FACE_CENTRE, FACE_HEIGHT
@@ -20,6 +19,7 @@ from thcli.pipeline.person import neutral_mesh
 from thcli.records import CropBox, Float
 from thcli.render.window import WINDOW_STEP
 from thcli.rotations import remove_pose, to_canonical_units
+from thcli.smoothing import smoothed
 
 SAMPLES = 1500
 """Most frames from which the person's usual face is measured, spread over the video."""
@@ -204,9 +204,9 @@ def _windows(footage: Footage, boxes: Float) -> tuple[Float, Float]:
         height = np.log(boxes[there, 3] - boxes[there, 1])
         for axis in range(2):
             held = np.interp(which, there, middle[:, axis])
-            centre[which, axis] = gaussian_filter1d(held, STEADY[0] / rate, mode="nearest")
+            centre[which, axis] = smoothed(held, STEADY[0] / rate)
         held = np.interp(which, there, height)
-        side[which] = np.exp(gaussian_filter1d(held, STEADY[1] / rate, mode="nearest")) / FACE_HEIGHT
+        side[which] = np.exp(smoothed(held, STEADY[1] / rate)) / FACE_HEIGHT
     return centre, side
 
 

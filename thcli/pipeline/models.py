@@ -84,18 +84,24 @@ class LruCache(Generic[T]):
 
 _LOADED: LruCache[Any] = LruCache(KEPT)
 _OF_PARENTS: list[LruCache[Any]] = []
-"""Networks that a forked process has from its parents, which it neither uses nor drops."""
+"""Networks that a forked process has from its parents, of which it neither uses nor drops those in ONNX Runtime."""
+IN_ONNX_RUNTIME = ("tracker", "matting")
+"""Kinds of networks that run in ONNX Runtime."""
 
 
 def _load_anew() -> None:
-    """Begin a forked process without loaded networks.
+    """Begin a forked process without loaded networks of ONNX Runtime.
 
-    The threads of ONNX Runtime do not survive a fork, and who uses or drops a network of the parent waits for them for
-    ever.
+    Its threads do not survive a fork, and who uses or drops such a network of the parent waits for them for ever.
     """
     global _LOADED
     _OF_PARENTS.append(_LOADED)
-    _LOADED = LruCache(KEPT)
+    loaded, _LOADED = _LOADED.values, LruCache(KEPT)
+    _LOADED.values |= {key: value for key, value in loaded.items() if not _in_onnx_runtime(key)}
+
+
+def _in_onnx_runtime(key: Hashable) -> bool:
+    return isinstance(key, tuple) and key[0] in IN_ONNX_RUNTIME
 
 
 os.register_at_fork(after_in_child=_load_anew)

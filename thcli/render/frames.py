@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import EllipsisType
 
@@ -37,6 +37,7 @@ picture as a whole, and in mouth and eyes, which are warped most."""
 class TargetRenderer:
     """Renders the frames of a target part by part; each part is rendered alike in whatever process.
 
+    target: the target, or what returns it, which is called once all that depends on the person alone is ready
     theta: Θ, which improves the images of the geometric renderer; without it these images are the frames
     batch_size: most frames of a part; fewer are where they are large, or the device's memory runs out
     """
@@ -45,20 +46,18 @@ class TargetRenderer:
         self,
         models: RenderModels,
         person: Person,
-        target: Target,
+        target: Target | Callable[[], Target],
         *,
         theta: FrameGenerator | None = None,
         steps: RenderSteps = DEFAULT_STEPS,
         batch_size: int = DEFAULT_BATCH,
     ) -> None:
-        self.target = target
         self.geometric = GeometricRenderer(models, person, steps)
         self.paster = Paster(person.reference_frames, person.canvas) if person.paste_back else None
-        known = costs(person, target)
-        self.weights = steps.match(known)
-        self.neural = None
-        if theta is not None:
-            self.neural = NeuralRenderer(models, theta, person, known.blend(), self.geometric)
+        self.neural = None if theta is None else NeuralRenderer(models, theta, person, self.geometric)
+        self.target = target() if callable(target) else target
+        known = costs(person, self.target)
+        self.weights, self.blended = steps.match(known), known.blend()
         self.step = self.most = frames_at_a_time(self.geometric.pixels, batch_size)
         self.one = OneFrame(math.isqrt(self.geometric.pixels), len(person.reference_images), models.device)
 
@@ -91,7 +90,7 @@ class TargetRenderer:
         some, mesh = self.weights.select(chunk), self.target.meshes(chunk)
         if self.neural is None:
             return to_uint8(self.geometric.render(torch.from_numpy(mesh), some))
-        return to_uint8(self.neural.render(mesh, some, chunk))
+        return to_uint8(self.neural.render(mesh, some, self.blended.select(chunk)))
 
 
 class NeuralRenderer:
@@ -100,17 +99,10 @@ class NeuralRenderer:
     Θ takes and returns an image of the crop at its own size, whatever that of the canvas. Its change to that image is
     added to the larger one, which keeps the finer detail of y_geo. Warped images at full size, weighted by Θ, kept
     only half of that detail, because ỹ_t is a blend.
-
-    blended: weights of the references in ỹ_t, for all frames
     """
 
     def __init__(
-        self,
-        models: RenderModels,
-        theta: FrameGenerator,
-        person: Person,
-        blended: ReferenceWeights,
-        geometric: GeometricRenderer,
+        self, models: RenderModels, theta: FrameGenerator, person: Person, geometric: GeometricRenderer
     ) -> None:
         self.theta, self.geometric = theta, geometric
         self.small = geometric
@@ -123,7 +115,6 @@ class NeuralRenderer:
             self.small = GeometricRenderer(models, cropped, geometric.steps)
             if geometric.warper.secondary is not None:
                 self.small.warper.secondary = geometric.warper.secondary.part(person.canvas, person.box)
-        self.blended = blended
         references = self.small.references.each(lambda part: resized(part, theta.size))
         self.images = references.images * 2 - 1
         self.references = references.each(lambda part: reduced(part, theta.reduction))
@@ -133,9 +124,12 @@ class NeuralRenderer:
         self.crop = _crop_in_canvas(person)
 
     @torch.inference_mode()
-    def render(self, mesh: Float, weights: ReferenceWeights, chunk: slice) -> Tensor:
-        """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop with the weights of a chunk."""
-        target, blended = torch.from_numpy(mesh), (self.references, self.blended.select(chunk))
+    def render(self, mesh: Float, weights: ReferenceWeights, blended_weights: ReferenceWeights) -> Tensor:
+        """Render images [B, 3, S, S] float32 in 0..1 of meshes [B, V, 3] px of the crop.
+
+        weights, blended_weights: weights of the references in y_geo and in ỹ_t
+        """
+        target, blended = torch.from_numpy(mesh), (self.references, blended_weights)
         if self.small is self.geometric:
             canvas, projected = self.geometric.render_each(target, [(self.geometric.references, weights), blended])
         else:

@@ -117,19 +117,21 @@ def _evidence(
     scale = torch.tensor([MAP_SIZE / CROP_SIZE, MAP_SIZE / CROP_SIZE, 1.0])
     cost = torch.zeros(len(LEVELS), MAP_SIZE, MAP_SIZE)
     seen, on_face = torch.zeros(2, MAP_SIZE, MAP_SIZE).unbind()
-    for source, target in pairs:
+    levels = torch.tensor(LEVELS)[:, None, None, None, None]
+    for target in sorted({target for _, target in pairs}):
+        sources = [source for source, other in pairs if other == target]
         mesh = meshes[target : target + 1]
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
-        flow = head_flow(fragments, faces, mesh, meshes[None, source : source + 1])
-        moved = torch.cat([sample(images[source : source + 1], level * flow, "bilinear") for level in LEVELS])
-        error = (moved - images[target]).abs().mean(1) * counts[target]
+        flow = head_flow(fragments, faces, mesh, meshes[None, sources])
+        moved = sample(images[sources].repeat(len(LEVELS), 1, 1, 1), (levels * flow).flatten(0, 1), "bilinear")
+        error = (moved - images[target]).abs().mean(1).view(len(LEVELS), len(sources), MAP_SIZE, MAP_SIZE).sum(1)
         where = _head_grid(mesh)
         inside = (where.abs() < 1).all(-1)[0].float()
-        evidence = torch.cat([error, counts[target], fragments.mask.float()])[None]
+        evidence = torch.cat([error * counts[target], len(sources) * counts[target], fragments.mask.float()])[None]
         evidence = F.grid_sample(evidence, where, align_corners=False)[0]
         cost += evidence[: len(LEVELS)] * inside
         seen += evidence[-2] * inside
-        on_face += evidence[-1]
+        on_face += len(sources) * evidence[-1]
     return cost / seen.clamp(min=LEAST), seen, on_face / len(pairs)
 
 

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 from thcli.checkpoints import Header
@@ -47,6 +46,7 @@ from thcli.motion.head import (
 )
 from thcli.records import Float, Image
 from thcli.rotations import placement
+from thcli.smoothing import smoothed
 from thcli.training.images import draw_curves
 from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
 from thcli.training.protocol import Networks
@@ -144,7 +144,7 @@ def load_motion(store: Store, split: str = "train") -> list[MotionClip]:
         features, motion = in_step(len(placed), features, meta.lag)
         if len(features) > 2:
             placed = placed[motion]
-            smooth = gaussian_filter1d(placed, TRACKER_NOISE, axis=0, mode="nearest")
+            smooth = smoothed(placed, TRACKER_NOISE)
             clips.append(MotionClip(meta.subject, placed, smooth, features))
     return clips
 

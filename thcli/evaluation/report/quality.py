@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.report.job import FinishedVideo
@@ -16,6 +15,7 @@ from thcli.inspection.advice import AXES, Advice, on_reference, on_speech
 from thcli.motion.head import ALWAYS_SUPPORTED, TRACKER_NOISE, motion_style, supported_range, windowed_deviation
 from thcli.records import Float
 from thcli.rotations import placement
+from thcli.smoothing import smoothed
 
 FEW_REFERENCES = 4
 """Number of references below which a warning is given."""
@@ -147,7 +147,7 @@ def head_motion(pose: Float) -> list[Figure]:
     known = pose[np.isfinite(pose[:, 0])]
     if len(known) < 2:
         return [not_computed("no face found")] * len(AXES)
-    smooth = gaussian_filter1d(np.asarray(known, np.float64), TRACKER_NOISE, axis=0, mode="nearest")
+    smooth = smoothed(np.asarray(known, np.float64), TRACKER_NOISE)
     return [Figure(float(value), len(known)) for value in np.degrees(windowed_deviation(smooth)[: len(AXES)])]
 
 
@@ -160,7 +160,7 @@ def outside_range(past_pose: Float, pose: Float) -> Figure:
     if not len(known):
         return not_computed("no face found")
     style = motion_style(placement(np.asarray(past_pose, np.float64)))
-    smooth = gaussian_filter1d(placement(np.asarray(known, np.float64)), TRACKER_NOISE, axis=0, mode="nearest")
+    smooth = smoothed(placement(np.asarray(known, np.float64)), TRACKER_NOISE)
     limit = np.maximum(supported_range(style) * style.range, ALWAYS_SUPPORTED)
     beyond = (np.abs(smooth - style.mean) > limit)[:, : len(AXES)].any(axis=1)
     return Figure(float(beyond.mean()), len(known))
