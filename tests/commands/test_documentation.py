@@ -55,7 +55,7 @@ ARROW = "──▶"
 """Part of every diagram."""
 FRAMES, LONG = 96, 232
 """Frames of a clip that is measured, and of one that Φ can learn from."""
-CLIPS = ("train/ada", "train/bea", "val/cem", "val/dee")
+CLIPS = ("train/ada", "train/bea", "val/cem")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_generate_leaves_nothing_when_interrupted_at_the_beginning_of_a_stage(ge
     ("place", "name"),
     [
         (ffmpeg.Reader, "fill"),  # This is in the stages listen and track, while ffmpeg decodes.
-        (session, "predict_curves"),
+        (session, "DrivenTarget"),
         (encode.VideoWriter, "write"),
         (encode, "xmp_box"),  # The video is complete under its hidden name, but for its metadata.
         (os, "replace"),  # It is complete.
