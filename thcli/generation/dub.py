@@ -39,7 +39,7 @@ from thcli.pipeline.options import DubOptions, Stream, signed_with, written_besi
 from thcli.pipeline.progress import Progress, Quiet
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
-from thcli.threads import scipy_imported_meanwhile
+from thcli.threads import one_thread, scipy_imported_meanwhile
 from thcli.version import __version__
 
 SILENT = 1e-3
@@ -212,8 +212,12 @@ def _finish(
 
 def _hearing(models: Models, speech: Speech, info: MediaInfo, options: DubOptions) -> Ahead[Sounds | None]:
     """Begin to listen, in a process of its own where one is free."""
-    free = forks_of(models.device, options.workers) > 1
-    return Ahead(lambda: hear(models, speech, info) if options.expression == "audio" else None, free)
+
+    @one_thread()  # in this process too: with more threads sums would be rounded otherwise
+    def heard() -> Sounds | None:
+        return hear(models, speech, info) if options.expression == "audio" else None
+
+    return Ahead(heard, forks_of(models.device, options.workers) > 1)
 
 
 def read_recording(audio: Path) -> tuple[MediaInfo, Levels, Speech]:
