@@ -136,29 +136,23 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
 
     Returns [P, 3, h, w] in 0..1.
     """
-    depths = _squeeze(where, images.shape[-1])
-    return torch.cat(
-        [
-            _sampled(images[k : k + 1], where[i : i + 1], None if depths is None else depths[i : i + 1])
-            for i, k in enumerate(references)
-        ]
-    )
-
-
-def _sampled(image: Tensor, where: Tensor, depth: Tensor | None) -> Tensor:
-    """Sample an image [1, 3, S, S] at places [1, h, w, 2], blurred as deeply as ``_squeeze`` says."""
-    source, places = _cut(image, where)
-    patch = _bicubic(source, places)
-    if depth is not None and bool(depth.any()):
-        patch *= _share(depth, 0)
-        for level, sigma in enumerate(LEVELS, 1):
-            share = _share(depth, level)
-            seen = share[0, 0] > 0
-            if bool(seen.any()):  # only in a small part
-                high, wide = (slice(*extent(seen.any(axis))) for axis in (1, 0))
-                near, there = _cut(image, where[:, high, wide])
-                patch[..., high, wide] += share[..., high, wide] * _bicubic(blur(near, sigma), there)
-    return patch.clamp_(0, 1)
+    sources, places = _cut(images, where)
+    patches, depth = _bicubic(sources[references], places), _squeeze(where, images.shape[-1])
+    if depth is None:
+        return patches.clamp_(0, 1)
+    used = sorted(set(references))
+    which = torch.tensor([used.index(k) for k in references], device=images.device)
+    patches *= _share(depth, 0)
+    for level, sigma in enumerate(LEVELS, 1):
+        share = _share(depth, level)
+        seen = share[:, 0] > 0
+        if bool(seen.any()):  # only in a small part of some
+            rows = torch.nonzero(seen.any(2).any(1))[:, 0]
+            high, wide = (slice(*extent(seen.any(0).any(axis))) for axis in (1, 0))
+            near, there = _cut(images, where[rows][:, high, wide])
+            part = share[rows][..., high, wide] * _bicubic(blur(near[used], sigma)[which[rows]], there)
+            patches[rows, :, high, wide] += part
+    return patches.clamp_(0, 1)
 
 
 def _squeeze(where: Tensor, size: int) -> Tensor | None:
