@@ -138,9 +138,8 @@ class VideoRewriter(VideoWriter):
         self._count += 1
 
     def _command(self) -> list[str]:
-        encoder = h264_encoder(quick=True)
-        if self._how.colours.bits > 8:
-            encoder = deep_encoder() or encoder
+        deep = self._how.colours.bits > 8
+        encoder = (deep_encoder() if deep else None) or h264_encoder(quick=True)
         tags, unit = self._how.tags, self._unit
         late = float(self._first * unit)
         frames = ffmpeg.input("pipe:0", format="matroska", itsoffset=f"{late:.6f}")

@@ -54,21 +54,20 @@ def covered_mouths(footage: Footage, turn: Float) -> np.ndarray:
 
 def _likeness_in_shot(colours: Image, which: np.ndarray, turn: Float) -> Float:
     """Return the correlation of the frames ``which`` [n] of a shot with what is usual in it: [n]."""
-    every = max(1, len(which) // SAMPLED)
-    best = _likeness(colours, which, _usual(colours, which[::every]))
+    best = _likeness(colours, which, _usual(colours, which))
     turned = np.abs(turn - np.median(turn)) > TURNED
     bins = np.round(turn / BIN)
     for number in np.unique(bins[turned]):
         some, near = which[bins == number], turned & (np.abs(bins - number) <= 1)
         if len(some) >= LEAST:
-            usual = _usual(colours, some[:: max(1, len(some) // SAMPLED)])
-            best[near] = np.maximum(best[near], _likeness(colours, which[near], usual))
+            best[near] = np.maximum(best[near], _likeness(colours, which[near], _usual(colours, some)))
     return best
 
 
 def _usual(colours: Image, which: np.ndarray) -> Float:
-    """Return the usual pattern [3, P] of some frames."""
-    return np.asarray(np.median(_patterns(colours[which]), axis=0))
+    """Return the usual pattern [3, P] of some frames, by about ``SAMPLED`` of them."""
+    sampled = which[:: max(1, len(which) // SAMPLED)]
+    return np.asarray(np.median(_patterns(colours[sampled]), axis=0))
 
 
 def _likeness(colours: Image, which: np.ndarray, usual: Float) -> Float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,10 +146,10 @@ def read_footage(path: Path) -> Footage:
         width, height = file["size"].tolist()
         numerator, denominator = file["unit"].tolist()
         blocks = range(int(file["blocks"]))
-        arrays = {name: np.concatenate([file[f"{name}{n}"] for n in blocks]) for name in ARRAYS}
+        arrays: dict[str, Any] = {name: np.concatenate([file[f"{name}{n}"] for n in blocks]) for name in ARRAYS}
         last, tracker, bits = int(file["last"]), str(file["tracker"]), int(file["bits"])
-    given = {"unit": Fraction(numerator, denominator), "last": last, "tracker": tracker, "bits": bits}
-    return Footage(path, (width, height), **given, **arrays)  # type: ignore[arg-type]
+    unit = Fraction(numerator, denominator)
+    return Footage(path, (width, height), unit=unit, last=last, tracker=tracker, bits=bits, **arrays)
 
 
 @dataclass

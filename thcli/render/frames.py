@@ -57,7 +57,9 @@ class TargetRenderer:
         self.neural = None if theta is None else NeuralRenderer(models, theta, person, self.geometric)
         self.target = target() if callable(target) else target
         known = costs(person, self.target)
-        self.weights, self.blended = steps.match(known), known.blend()
+        self.weights = steps.match(known)
+        if self.neural is not None:
+            self.blended = known.blend()
         self.step = self.most = frames_at_a_time(self.geometric.pixels, batch_size)
         self.one = OneFrame(math.isqrt(self.geometric.pixels), len(person.reference_images), models.device)
 
