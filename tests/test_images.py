@@ -1,12 +1,13 @@
-"""Images are filled in from what is known, and smoothed."""
+"""Images are filled in from what is known, smoothed, resized and sampled, by OpenCV as by PyTorch."""
 
 from __future__ import annotations
 
+import cv2
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from thcli.images import blur, fill
+from thcli.images import averaged, blur, fill, resized, resized_to, sampled
 
 SHAPES = [(32, 32), (33, 47), (7, 64), (64, 5), (1, 40), (2, 2)]
 
@@ -85,3 +86,53 @@ def test_blur_equals_the_gaussian_filter_of_scipy(sigma: float) -> None:
     for axis in (-1, -2):
         expected = gaussian_filter1d(expected, sigma, axis=axis, mode="nearest", radius=radius)
     assert torch.allclose(blur(image, sigma), torch.from_numpy(expected), atol=1e-5)
+
+
+def by_both(change, *images):
+    """Return what becomes of float32 images by OpenCV, and of the same images in float64, which is PyTorch's work."""
+    return change(*images), change(*(image.double() for image in images)).float()
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (64, 96)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: blur(image, 0.8),
+        lambda image: blur(image, 5.0),
+        lambda image: averaged(image, 2),
+        lambda image: averaged(image, 3),
+        lambda image: resized_to(image, (50, 31)),
+        lambda image: resized_to(image, (128, 192)),
+        lambda image: fill(image, (image[:, :1] < 0.4).to(image.dtype)),
+    ],
+    ids=["blur", "wide blur", "halves", "thirds", "resized", "enlarged", "fill"],
+)
+def test_opencv_makes_what_pytorch_makes(shape, change):
+    by_opencv, by_pytorch = by_both(change, random(2, 3, *shape))
+    assert by_opencv.shape == by_pytorch.shape and by_opencv.dtype == torch.float32
+    assert (by_opencv - by_pytorch).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("cubic", [False, True], ids=["linear", "cubic"])
+@pytest.mark.parametrize("of", [None, [2, 0, 2]], ids=["in order", "chosen"])
+def test_opencv_samples_what_pytorch_samples_also_beyond_the_border(cubic, of):
+    images, places = random(3, 4, 33, 47), 80 * random(3, 2, 20, 30, seed=1) - 15
+    by_opencv, by_pytorch = by_both(lambda image, at: sampled(image, at, of, cubic), images, places)
+    assert by_opencv.shape == (3, 4, 20, 30)
+    # Older versions of OpenCV round places to 1/32 px.
+    assert (by_opencv - by_pytorch).abs().mean() < 1e-2
+    if int(cv2.__version__.split(".")[0]) >= 5:
+        assert (by_opencv - by_pytorch).abs().max() < 1e-4
+
+
+def test_images_of_which_a_gradient_is_asked_are_left_to_pytorch():
+    image = random(1, 3, 16, 16).requires_grad_()
+    made = [blur(image, 1.0), resized(image, 24), averaged(image, 2), sampled(image, 16 * random(1, 2, 8, 8, seed=1))]
+    sum(one.sum() for one in made).backward()
+    assert image.grad is not None and image.grad.isfinite().all() and image.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("change", [lambda image, _: blur(image, 1.5), lambda image, _: resized(image, 96), sampled])
+def test_what_becomes_of_an_image_does_not_depend_on_its_batch(change):
+    images, places = random(3, 2, 64, 64), 64 * random(3, 2, 40, 40, seed=1)
+    assert torch.equal(change(images, places)[1], change(images[1:2], places[1:2])[0])

@@ -1,7 +1,8 @@
-"""Filling, blurring, resizing and cropping of images, in PyTorch."""
+"""Filling, blurring, resizing, sampling and cropping of images: in PyTorch, or where that is quicker by OpenCV."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thcli import planes
 from thcli.records import CROP_SIZE, CropBox, Image
 
 
@@ -23,10 +25,10 @@ def fill(values: Tensor, weight: Tensor) -> Tensor:
     """
     if max(values.shape[-2:]) < 2:
         return values * weight / weight.clamp(min=1e-6)
-    pooled = F.avg_pool2d(weight, 2, ceil_mode=True)
-    coarse = F.avg_pool2d(values * weight, 2, ceil_mode=True) / pooled.clamp(min=1e-6)
+    pooled = averaged(weight, 2)
+    coarse = averaged(values * weight, 2) / pooled.clamp(min=1e-6)
     coarse = fill(coarse, (4 * pooled).clamp(max=1))
-    wide = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
+    wide = resized_to(coarse, (values.shape[-2], values.shape[-1]))
     return torch.lerp(wide, values, weight)
 
 
@@ -43,6 +45,8 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     steps = torch.arange(-radius, radius + 1, device=image.device)
     kernel = torch.exp(-0.5 * (steps.to(image.dtype) / sigma) ** 2)
     kernel = kernel / kernel.sum()
+    if planes.fits(image):
+        return planes.smooth(image, kernel.numpy())
     if radius > FEW:
         rows, columns = (_smoothing(size, kernel, steps) for size in image.shape[-2:])
         return rows @ (image @ columns.mT)
@@ -93,11 +97,46 @@ def extent(used: Tensor) -> tuple[int, int]:
     return int(places[0]), int(places[-1]) + 1
 
 
+def averaged(images: Tensor, factor: int) -> Tensor:
+    """Reduce images [B, C, H, W] by a whole factor; every pixel is the mean of a square, which the border may cut."""
+    if factor == 1:
+        return images
+    if planes.fits(images) and not any(side % factor for side in images.shape[-2:]):
+        return planes.average(images, factor)
+    return F.avg_pool2d(images, factor, ceil_mode=True)
+
+
 def resized(images: Tensor, size: int) -> Tensor:
     """Resize images or maps [B, C, S, S] to [B, C, size, size] with anti-aliasing."""
-    if images.shape[-1] == size:
-        return images
+    if images.shape[-1] <= size:
+        return resized_to(images, (size, size))  # enlarging needs no anti-aliasing
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def resized_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images or maps [B, C, h, w] to [B, C, *size] bilinearly, without anti-aliasing."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    if planes.fits(images):
+        return planes.resize(images, size)
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def sampled(images: Tensor, places: Tensor, of: Sequence[int] | None = None, cubic: bool = False) -> Tensor:
+    """Sample images [K, C, H, W] at places [P, 2, h, w] (x, y), px of the images: [P, C, h, w].
+
+    of: P numbers of the images that are sampled; None for those in order
+    cubic: whether values are interpolated by cubics, which may overshoot them a little, and not linearly
+
+    The border is repeated. The top left pixel's centre lies at (0.5, 0.5).
+    """
+    of = range(len(images)) if of is None else of
+    if planes.fits(images, places):
+        return planes.sample(images, places, of, cubic)
+    size = places.new_tensor([images.shape[-1], images.shape[-2]]).view(2, 1, 1)
+    where = (places * (2 / size) - 1).permute(0, 2, 3, 1)
+    mode = "bicubic" if cubic else "bilinear"
+    return F.grid_sample(images[list(of)], where, mode=mode, padding_mode="border", align_corners=False)
 
 
 def crop_frames(frames: Image, box: CropBox, size: int = CROP_SIZE) -> Image:

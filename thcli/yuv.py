@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from thcli.images import averaged, resized_to
 from thcli.records import CropBox, Float, Image
 
 LUMA_WEIGHTS = {
@@ -109,7 +109,7 @@ class YuvFrame:
         y = _cut(self.y, top, left, height, width).float()
         half = (top // 2, left // 2, height // 2, width // 2)
         chroma = torch.stack([_cut(plane, *half) for plane in (self.u, self.v)]).float()[None]
-        u, v = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)[0]
+        u, v = resized_to(chroma, (height, width))[0]
         return self._rgb(y, u, v)
 
     def resampled(self, box: CropBox, size: int, top: int, left: int, height: int, width: int) -> Tensor:
@@ -163,7 +163,7 @@ class YuvFrame:
         matrix, _ = self.colours.to_rgb()
         back = torch.from_numpy(np.linalg.inv(matrix).astype(np.float32))
         yuv = torch.einsum("ij,jhw->ihw", back, change)
-        chroma = F.avg_pool2d(yuv[1:][None], 2)[0]
+        chroma = averaged(yuv[1:][None], 2)[0]
         for plane, values, step in ((self.y, yuv[0], 1), (self.u, chroma[0], 2), (self.v, chroma[1], 2)):
             _add(plane, top // step, left // step, values.numpy(), self.colours.most)
 

@@ -40,7 +40,7 @@ def texture() -> torch.Tensor:
 
 def moved(picture: torch.Tensor, shift: tuple[float, float]) -> torch.Tensor:
     """Return a picture [1, 3, 256, 256] moved right and down by px of the crop."""
-    return sample(picture, -torch.tensor(shift).view(1, 2, 1, 1).expand(1, 2, CROP_SIZE, CROP_SIZE), "bilinear")
+    return sample(picture, -torch.tensor(shift).view(1, 2, 1, 1).expand(1, 2, CROP_SIZE, CROP_SIZE))
 
 
 class MadeUpClip:

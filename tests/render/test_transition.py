@@ -42,7 +42,7 @@ def between(pictures: torch.Tensor, share: list[float], free: torch.Tensor = FRE
 def test_flow_between_finds_how_far_a_picture_moved(shift):
     image = torch.nn.functional.avg_pool2d(texture()[None].mean(1, keepdim=True), CROP_SIZE // SIZE)
     there = torch.tensor(shift).view(1, 2, 1, 1).expand(1, 2, SIZE, SIZE)
-    moved = sample(image, -there * (CROP_SIZE / SIZE), "bilinear")
+    moved = sample(image, -there * (CROP_SIZE / SIZE))
     found = flow_between(image, moved)[..., 16:-16, 16:-16]
     assert (found - there[..., 16:-16, 16:-16]).abs().mean() < 0.2
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, fill
+from thcli.images import averaged, blur, fill, resized_to
 
 LARGEST_CORRECTION = 0.12
 """Largest colour difference (0..1) of a patch to its surroundings that is evened out; light causes no larger one."""
@@ -57,14 +56,12 @@ def lay_over(window: Tensor, patch: Patch) -> None:
     height, width = patch.image.shape[-2:]
     factor = max(1, min(height, width) // SMALL)
     apart, share = window - patch.image, patch.mask
-    if factor > 1:
-        apart, share = (F.avg_pool2d(x, factor, ceil_mode=True) for x in (apart, share))
+    apart, share = averaged(apart, factor), averaged(share, factor)
     border = 4 * share * (1 - share)
     weighted = torch.cat([apart * border, border], 1)
     weighted = blur(weighted, max(1.0, weighted.shape[-1] / LIGHT))
     known = weighted[:, 3:]
     difference = (weighted[:, :3] / known.clamp(min=1e-3)).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
     correction = fill(difference, (2 * known).clamp(max=1))
-    if factor > 1:
-        correction = F.interpolate(correction, scale_factor=factor, mode="bilinear", align_corners=False)
+    correction = resized_to(correction, (factor * correction.shape[-2], factor * correction.shape[-1]))
     window.lerp_((patch.image + correction[..., :height, :width]).clamp_(0, 1), patch.mask)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, ramp, resized
+from thcli.images import blur, ramp, resized, sampled
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import rasterize
 from thcli.render.warp import EARS, SKIN, head_flow, pixel_grid, sample
@@ -66,9 +66,8 @@ class HeadWeightMap:
         """Return the head weights of images that show heads at meshes [B, V, 3]: [B, 1, size, size]."""
         centre, axes, height = _head_frame(mesh)
         offset = pixel_grid(size, mesh.device)[None] - centre[:, :, None, None]
-        where = torch.einsum("bij,bjhw->bhwi", axes, offset) / (REACH * height[:, None, None, None])
-        weight = self.weight[None, None].expand(len(mesh), 1, -1, -1)
-        return F.grid_sample(weight, where, padding_mode="border", align_corners=False)
+        where = torch.einsum("bij,bjhw->bihw", axes, offset) / (REACH * height[:, None, None, None])
+        return sampled(self.weight[None, None], (where + 1) * (MAP_SIZE / 2), [0] * len(mesh))
 
 
 def prior_head_weights(layered: bool = False) -> HeadWeightMap:
@@ -123,7 +122,7 @@ def _evidence(
         mesh = meshes[target : target + 1]
         fragments = rasterize(mesh * scale, faces, MAP_SIZE, MAP_SIZE)
         flow = head_flow(fragments, faces, mesh, meshes[None, sources])
-        moved = sample(images[sources].repeat(len(LEVELS), 1, 1, 1), (levels * flow).flatten(0, 1), "bilinear")
+        moved = sample(images[sources].repeat(len(LEVELS), 1, 1, 1), (levels * flow).flatten(0, 1))
         error = (moved - images[target]).abs().mean(1).view(len(LEVELS), len(sources), MAP_SIZE, MAP_SIZE).sum(1)
         where = _head_grid(mesh)
         inside = (where.abs() < 1).all(-1)[0].float()

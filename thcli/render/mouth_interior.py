@@ -18,7 +18,7 @@ from torch import Tensor
 
 from thcli.checkpoints import load_arrays
 from thcli.face_model import INNER_LIPS, rims
-from thcli.images import blur, fill, ramp
+from thcli.images import blur, fill, ramp, resized_to, sampled
 from thcli.records import CROP_SIZE, Float
 from thcli.render.rasterize import Fragments, interpolate
 
@@ -153,7 +153,8 @@ class InteriorPainter:
         inside = (self.inner[fragments.face.clamp(min=0)] & fragments.mask)[:, None].float()
         place = fill(interpolate(fragments, self.faces, self._places(target)).contiguous(), inside)
         inside = (1.7 * blur(inside, EDGE_BLUR)).clamp(max=1)  # a little over the lips' edge, where teeth are stretched
-        place, inside = (F.interpolate(x, size=image.shape[-2:], mode="bilinear") for x in (place, inside))
+        size = (image.shape[-2], image.shape[-1])
+        place, inside = (resized_to(x, size) for x in (place, inside))
         known = np.clip((shown - SHOWS_NOTHING) / (SHOWS_TEETH - SHOWS_NOTHING), 0, 1)
         painted = self._painted(place, weights, self._column(stretch), self._column(known))
         return image + inside * self._column(share) * (painted - image)
@@ -190,5 +191,5 @@ class InteriorPainter:
 
 def _at(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Sample images [B, C, h, w] at places [B, 1, H, W] in 0..1 across and down; beyond them the border is repeated."""
-    where = torch.cat([across, down], 1).permute(0, 2, 3, 1) * 2 - 1
-    return F.grid_sample(images, where, padding_mode="border", align_corners=False)
+    size = across.new_tensor([images.shape[-1], images.shape[-2]]).view(2, 1, 1)
+    return sampled(images, torch.cat([across, down], 1) * size)

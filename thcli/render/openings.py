@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from thcli.face_model import INNER_LIPS, LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS, rims
-from thcli.images import blur, extent, fill, ramp
+from thcli.images import blur, extent, fill, ramp, resized_to
 from thcli.records import N_VERTICES
 from thcli.render.rasterize import Fragments, interpolate
-from thgen_models.blocks import resized
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class Slides:
 
     def sealed(self, images: Tensor, references: list[int]) -> Tensor:
         """Return some of images [K, 3, S, S] of the references, their openings filled with the skin around, darker."""
-        image, seal = images[references], resized(self.seals[references], (images.shape[-2], images.shape[-1]))
+        image, seal = images[references], resized_to(self.seals[references], (images.shape[-2], images.shape[-1]))
         used = seal.amax((0, 1)) > 0
         if bool(used.any()):
             high, wide = (_around(used.any(axis)) for axis in (1, 0))

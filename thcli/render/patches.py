@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, extent, ramp
+from thcli.images import blur, extent, ramp, resized_to, sampled
 from thcli.records import CROP_SIZE, Float
 from thcli.render.compose import Patch
 from thcli.render.flows import Flows, add_weighted, pairs_of
@@ -18,7 +18,6 @@ from thcli.render.mouth_interior import InteriorPainter
 from thcli.render.openings import MIXED, Slides
 from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
-from thgen_models.blocks import resized
 
 LEVELS = (1.0, 2.2)
 """Standard deviations, px of the image, of the blur of the references where closing lids or lips squeeze two, and four,
@@ -64,15 +63,15 @@ class PatchPlace:
         shape = (bottom - top, right - left)
         pairs = pairs_of(weights)
         grid = pixel_grid(size, target.device)[:, top:bottom, left:right]
-        where = _places(resized(self.moves.of(pairs), shape), grid)
-        sampled = _sample_smoothly(images, [k for _, k in pairs], where)
+        where = _places(resized_to(self.moves.of(pairs), shape), grid, images)
+        shown = _sample_smoothly(images, [k for _, k in pairs], where)
         if self.slides is not None:
-            _slide(sampled, self.slides, images, pairs, where, grid)
+            _slide(shown, self.slides, images, pairs, where, grid)
         image = target.new_zeros(len(weights), 3, *shape)
-        add_weighted(image, sampled, pairs, weights)
+        add_weighted(image, shown, pairs, weights)
         if painter is not None:
             image = painter.paint(image, self.fragments, target, weights)
-        return Patch(image, resized(self.mask, shape), top, left)
+        return Patch(image, resized_to(self.mask, shape), top, left)
 
 
 def box_of(mask: Tensor) -> tuple[int, int, int, int] | None:
@@ -95,17 +94,20 @@ def snapped(first: float, end: float) -> tuple[int, int]:
     return begin, min(max(-int(-end // SNAP) * SNAP, begin + SNAP), CROP_SIZE)
 
 
-def _places(moves: Tensor, grid: Tensor) -> Tensor:
-    """Return where moves [P, 2, h, w], px of the crop, lead from a grid [2, h, w]: [P, h, w, 2] for ``grid_sample``."""
-    return moves.add(grid).mul_(2 / CROP_SIZE).sub_(1).permute(0, 2, 3, 1)
+def _places(moves: Tensor, grid: Tensor, images: Tensor) -> Tensor:
+    """Return where moves [P, 2, h, w] lead from a grid [2, h, w], both px of the crop: [P, 2, h, w], px of the images.
+
+    images: [K, 3, S, S], of which S alone counts
+    """
+    return moves.add(grid).mul_(images.shape[-1] / CROP_SIZE)
 
 
 def _slide(
-    sampled: Tensor, slides: Slides, images: Tensor, pairs: list[tuple[int, int]], where: Tensor, grid: Tensor
+    patches: Tensor, slides: Slides, images: Tensor, pairs: list[tuple[int, int]], where: Tensor, grid: Tensor
 ) -> None:
-    """Show the layers of slides in what was sampled [P, 3, h, w] of references [K, 3, S, S] for pairs, in place.
+    """Show the layers of slides in patches [P, 3, h, w] sampled of references [K, 3, S, S] for pairs, in place.
 
-    where: [P, h, w, 2], places in the references
+    where: [P, 2, h, w], places in the references, px
     grid: [2, h, w], pixel centres of the patch, px of the crop
     """
     known = {pair: row for row, pair in enumerate(slides.pairs)}
@@ -114,17 +116,17 @@ def _slide(
         return
     of, some = [pairs[row][1] for row in rows], [known[pairs[row]] for row in rows]
     used, window = sorted(set(of)), slides.window(grid)
-    values = resized(slides.values[some], (grid.shape[-2], grid.shape[-1]))[window]
+    values = resized_to(slides.values[some], (grid.shape[-2], grid.shape[-1]))[window]
     above, below, height, inside = values.tensor_split([2, 4, 5], dim=1)
-    grid, where = grid[window], where[rows][:, window[1], window[2]]
-    layers = _sample_smoothly(slides.sealed(images, used), [used.index(k) for k in of], where)
-    within = _sample_smoothly(images, of, _places(below, grid))
+    grid = grid[window]
+    layers = _sample_smoothly(slides.sealed(images, used), [used.index(k) for k in of], where[rows][window])
+    within = _sample_smoothly(images, of, _places(below, grid, images))
     if slides.part.upper > 0:
         lower = ramp(height, slides.part.upper - MIXED, slides.part.upper + MIXED)
-        within = torch.lerp(_sample_smoothly(images, of, _places(above, grid)), within, lower)
+        within = torch.lerp(_sample_smoothly(images, of, _places(above, grid, images)), within, lower)
     layers += inside * slides.seen[some] * (within - layers)
     for row, shown, layer in zip(rows, slides.shown[some], layers, strict=True):
-        part = sampled[row][window]
+        part = patches[row][window]
         part += shown * (layer - part)
 
 
@@ -132,26 +134,26 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
     """Sample one of the references [K, 3, S, S] for each of P patches, without aliasing where it is squeezed.
 
     references: P indices of references
-    where: [P, h, w, 2], places in -1..1 as for ``grid_sample``
+    where: [P, 2, h, w], places in the references, px
 
     Returns [P, 3, h, w] in 0..1.
     """
-    sources, places = _cut(images, where)
-    patches, depth = _bicubic(sources[references], places), _squeeze(where, images.shape[-1])
+    patches = sampled(images, where, references, cubic=True)
+    depth = _squeeze(where, images.shape[-1])
     if depth is None:
         return patches.clamp_(0, 1)
     used = sorted(set(references))
-    which = torch.tensor([used.index(k) for k in references], device=images.device)
     patches *= _share(depth, 0)
     for level, sigma in enumerate(LEVELS, 1):
         share = _share(depth, level)
         seen = share[:, 0] > 0
         if bool(seen.any()):  # only in a small part of some
-            rows = torch.nonzero(seen.any(2).any(1))[:, 0]
+            rows = torch.nonzero(seen.any(2).any(1))[:, 0].tolist()
             high, wide = (slice(*extent(seen.any(0).any(axis))) for axis in (1, 0))
-            near, there = _cut(images, where[rows][:, high, wide])
-            part = share[rows][..., high, wide] * _bicubic(blur(near[used], sigma)[which[rows]], there)
-            patches[rows, :, high, wide] += part
+            near, there = _cut(images[used], where[rows][..., high, wide])
+            of = [used.index(references[row]) for row in rows]
+            blurred = sampled(blur(near, sigma), there, of, cubic=True)
+            patches[rows, :, high, wide] += share[rows][..., high, wide] * blurred
     return patches.clamp_(0, 1)
 
 
@@ -161,14 +163,14 @@ def _squeeze(where: Tensor, size: int) -> Tensor | None:
     where: as for ``_sample_smoothly``; how far it is squeezed is measured about once a pixel of the crop
     """
     step = max(1, size // CROP_SIZE)
-    coarse = where[:, ::step, ::step]
-    down = F.pad(coarse[:, 1:] - coarse[:, :-1], (0, 0, 0, 0, 0, 1))
-    right = F.pad(coarse[:, :, 1:] - coarse[:, :, :-1], (0, 0, 0, 1))
-    squeeze = torch.maximum(torch.hypot(*down.unbind(-1)), torch.hypot(*right.unbind(-1))) * (size / 2 / step)
+    coarse = where[..., ::step, ::step]
+    down = F.pad(coarse[..., 1:, :] - coarse[..., :-1, :], (0, 0, 0, 1))
+    right = F.pad(coarse[..., 1:] - coarse[..., :-1], (0, 1))
+    squeeze = torch.maximum(torch.hypot(*down.unbind(1)), torch.hypot(*right.unbind(1))) / step
     depth = torch.log2((squeeze / HARMLESS).clamp(1, 2 ** len(LEVELS)))[:, None]
     if not bool(depth.any()):
         return None
-    return resized(blur(depth, size / CROP_SIZE / step), (where.shape[1], where.shape[2]))
+    return resized_to(blur(depth, size / CROP_SIZE / step), (where.shape[2], where.shape[3]))
 
 
 def _share(depth: Tensor, level: int) -> Tensor:
@@ -176,17 +178,14 @@ def _share(depth: Tensor, level: int) -> Tensor:
     return (1 - (depth - level).abs()).clamp(min=0)
 
 
-def _bicubic(source: Tensor, where: Tensor) -> Tensor:
-    return F.grid_sample(source, where, mode="bicubic", padding_mode="border", align_corners=False)
-
-
 def _cut(images: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the part of images [K, 3, H, W] that is sampled, with room for its blur, and the places in that part."""
+    """Return the part of images [K, 3, H, W] that is sampled, with room for its blur, and the places in that part.
+
+    where: [P, 2, h, w], places in the images, px
+    """
     size, room = where.new_tensor([images.shape[-1], images.shape[-2]]), 3 * math.ceil(max(LEVELS)) + 2
-    place = (where + 1) * (size / 2)
     (left, top), (right, bottom) = (
         torch.minimum(ends.clamp(min=0), size).int().tolist()
-        for ends in (place.amin((0, 1, 2)) - room, place.amax((0, 1, 2)) + room + 1)
+        for ends in (where.amin((0, 2, 3)) - room, where.amax((0, 2, 3)) + room + 1)
     )
-    corner, span = place.new_tensor([left, top]), place.new_tensor([right - left, bottom - top])
-    return images[..., top:bottom, left:right], (place - corner) / (span / 2) - 1
+    return images[..., top:bottom, left:right], where - where.new_tensor([left, top]).view(2, 1, 1)

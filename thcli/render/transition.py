@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import blur, resized, smoothstep
+from thcli.images import averaged, blur, resized, smoothstep
 from thcli.records import CROP_SIZE
-from thcli.render.warp import pixel_grid, sample
+from thcli.render.warp import sample
 
 SIZE = 64
 """Side, px, of the images between which the flow is computed."""
@@ -42,19 +42,19 @@ def dissolve(nearer: Tensor, small: Tensor, flows: Tensor, share: Tensor, free: 
     share: [N], how far the way has gone, from 0, the first reference, to 1, the second
     free: [F, F] in 0..1, 0 where the image must not move
     """
-    tiny = F.avg_pool2d(small[:, :, :3].flatten(0, 1), COLOURS // SIZE)
-    grey = sample(tiny, resized(flows.flatten(0, 1), SIZE), "bilinear").mean(1)
+    tiny = averaged(small[:, :, :3].flatten(0, 1), COLOURS // SIZE)
+    grey = sample(tiny, resized(flows.flatten(0, 1), SIZE)).mean(1)
     first, second = grey.view(-1, 2, 1, SIZE, SIZE).unbind(1)
     between = flow_between(first, second) * (CROP_SIZE / SIZE)
     between = resized(between.clamp(-FARTHEST, FARTHEST), flows.shape[-1]) * free
     way = share.view(-1, 1, 1, 1)
     # What lies at x in the image lies at x - share * flow in the first reference's picture.
     aligned = torch.stack([follow(flows[:, i], (i - way) * between) for i in range(2)], 1)
-    colours = blur(sample(small.flatten(0, 1), aligned.flatten(0, 1), "bilinear"), DETAIL * COLOURS / CROP_SIZE)
+    colours = blur(sample(small.flatten(0, 1), aligned.flatten(0, 1)), DETAIL * COLOURS / CROP_SIZE)
     which = torch.arange(len(share)), which_is_nearer(share)
     change = _change(colours.view_as(small), which, way)
-    picture = sample(nearer, aligned[which])
-    return picture.add_(F.interpolate(change, size=picture.shape[-2:], mode="bilinear", align_corners=False))
+    picture = sample(nearer, aligned[which], cubic=True)
+    return picture.add_(resized(change, picture.shape[-1]))
 
 
 def which_is_nearer(share: Tensor) -> Tensor:
@@ -64,8 +64,7 @@ def which_is_nearer(share: Tensor) -> Tensor:
 
 def follow(flow: Tensor, first: Tensor) -> Tensor:
     """Return the backward flow [N, 2, F, F] that does what ``first`` and then ``flow`` do, px of the crop."""
-    where = ((pixel_grid(flow.shape[-1], flow.device) + first) / (CROP_SIZE / 2) - 1).permute(0, 2, 3, 1)
-    return first + F.grid_sample(flow, where, padding_mode="border", align_corners=False)
+    return first + sample(flow, first)
 
 
 def flow_between(first: Tensor, second: Tensor) -> Tensor:
@@ -76,14 +75,14 @@ def flow_between(first: Tensor, second: Tensor) -> Tensor:
     size = first.shape[-1]
     flow = first.new_zeros(len(first), 2, size >> LEVELS, size >> LEVELS)
     for level in reversed(range(LEVELS)):
-        a, b = (F.avg_pool2d(image, 1 << level) for image in (first, second))
-        flow = 2 * F.interpolate(flow, size=a.shape[-2:], mode="bilinear", align_corners=False)
+        a, b = (averaged(image, 1 << level) for image in (first, second))
+        flow = 2 * resized(flow, a.shape[-1])
         gradient = torch.cat(slopes(a), 1)
         products = torch.cat([gradient.square(), gradient[:, :1] * gradient[:, 1:]], 1)
         xx, yy, xy = blur(products, WINDOW).unbind(1)
         xx, yy = xx + STILL, yy + STILL
         for _ in range(STEPS):
-            error = a - sample(b, flow * (CROP_SIZE / a.shape[-1]), "bilinear")
+            error = a - sample(b, flow * (CROP_SIZE / a.shape[-1]))
             x, y = blur(gradient * error, WINDOW).unbind(1)
             step = torch.stack([yy * x - xy * y, xx * y - xy * x], 1) / (xx * yy - xy * xy)[:, None]
             flow = flow + step.clamp(-1, 1)

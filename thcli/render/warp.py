@@ -6,11 +6,13 @@ flow serves any resolution. Meshes are [B, V, 3] torch tensors in pixels of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import fill
+from thcli.images import fill, resized_to, sampled
 from thcli.records import CROP_SIZE
 from thcli.render.rasterize import Fragments, interpolate
 
@@ -82,14 +84,13 @@ def _rigid_flow(target: Tensor, source: Tensor, depth: Tensor) -> Tensor:
     return moved.sub_(grid[:, None]).flatten(1, 2)
 
 
-def sample(images: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
-    """Sample images [B, C, S, S] through flows [B, 2, H, W]: [B, C, S, S]; the border is repeated.
+def sample(images: Tensor, flow: Tensor, of: Sequence[int] | None = None, cubic: bool = False) -> Tensor:
+    """Sample images [K, C, S, S] through flows [P, 2, h, h], px of the crop: [P, C, S, S]; the border is repeated.
 
-    The flow may be coarser than the images: it is smooth, and is enlarged to their resolution. Values may overshoot
-    those of the images a little.
+    of, cubic: as for ``images.sampled``
+
+    The flow may be coarser than the images: it is smooth, and is enlarged to their resolution.
     """
     size = images.shape[-1]
-    if flow.shape[-1] != size:
-        flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
-    where = torch.add(pixel_grid(size, flow.device) / (CROP_SIZE / 2) - 1, flow, alpha=2 / CROP_SIZE)
-    return F.grid_sample(images, where.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=False)
+    places = pixel_grid(size, flow.device) + resized_to(flow, (size, size))
+    return sampled(images, places.mul_(size / CROP_SIZE), of, cubic)

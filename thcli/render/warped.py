@@ -211,7 +211,9 @@ class ReferenceWarper:
         for first in range(0, len(pairs), step):
             some = pairs[first : first + step]
             used = [k for _, k in some]
-            warped = over_background(sample(references.moving(used), flows.of(some)), references.behind(used))
+            shown = sorted(set(used))
+            moved = sample(references.moving(shown), flows.of(some), [shown.index(k) for k in used], cubic=True)
+            warped = over_background(moved, references.behind(used))
             add_weighted(image, warped, some, blended)
         return image
 

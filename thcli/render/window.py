@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thcli.images import extent
+from thcli.images import extent, resized_to, sampled
 from thcli.records import CROP_SIZE
 from thcli.render.compose import Patch
 from thcli.render.generator import PART_STEP
@@ -105,10 +105,8 @@ def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) 
     shift = enlarged(flow, box, size)[0]
     x, y = (torch.arange(n, device=flow.device) + 0.5 for n in (box.width, box.height))
     start = (x + (box.left - outer.left), (y + (box.top - outer.top))[:, None])
-    place = torch.stack([torch.add(p, s, alpha=size / CROP_SIZE) for p, s in zip(start, shift, strict=True)], -1)
-    where = place.div_(place.new_tensor([outer.width / 2, outer.height / 2])).sub_(1)
-    image = F.grid_sample(surrounding[None], where[None], mode="bicubic", padding_mode="border", align_corners=False)
-    return image[0].clamp_(0, 1)
+    place = torch.stack([torch.add(p, s, alpha=size / CROP_SIZE) for p, s in zip(start, shift, strict=True)])
+    return sampled(surrounding[None], place[None], cubic=True)[0].clamp_(0, 1)
 
 
 def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
@@ -148,7 +146,5 @@ def reduced_part(values: Tensor, part: Part) -> Tensor:
 
 
 def _scaled(values: Tensor, scale: float) -> Tensor:
-    size = [round(length * scale) for length in values.shape[-2:]]
-    if tuple(size) == tuple(values.shape[-2:]):
-        return values
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+    height, width = values.shape[-2:]
+    return resized_to(values, (round(height * scale), round(width * scale)))
