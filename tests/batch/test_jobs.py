@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thcli.batch.jobs import KEYS, Job, Shard, read_jobs
+from thcli.batch.jobs import DUB_KEYS, KEYS, Job, Shard, read_jobs
 from thcli.errors import MediaError, UsageError
 from thcli.pipeline.options import GenerateOptions
 
@@ -61,6 +61,15 @@ def test_read_jobs_puts_a_job_before_the_defaults_and_takes_no_word_for_a_file(r
     assert (job.options.references, job.options.overwrite, job.options.weights) == (3, True, here / "mine")
     assert job.options.expression == str(here / "e.mp4")
     assert (other.options.device, other.options.overwrite) == ("cuda", False)
+
+
+@pytest.mark.parametrize("person", ["ref", "dub"])
+def test_read_jobs_takes_every_option_and_names_the_type_of_all(read, person: str) -> None:
+    job = {"id": "a", person: "c.mp4", "audio": "s.wav"}
+    assert read({**job, "workers": 2})[0].options.workers == 2
+    for key in sorted(set(DUB_KEYS if person == "dub" else KEYS) - {"id", "ref", "dub", "audio", "output"}):
+        with pytest.raises(UsageError, match=f"{key}: .*, expected (a|the|text|true)"):
+            read({**job, key: [1]})
 
 
 def test_keys_of_a_job_are_the_long_options_of_generate() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,21 @@ def test_a_cut_begins_a_new_shot_and_another_person_is_not_followed(media, surve
     assert seen.shot.tolist() == [0] * 30 + [1] * 30
     assert np.isfinite(seen.confidence[:30]).all() and seen.end == pytest.approx(2.4, abs=0.001)
     assert np.isnan(seen.confidence[31:]).all()  # a face that looks quite different is another person's
+
+
+def test_a_cut_at_the_end_of_what_is_settled_at_a_time_is_a_cut(media, survey, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 30)
+    first = module.BLOCK + module.CONTEXT
+    path = media(
+        "a.mp4", "-f", "lavfi", "-i", "testsrc=size=160x120", "-f", "lavfi", "-i", "mandelbrot=size=160x120:rate=25",
+        "-filter_complex", f"[0:v]trim=end_frame={first}[a];[a][1:v]concat", "-frames:v", 2 * first,
+        "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+    assert survey(path).shot.tolist() == [0] * first + [1] * first
+
+
+def test_a_single_frame_of_unknown_length_lasts_as_long_as_one_at_25_fps():
+    assert module._usual([7], Fraction(1, 90_000)) == 3600 and module._usual([7], Fraction(1)) == 1
 
 
 def test_meshes_come_back_by_number_and_are_nan_in_the_dark(media, survey):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def footage(steps: list[int], shot: list[int] | None = None) -> Footage:
     shots = np.zeros(count, np.int32) if shot is None else np.array(shot, np.int32)
     colours = np.zeros((count, 1, 3), np.uint8)
     return Footage(Path("x"), (4, 2), time, Fraction(1, 100), steps[-1], shots, nothing, nothing, colours, "none")
+
+
+def numbered(one: Footage) -> Iterator[TimedFrame]:
+    """Yield frames of which every code value is the frame's number."""
+    for t in range(len(one)):
+        yield TimedFrame(YuvFrame(np.full(12, t, np.uint8), (4, 2), YuvColours()), 0, one.unit, 10)
 
 
 def test_a_video_of_its_own_length_is_itself():
@@ -75,6 +82,13 @@ def test_a_frame_is_shown_from_the_second_at_which_it_begins(unit):
     assert line.shown_at(np.array([-1.0, 1e3]), unit).tolist() == [0, 499]
 
 
+def test_a_last_frame_that_is_shown_for_longer_than_goes_on_stays():
+    one = footage([4] * 20 + [1500])
+    line = make_timeline(one, 40.0)
+    assert tail_start(one) == 20 and line.source[20:].tolist() == [20] * 3
+    assert [int(frame.data[0]) for frame in in_order(numbered(one), line, one)] == line.source.tolist()
+
+
 def test_a_single_frame_stays():
     assert make_timeline(footage([4]), 0.2).source.tolist() == [0] * 5
 
@@ -82,13 +96,8 @@ def test_a_single_frame_stays():
 def test_frames_that_are_shown_again_are_as_they_were_read():
     one = footage([10] * 8)
     line = make_timeline(one, 2.0)
-
-    def read():
-        for t in range(8):
-            yield TimedFrame(YuvFrame(np.full(12, t, np.uint8), (4, 2), YuvColours()), 0, one.unit, 10)
-
     shown = []
-    for frame in in_order(read(), line, one):
+    for frame in in_order(numbered(one), line, one):
         shown.append(int(frame.data[0]))
         frame.data[:] = 99  # drawing into a frame does not change what is shown again
     assert shown == line.source.tolist()

@@ -103,3 +103,45 @@ def test_track_key_depends_on_all_that_a_track_depends_on(tmp_path: Path, monkey
 def test_track_cache_lies_in_the_cache_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert TrackCache().folder == tmp_path / "thgen" / "tracks"
+
+
+def content_of(path: Path) -> str:
+    """Read a file of the cache that is not damaged."""
+    content = path.read_text()
+    if not content.startswith("whole"):
+        raise ValueError("damaged")
+    return content
+
+
+def writer(content: str) -> Callable[[Path], None]:
+    """Return what writes a file of the cache."""
+
+    def write(path: Path) -> None:
+        path.write_text(content)
+
+    return write
+
+
+def test_content_is_made_once_and_anew_where_it_is_damaged(tmp_path: Path) -> None:
+    cache = TrackCache(tmp_path)
+    for made in ("whole 1", "whole 2"):
+        with cache.content("a", writer(made), content_of) as content:
+            assert content == "whole 1"
+    (tmp_path / "a.footage").write_text("spoilt")
+    for made in ("whole 3", "whole 4"):
+        with cache.content("a", writer(made), content_of) as content:
+            assert content == "whole 3"
+
+
+def test_content_stays_while_it_is_used_though_the_cache_needs_its_room(tmp_path: Path) -> None:
+    cache = TrackCache(tmp_path, most=8)
+    with cache.content("a", writer("whole a"), Path) as first, cache.content("b", writer("whole b"), Path):
+        assert [path.name for path in tmp_path.iterdir()] == ["b.footage"]
+        assert content_of(first) == "whole a"
+    assert not first.exists()
+
+
+def test_content_is_made_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with TrackCache(tmp_path / "file" / "tracks").content("a", writer("whole"), content_of) as content:
+        assert content == "whole"

@@ -238,7 +238,7 @@ def _typed(kind: Any, key: str, value: Any) -> Any:
         raise UsageError(f"{key}: null, expected {_SAID[kind]}; leave out the key for the default")
     if kind is bool and isinstance(value, bool):
         return value
-    if kind is int and number and isinstance(value, int):
+    if kind in (int, int | None) and number and isinstance(value, int):
         return value
     if kind in (float, float | None) and number:
         return float(value)
@@ -252,6 +252,7 @@ def _typed(kind: Any, key: str, value: Any) -> Any:
 _SAID = {
     bool: "true or false",
     int: "a whole number",
+    int | None: "a whole number",
     float: "a number",
     float | None: "a number",
     str: "text or a number",

@@ -71,12 +71,7 @@ def footage_of(
         survey_video(models.tracker, models.face_model, info, face, path, advance)
 
     key = track_key(info.path, models.tracker.name, models.weights, SURVEY, face)
-    with tracks.file(key, make) as path:
-        try:
-            footage = read_footage(path)
-        except (OSError, ValueError, KeyError, EOFError):  # a file that another program has spoilt
-            make(path)
-            footage = read_footage(path)
+    with tracks.content(key, make, read_footage) as footage:
         yield footage
 
 

@@ -23,7 +23,7 @@ from thcli.face_model import FaceModel
 from thcli.faces.follow import PLACES, Follower, Sight
 from thcli.faces.protocol import Tracker
 from thcli.faces.track import face_boxes, interpolate_missed, smooth_meshes
-from thcli.records import N_VERTICES, FaceChoice, Float, Image
+from thcli.records import FPS, N_VERTICES, FaceChoice, Float, Image
 from thcli.threads import one_thread
 
 PART = 256
@@ -126,7 +126,7 @@ def survey_video(
                 before = luma
                 advance(1)
         assert frame is not None
-        usual = _usual(block.times)
+        usual = _usual(block.times, frame.unit)
         block.flush(last=True)
         about = {
             "unit": np.array([frame.unit.numerator, frame.unit.denominator]),
@@ -230,7 +230,7 @@ class _Block:
         for cut in cuts:
             if cut.end <= self.settled:
                 continue
-            if cut.end < end:
+            if cut.end <= end:
                 self.shots += 1
                 shot[max(cut.end, self.settled) :] = self.shots
             else:
@@ -265,9 +265,9 @@ def _runs(seen: np.ndarray, shot: np.ndarray, first: int) -> list[tuple[int, int
     return runs
 
 
-def _usual(times: list[int]) -> int:
-    """Return the usual time between two frames."""
-    return int(np.median(np.diff(times))) if len(times) > 1 else 1
+def _usual(times: list[int], unit: Fraction) -> int:
+    """Return the usual time between two frames, in units; that of 25 fps where there is one frame alone."""
+    return int(np.median(np.diff(times))) if len(times) > 1 else max(round(1 / (FPS * unit)), 1)
 
 
 def _correlation(before: Float, luma: Float) -> float:

@@ -94,7 +94,7 @@ def tail_start(footage: Footage) -> int:
     first = max(first, int(np.searchsorted(seconds, end - MOST_SECONDS)))
     frame_bytes = frame_values(footage.size) * YuvColours(bits=footage.bits).dtype.itemsize
     room = max(MOST_BYTES // frame_bytes, 1)
-    return max(first, len(footage) - room)
+    return min(max(first, len(footage) - room), len(footage) - 1)
 
 
 def in_order(

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from zipfile import BadZipFile
 
 from thcli.checkpoints import DETECTION, FACE_MODEL, UNPROJECTION, digest_of, find_weights, sha256, user_folder
@@ -28,6 +29,7 @@ MAX_BYTES = 256 << 20
 """Most bytes of all tracks kept, by default; the track of a clip of four seconds takes half a megabyte."""
 WEIGHTS = (FACE_MODEL, DETECTION, UNPROJECTION)
 """Files of weights that a track depends on, besides the tracker's name and version."""
+Content = TypeVar("Content")
 
 
 class TrackCache:
@@ -57,28 +59,30 @@ class TrackCache:
         return track
 
     @contextmanager
-    def file(self, key: str, make: Callable[[Path], None]) -> Iterator[Path]:
-        """Yield the file of ``key`` while the block runs; ``make`` writes it to a path where there is none.
+    def content(self, key: str, make: Callable[[Path], None], read: Callable[[Path], Content]) -> Iterator[Content]:
+        """Yield what is read of the file of ``key``; ``make`` writes one to a path where none can be read.
 
-        Where nothing can be kept, the file is a temporary one.
+        read: raises OSError, ValueError, KeyError or EOFError for a damaged file
+
+        The file that was read is a copy, which stays while the block runs, whatever becomes of the cache meanwhile.
         """
         path = self.folder / f"{key}{FOOTAGE}"
-        try:
-            os.utime(path)
-            found = True
-        except OSError:
-            found = False
         with tempfile.TemporaryDirectory(prefix="thgen-") as scratch:
-            if not found:
-                made = Path(scratch) / path.name
-                make(made)
-                path = self._kept(made, path)
-            yield path
+            copy = Path(scratch) / path.name
+            try:
+                shutil.copyfile(path, copy)
+                os.utime(path)
+                content = read(copy)
+            except (OSError, ValueError, KeyError, EOFError):
+                make(copy)
+                self._keep(copy, path)
+                content = read(copy)
+            yield content
 
-    def _kept(self, made: Path, path: Path) -> Path:
-        """Copy a file into the cache, and return where it lies now."""
+    def _keep(self, made: Path, path: Path) -> None:
+        """Copy a file into the cache, if it can be written."""
         part = path.with_name(f".{secrets.token_hex(6)}{FOOTAGE}")
-        try:
+        with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(made, part)
@@ -86,9 +90,6 @@ class TrackCache:
             finally:
                 part.unlink(missing_ok=True)
             self._make_room(path)
-        except OSError:
-            return made
-        return path
 
     def _make_room(self, newest: Path) -> None:
         """Delete the tracks unused for longest until the rest fit; other processes may do the same at this moment."""
