@@ -255,7 +255,8 @@ class Person:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays that grow with the clip: images, the track of a long clip, and the audio learned from."""
-        images = self.reference_images.nbytes + self.reference_frames.nbytes
+        given = (self.reference_images, self.reference_frames, self.reference_opacity, self.small_frames)
+        images = sum(image.nbytes for image in given if image is not None)
         audio = self.learned.audio.log_mel.nbytes + self.learned.audio.samples.nbytes
         return images + audio + self.track.mesh.nbytes + self.unposed_meshes.nbytes
 

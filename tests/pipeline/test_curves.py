@@ -21,7 +21,8 @@ from thcli.commands.main import main
 from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import curves as pipeline_curves
-from thcli.pipeline.curves import hear, predict_curves, reach_notes, source_notes
+from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
+from thcli.pipeline.listening import listen
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import MotionOptions, ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -105,12 +106,10 @@ def driven(models: Models, person: Person, speech: Speech) -> Callable[..., Driv
     return make
 
 
-@pytest.mark.parametrize("expression", ["audio", "a.csv"])
-def test_what_was_heard_before_gives_the_same_curves(models, person, speech, curves, expression):
-    options = MotionOptions(expression=curves["a"] if expression == "a.csv" else expression)
-    heard = hear(models, speech, options)
-    assert (heard.said is None) == (expression == "a.csv") and len(heard.features) == FRAMES
-    before, now = (predict_curves(models, person, speech, options, heard=given) for given in (heard, None))
+def test_what_was_heard_before_gives_the_same_curves(models, person, speech):
+    heard = listen(models, speech)
+    assert len(heard.moved) == FRAMES
+    before, now = (predict_curves(models, person, speech, heard=given) for given in (heard, None))
     for name in ("pose", "expression", "blink"):
         np.testing.assert_array_equal(getattr(before, name), getattr(now, name))
 
@@ -194,13 +193,21 @@ def test_an_exact_video_gives_pose_and_expression_as_they_are(driven, videos, pe
     limited = driven("a.mp4", "a.mp4")
     assert np.abs(limited.pose - target.pose).max() > 0.05
     for made_of, retarget, noted in ((target, "exact", True), (limited, "person", False)):
-        notes = reach_notes(person, made_of.curves, MotionOptions(retarget=retarget))
+        notes = reach_notes(person, made_of.curves, MotionOptions(motion="a.mp4", retarget=retarget))
         assert [note.startswith("--retarget exact: in ") for note in notes] == [True] * noted
 
 
 def test_an_exact_video_of_the_persons_own_movement_is_no_reason_for_a_note(person):
     own = MotionCurves(person.track.pose, np.zeros((FRAMES, 20), np.float32), np.zeros(FRAMES, np.float32))
-    assert reach_notes(person, own, MotionOptions(retarget="exact")) == ()
+    assert reach_notes(person, own, MotionOptions(motion="a.mp4", retarget="exact")) == ()
+
+
+def test_no_note_promises_what_retarget_would_do_for_a_file_of_curves(person):
+    """A file's poses are taken as they are; ``--retarget`` is about the video that gives the expression."""
+    far = MotionCurves(3 * person.track.pose + 0.5, np.zeros((FRAMES, 20), np.float32), np.zeros(FRAMES, np.float32))
+    for motion, noted in (("far.csv", False), ("still", False), ("far.mp4", True)):
+        options = MotionOptions(motion=motion, expression="other.mp4", retarget="exact")
+        assert bool(reach_notes(person, far, options)) == noted
 
 
 def test_one_video_drives_both_motion_and_expression(driven, videos):

@@ -13,7 +13,8 @@ from thcli.clips.audio import read_speech
 from thcli.face_model import eye_opening
 from thcli.faces.protocol import Detection
 from thcli.faces.track import face_boxes
-from thcli.motion import expression
+from thcli.motion.expression import predict_expression
+from thcli.pipeline import curves, listening
 from thcli.pipeline.curves import predict_curves
 from thcli.pipeline.learning import EVERY, HELD, ShotFrames, learn_warnings
 from thcli.pipeline.models import Models, load_models
@@ -205,13 +206,13 @@ def test_shot_frames_end_at_a_cut_far_into_the_frames(film):
 def test_predict_curves_hears_a_persons_own_speech_once_for_all(models, film, read, say, tmp_path, monkeypatch):
     person, word = read(film(4.4)), read_speech(say(tmp_path / "word.wav", 1.0))
     heard: list[int] = []
-    listen = expression.predict_expression
 
     def counted(network, audio, *given):
         heard.append(len(audio))
-        return listen(network, audio, *given)
+        return predict_expression(network, audio, *given)
 
-    monkeypatch.setattr(expression, "predict_expression", counted)
+    for module in (curves, listening):
+        monkeypatch.setattr(module, "predict_expression", counted)
     first, second = (predict_curves(models, person, word) for _ in range(2))
     assert heard == [25, 100, 25]
     np.testing.assert_array_equal(first.expression, second.expression)

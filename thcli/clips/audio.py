@@ -115,8 +115,7 @@ def read_speech(
         samples, log = _decode(info, start, seconds, levels.louder if levels else None)
         if seconds is None:
             samples = _without_padding(samples, info, start)
-    _check(label(path), samples, log)
-    peak = float(max(samples.max(), -samples.min()))
+    peak = _check(label(path), samples, log)
     return Speech(samples / np.float32(peak) if peak > 1 else samples, name)
 
 
@@ -224,18 +223,21 @@ def _end_of_packets(info: MediaInfo) -> float:
     return (int(last[1]) + int(last[2])) * int(unit[1]) / int(unit[2])
 
 
-def _check(name: str, samples: Float, log: str) -> None:
+def _check(name: str, samples: Float, log: str) -> float:
+    """Return the largest absolute sample. Raises MediaError for too little sound, and samples that are not finite."""
     why = f" ({complaint(log)})" if log else ""
     seconds = len(samples) / SAMPLE_RATE
     if seconds < MIN_SECONDS:
         raise MediaError(
             f"{name}: {seconds:.2f} s of sound{why}, expected at least {MIN_SECONDS} s; use a longer recording"
         )
-    bad = np.count_nonzero(~np.isfinite(samples))
-    if bad:
+    peak = float(max(samples.max(), -samples.min()))
+    if not math.isfinite(peak):
+        bad = np.count_nonzero(~np.isfinite(samples))
         raise MediaError(
             f"{name}: {bad} samples are not numbers (NaN or infinite); export the recording again as 16-bit WAV"
         )
+    return peak
 
 
 def _is_pipe(path: Path) -> bool:

@@ -6,6 +6,7 @@ steps of frame t lie inside the frame's 40 ms and their windows reach 7.5 ms bey
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -81,10 +82,13 @@ def log_mel(speech: Speech, chunk_steps: int = CHUNK_STEPS) -> Float:
 
     chunk_steps: steps computed at a time; it bounds the memory of the spectrum and does not change the result
     """
-    power = _mel_power(speech.samples, speech.n_frames * STEPS_PER_FRAME, chunk_steps)
+    power = np.empty((speech.n_frames * STEPS_PER_FRAME, N_MELS), np.float32)
+    for first, piece in _mel_power(speech.samples, len(power), chunk_steps):
+        power[first : first + len(piece)] = piece
     level = _speech_level(power)
     np.log(np.maximum(power, _TINY, out=power), out=power)
-    np.maximum(power - np.float32(level), np.float32(LOG_MEL_SILENCE), out=power)
+    power -= np.float32(level)
+    np.maximum(power, np.float32(LOG_MEL_SILENCE), out=power)
     features: Float = power.reshape(-1, STEPS_PER_FRAME, N_MELS)
     return features
 
@@ -103,8 +107,9 @@ def speech_activity(speech: Speech) -> Float:
     seconds around, to the speech level, and closes at 30 % of the way. Bursts shorter than 40 ms are dropped, and gaps
     up to 120 ms filled. Silence below about -60 dBFS and steady noise count as no speech.
     """
-    power = _mel_power(speech.samples, speech.n_frames * STEPS_PER_FRAME, CHUNK_STEPS)
-    band = power[:, _bands(*SPEECH_HZ)].mean(axis=1)
+    steps, bands = speech.n_frames * STEPS_PER_FRAME, _bands(*SPEECH_HZ)
+    pieces = _mel_power(speech.samples, steps, CHUNK_STEPS)
+    band = np.concatenate([power[:, bands].mean(axis=1) for _, power in pieces])
     nothing = np.zeros(speech.n_frames, np.float32)
     if np.percentile(band, LOUD) < _QUIETEST_POWER:
         return nothing
@@ -128,11 +133,10 @@ def openness(features: Float) -> Float:
     return np.asarray(upper - VOICE_WEIGHT * lower, np.float32)
 
 
-def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
-    """Compute the mel power [n_steps, 80] float32 of a recording, ``chunk_steps`` steps at a time."""
+def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Iterator[tuple[int, Float]]:
+    """Yield the mel power of a recording in pieces: first step, and [n, 80] float32 with n up to ``chunk_steps``."""
     bank, window = mel_bank(), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     margin = (WINDOW - HOP) // 2
-    power = np.empty((n_steps, N_MELS), np.float32)
     for first in range(0, n_steps, chunk_steps):
         last = min(first + chunk_steps, n_steps)
         begin, end = first * HOP - margin, (last - 1) * HOP - margin + WINDOW
@@ -140,8 +144,7 @@ def _mel_power(samples: Float, n_steps: int, chunk_steps: int) -> Float:
         padded = np.pad(piece, (max(-begin, 0), max(end - max(begin, 0) - len(piece), 0)))
         frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
         spectrum = np.fft.rfft(frames * window, N_FFT)
-        power[first:last] = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ bank
-    return power
+        yield first, (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ bank
 
 
 def _speech_level(power: Float) -> float:

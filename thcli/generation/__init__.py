@@ -40,8 +40,8 @@ def generate(
 
     options, progress, session = options or GenerateOptions(), progress or Quiet(), Session()
     reference = Path(reference)
-    source: Path | Stream = "-" if audio == "-" else Path(audio)
-    target: Path | Stream = "-" if output == "-" else Path(output)
+    source: Path | Stream = "-" if str(audio) == "-" else Path(audio)
+    target: Path | Stream = "-" if str(output) == "-" else Path(output)
     check_all(reference, source, target, options)
     with local_audio(source) as file:
         return session.finish(session.prepare(reference, file, options, progress), target, progress)

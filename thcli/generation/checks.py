@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from thcli.checkpoints import EXPRESSION, HEAD_MOTION, MATTING, MOUTH_INTERIOR, THETA, place_of
+from thcli.checkpoints import (
+    DETECTION,
+    EXPRESSION,
+    FACE_MODEL,
+    HEAD_MOTION,
+    MATTING,
+    MOUTH_INTERIOR,
+    SPEECH_ADAPTER,
+    SPEECH_ENCODER,
+    THETA,
+    UNPROJECTION,
+    place_of,
+)
 from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
@@ -101,8 +113,7 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     options = options or GenerateOptions()
     check_all(reference, audio, output, options)
     models = load_models(options.weights, options.device, options.precision, options.tracker)
-    check_weights(models, options.motion_options, theta=options.renderer == "network")
-    models.find(MATTING)
+    check_weights(models, options)
     info = probe(reference)
     if not (info.video or info.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")
@@ -161,16 +172,23 @@ def _learned_from(value: str) -> str:
     return "the whole shot" if value == "whole" else f"up to {float(value):g} s of the clip"
 
 
-def check_weights(models: Models, motion: MotionOptions, theta: bool) -> None:
-    """Raise WeightsError where a network that the job needs is missing or damaged; Ψ and Φ are found, not loaded."""
-    _ = models.face_model
-    models.find(MOUTH_INTERIOR)
+def check_weights(models: Models, options: GenerateOptions | DubOptions) -> None:
+    """Raise WeightsError where a network that the job needs is missing or damaged; most are found, not loaded."""
+    motion, needed = options.motion_options, [FACE_MODEL, MOUTH_INTERIOR]
+    if isinstance(options, GenerateOptions):
+        needed.append(MATTING)
+    if models.tracker_name == "builtin":
+        needed += [DETECTION, UNPROJECTION]
     if motion.expression == "audio":
-        models.find(EXPRESSION)
+        needed.append(EXPRESSION)
+        if models.expression_learner.dims.front_end == "encoder":
+            needed += [SPEECH_ENCODER, SPEECH_ADAPTER]
     if motion.motion == "audio":
-        models.find(HEAD_MOTION)
-    if theta:
-        models.find(THETA)
+        needed.append(HEAD_MOTION)
+    if options.renderer == "network":
+        needed.append(THETA)
+    for name in needed:
+        models.find(name)
 
 
 def _frames_of(audio: Path | Stream) -> int | None:

@@ -15,7 +15,7 @@ from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter,
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
 from thcli.forks import COMPUTING, Ahead, forks_of
-from thcli.generation.checks import check_sources
+from thcli.generation.checks import check_sources, check_weights
 from thcli.generation.file_checks import check_files
 from thcli.generation.result import Result
 from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
@@ -144,9 +144,8 @@ class Dubber:
         self, models: Models, video: Path, audio: Path, options: DubOptions, progress: Progress, files: ExitStack
     ) -> DubJob:
         clock = Clock(progress)
-        if options.renderer == "network":
-            _ = models.theta  # its absence is reported before any work
         hashes = job_hashes(models, options)
+        check_weights(models, options)
         info = check_video(video, options)
         with clock.stage("listen"):
             recording, levels, speech = read_recording(audio)

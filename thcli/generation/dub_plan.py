@@ -49,7 +49,7 @@ def plan_dub(video: Path, audio: Path | Stream, output: Path | Stream, options: 
     """Check inputs, output, device and weights as ``dub`` would, without tracking or drawing anything."""
     check_dub(video, audio, output, options)
     models = load_models(options.weights, options.device, options.precision, options.tracker)
-    check_weights(models, options.motion_options, theta=options.renderer == "network")
+    check_weights(models, options)
     info = check_video(video, options)
     spoken = None if audio == "-" else with_sound(probe(Path(audio))).duration
     seconds = _seconds(info, spoken, options)

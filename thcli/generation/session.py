@@ -18,15 +18,16 @@ from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import SOURCE_TYPE, provenance
 from thcli.forks import COMPUTING, Ahead, Forks, forks_of
-from thcli.generation.checks import check_clip_to_learn_from, job_weights, weights_by_place
+from thcli.generation.checks import check_clip_to_learn_from, check_weights, job_weights, weights_by_place
 from thcli.generation.result import FineTuneReport, LearnedPart, Result
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
 from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import Heard, hear, predict_curves, reach_notes, source_notes
+from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
+from thcli.pipeline.listening import Heard, listen
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import DubOptions, GenerateOptions, ReferenceOptions, Stream
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
@@ -101,8 +102,8 @@ class Session:
         models = load_models(options.weights, options.device, options.precision, options.tracker)
         clock = Clock(progress)
         with COMPUTING:
-            # All weights are found first, so that the absence of some is reported before any work.
             hashes = job_hashes(models, options)
+            check_weights(models, options)
             info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
@@ -112,7 +113,7 @@ class Session:
                     recording = probe(audio)
                     levels = measure_levels(recording)
                     speech = read_speech(recording, levels=levels)
-                    heard = hear(models, speech, options.motion_options)
+                    heard = listen(models, speech) if options.expression == "audio" else None
                 with clock.stage("track"):
                     person = person_read.result()
             if theta is not None and options.adapt:
@@ -147,7 +148,7 @@ class Session:
         return Ahead(lambda: self._person(models, info, options.reference_options), self._one_free(models, options))
 
     def _moving(
-        self, models: Models, person: Person, speech: Speech, options: GenerateOptions, heard: Heard
+        self, models: Models, person: Person, speech: Speech, options: GenerateOptions, heard: Heard | None
     ) -> Ahead[MotionCurves]:
         """Begin to predict how the person moves, in a process of its own where one is free."""
 

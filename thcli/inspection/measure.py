@@ -42,8 +42,7 @@ def measure_speech(speech: Speech, clipped: float) -> SpeechStats:
     clipped: share of clipped samples of the file, from ``thcli.clips.audio.measure_levels``
     """
     activity = speech_activity(speech)
-    padded = np.pad(speech.samples, (0, speech.n_frames * SAMPLES_PER_FRAME - len(speech.samples)))
-    power = np.square(padded.reshape(-1, SAMPLES_PER_FRAME)).mean(axis=1)
+    power = _frame_power(speech.samples)
     spoken, rest = activity >= MIN_SPEECH, activity == 0
     return SpeechStats(
         seconds=speech.seconds,
@@ -54,6 +53,14 @@ def measure_speech(speech: Speech, clipped: float) -> SpeechStats:
         noise=float(_decibels(power[rest].mean())) if rest.mean() >= MIN_REST else None,
         pause=_longest(~spoken),
     )
+
+
+def _frame_power(samples: Float) -> Float:
+    """Return the mean square of the samples of each frame, the last of which silence fills up."""
+    whole = len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    frames, rest = samples[:whole].reshape(-1, SAMPLES_PER_FRAME), samples[whole:]
+    sums = np.append(np.einsum("ts,ts->t", frames, frames), np.square(rest).sum() if len(rest) else [])
+    return np.asarray(sums / SAMPLES_PER_FRAME, np.float32)
 
 
 def _decibels(power: Float) -> Float:

@@ -144,7 +144,6 @@ def extrapolate(
 
     context, frames = network.dims.context, len(features)
     device = next(network.parameters()).device
-    window = pad_silence(features, context, context)
     noise = smooth_noise(frames + 2 * context, network.dims.noise, seed)
     parts = []
     with torch.inference_mode(), one_thread():  # else the number of cores would change the motion by a hair
@@ -153,8 +152,10 @@ def extrapolate(
         past = (torch.from_numpy(part)[None].to(device) for part in (style.motion, past_window, style.summary))
         weight, bias = network.encoder(*past)
         for first in range(0, frames, CHUNK_FRAMES):
-            cut = slice(first, min(first + CHUNK_FRAMES, frames) + 2 * context)
-            inputs = (torch.from_numpy(part[cut])[None].to(device) for part in (window, noise))
+            last = min(first + CHUNK_FRAMES, frames)
+            window = features[max(first - context, 0) : last + context]
+            window = pad_silence(window, max(context - first, 0), max(last + context - frames, 0))
+            inputs = (torch.from_numpy(x)[None].to(device) for x in (window, noise[first : last + 2 * context]))
             parts.append(network.move(weight, bias, *inputs)[0].cpu().numpy())
     return np.concatenate(parts).astype(np.float64)
 

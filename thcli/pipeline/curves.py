@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from thcli.clips.decode import frame_count
-from thcli.clips.features import audio_features, speech_activity
+from thcli.clips.features import log_mel
 from thcli.clips.probe import media_info
 from thcli.face_model import eye_opening
-from thcli.motion import blink, curves, expression, head, silence
+from thcli.motion import blink, curves, head, silence
 from thcli.motion.articulation import Articulation, fit_articulation
 from thcli.motion.assembly import assemble
 from thcli.motion.closure import part_lips
+from thcli.motion.expression import predict_expression
 from thcli.motion.spoken import spoken_expression
+from thcli.pipeline.listening import Heard, listen
 from thcli.pipeline.models import LruCache, Models
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
@@ -25,7 +27,6 @@ from thcli.pipeline.tracking import track_driver
 from thcli.records import (
     FPS,
     N_EXPRESSION,
-    AudioFeatures,
     FaceTrack,
     Float,
     LearnedMotion,
@@ -43,24 +44,6 @@ TrackOf = Callable[[str], FaceTrack]
 """Returns the face track of a video, given its path."""
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What is heard in a speech, whoever the person is.
-
-    features: features of its audio
-    said: what Ψ makes of it; None where the expression comes from elsewhere
-    """
-
-    features: AudioFeatures
-    said: expression.Prediction | None
-
-
-def hear(models: Models, speech: Speech, options: MotionOptions) -> Heard:
-    """Hear what ``predict_curves`` needs of a speech, before the person is known."""
-    features = audio_features(speech)
-    return Heard(features, _said(models, features) if options.expression == "audio" else None)
-
-
 def predict_curves(
     models: Models,
     person: Person,
@@ -72,23 +55,23 @@ def predict_curves(
     """Predict how head and face move in every frame of a speech (Ψ §3.2, Φ §3.3), or take this from another source.
 
     tracks: cache in which tracks of driving videos may be found, and in which they are kept
-    heard: what ``hear`` returns for the same speech and options; None where it is still to be heard
+    heard: what ``listen`` hears in the speech; None where the expression comes from elsewhere, or is still to be heard
     """
-    options = options or MotionOptions()
-    heard = heard or hear(models, speech, options)
-    features = heard.features
+    options, frames = options or MotionOptions(), speech.n_frames
+    if heard is None and options.expression == "audio":
+        heard = listen(models, speech)
     # Motion and expression may come from the same video, which is tracked only once.
     framed_as = person if options.retarget == "exact" else None
-    track = cache(lambda source: track_driver(models, source, len(features) / FPS, tracks, framed_as))
-    coefficients, given_blinks = _expression(models, person, speech, heard, options, track)
+    track = cache(lambda source: track_driver(models, source, frames / FPS, tracks, framed_as))
+    coefficients, given_blinks = _expression(models, person, frames, heard, options, track)
     past = placement(np.asarray(person.track.pose, np.float64))
     motion = assemble(
-        _head_motion(models, person, past, features, options, track),
+        _head_motion(models, person, past, speech, options, track),
         coefficients,
-        given_blinks if given_blinks is not None else _blinks(person, len(features), options),
+        given_blinks if given_blinks is not None else _blinks(person, frames, options),
         past=past,
         rest=person.rest,
-        frames=len(features),
+        frames=frames,
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
@@ -100,7 +83,7 @@ def predict_curves(
 
 def reach_notes(person: Person, motion: MotionCurves, options: MotionOptions) -> tuple[str, ...]:
     """Return a note where ``--retarget exact`` moves the head further than the reference supports."""
-    if options.retarget == "person":
+    if options.retarget == "person" or options.motion in ("audio", "still") or _in_file(options.motion):
         return ()
     beyond = head.beyond_support(
         *(placement(np.asarray(pose, np.float64)) for pose in (person.track.pose, motion.pose))
@@ -140,14 +123,14 @@ def _length(source: str) -> int | None:
 
 
 def _expression(
-    models: Models, person: Person, speech: Speech, heard: Heard, options: MotionOptions, track: TrackOf
+    models: Models, person: Person, frames: int, heard: Heard | None, options: MotionOptions, track: TrackOf
 ) -> tuple[Float, Float | None]:
     """Return expression coefficients [T, N], and the blinks [T] of their source, None where it has none."""
     source = options.expression
-    if heard.said is not None:
-        spoken = _spoken(models, person, heard.said)
+    if heard is not None:
+        spoken = _spoken(models, person, heard)
         if options.silence == "close":
-            spoken = silence.close_in_silence(spoken, speech_activity(speech), person.rest)
+            spoken = silence.close_in_silence(spoken, heard.activity, person.rest)
         return spoken, None
     if _in_file(source):
         read = curves.read_curves(Path(source))
@@ -156,22 +139,15 @@ def _expression(
     other = models.face_model.expression(meshes)
     if options.retarget == "person":
         other = (person.median_expression + (other - np.median(other, axis=0))).astype(np.float32)
-    shown = blink.blinks_of_video(eye_opening(meshes), len(heard.features))
+    shown = blink.blinks_of_video(eye_opening(meshes), frames)
     return other, _unless_chosen(shown, options)
 
 
-def _said(models: Models, features: AudioFeatures) -> expression.Prediction:
-    """Return what Ψ predicts of audio for a face that is still."""
-    network = models.expression_learner
-    still = np.zeros(N_EXPRESSION, np.float32)
-    return expression.predict_expression(network, features, still, models.speech_encoders)
-
-
-def _spoken(models: Models, person: Person, said: expression.Prediction) -> Float:
+def _spoken(models: Models, person: Person, heard: Heard) -> Float:
     """Return coefficients [T, N] of what Ψ predicts, fitted to the person's articulation where the clip has audio."""
     own = _own_articulation(models, person.learned)
     at_rest = (person.neutral_mesh, person.median_expression)
-    return spoken_expression(said.expression, said.closure, own, *at_rest, models.face_model)
+    return spoken_expression(heard.moved, heard.closure, own, *at_rest, models.face_model)
 
 
 def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | None:
@@ -180,7 +156,8 @@ def _own_articulation(models: Models, learned: LearnedMotion) -> Articulation | 
         return None
 
     def fit() -> Articulation | None:
-        predicted = _said(models, learned.audio).expression
+        network, still = models.expression_learner, np.zeros(N_EXPRESSION, np.float32)
+        predicted = predict_expression(network, learned.audio, still, models.speech_encoders).expression
         return fit_articulation(predicted, learned.expression, models.face_model.lip_gap, learned.every)
 
     return _ARTICULATIONS.get((models.expression_learner, models.speech_encoders, learned), fit)
@@ -195,19 +172,19 @@ def _head_motion(
     models: Models,
     person: Person,
     past: head.Placements,
-    features: AudioFeatures,
+    speech: Speech,
     options: MotionOptions,
     track: TrackOf,
 ) -> head.Placements:
     """Return placements of the head, [T, 6] with any T from 1, before they are fitted to the length of the speech."""
-    source, frames = options.motion, len(features)
+    source, frames = options.motion, speech.n_frames
     if source == "still":
         return head.still_head_motion(past, frames)
     if source == "audio":
         network = models.head_motion_learner
         longer = len(person.learned) > len(past)
         learned = placement(np.asarray(person.learned.pose, np.float64)) if longer else None
-        return head.predict_head_motion(network, past, person.audio.log_mel, features.log_mel, options.seed, learned)
+        return head.predict_head_motion(network, past, person.audio.log_mel, log_mel(speech), options.seed, learned)
     if _in_file(source):
         return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
     other = track(source)

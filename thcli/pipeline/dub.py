@@ -17,7 +17,8 @@ from thcli.motion.curves import read_curves
 from thcli.pipeline.drawers import Changed, Drawers
 from thcli.pipeline.filmed import REASONS, FilmedFace, examine, opacities
 from thcli.pipeline.footage import Footage, read_footage, survey_video
-from thcli.pipeline.lips import Heard, Sounds, own_articulation, spoken_lips
+from thcli.pipeline.lips import Sounds, own_articulation, spoken_lips
+from thcli.pipeline.listening import Heard
 from thcli.pipeline.models import Models
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
 from thcli.pipeline.options import DubOptions

@@ -111,6 +111,10 @@ class MotionOptions:
 
     def __post_init__(self) -> None:
         check_choice("--retarget", self.retarget, RETARGETS)
+        if self.retarget == "exact" and not (_video(self.motion) or _video(self.expression)):
+            raise UsageError(
+                "--retarget exact applies to a video given to --motion or --expression only; give one, or leave it out"
+            )
         for option, scale in (("--motion-scale", self.motion_scale), ("--expression-scale", self.expression_scale)):
             if not 0 <= scale <= MAX_SCALE:
                 raise UsageError(f"{option} {scale:g}: expected 0 to {MAX_SCALE}")
@@ -128,6 +132,11 @@ class MotionOptions:
         if not 0 < seconds < math.inf:
             raise UsageError(f"--blink {self.blink}: expected reference, none, or seconds above 0")
         return seconds
+
+
+def _video(source: str) -> bool:
+    """Whether a source of motion is a video."""
+    return source not in ("audio", "still") and not source.lower().endswith(".csv")
 
 
 @dataclass(frozen=True)
@@ -178,11 +187,9 @@ class GenerateOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        check_references(self.references)
         _ = self.motion_options
         check_renderer(self.renderer, self.precision)
         check_pair(self.sign, self.key)
-        check_choice("--frame", self.frame, FRAMINGS)
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected frames from 1")
         check_workers(self.workers)

@@ -205,13 +205,17 @@ def read_face(
     if not (info.video or info.image):
         raise MediaError(f"{info.path}: no picture in it; give a video or a photo")
     cropped = options.frame == "crop"
-    for longest in sides(info, options, face):
-        clip, track = _read_track(models, info, options, seconds, longest, tracks)
-        box = (reference_crop if cropped else head_crop)(track.box, track.size)
-        if box.side >= crop_side(box, options.size):
-            break
+    crop_of = reference_crop if cropped else head_crop
+    longest, *larger = sides(info, options, face)
+    clip, track = _read_track(models, info, options, seconds, longest, tracks)
+    box = crop_of(track.box, track.size)
+    if larger and box.side < crop_side(box, options.size):
+        del clip, track  # before larger frames are read
+        clip, track = _read_track(models, info, options, seconds, larger[0], tracks)
+        box = crop_of(track.box, track.size)
     free = cropped and options.size != "source" and not isinstance(face, tuple)
     if free and box.beyond(track.size) > MADE_UP and max(track.size) > WHOLE:
+        del clip, track
         clip, track = _read_track(models, info, options, seconds, WHOLE, tracks)
         box = reference_crop(track.box, track.size)
     return clip, track_in_crop(track, box, models.face_model), box

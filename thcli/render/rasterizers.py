@@ -9,9 +9,6 @@ from torch import Tensor
 from thcli.errors import UsageError
 from thcli.render.rasterize import Fragments, rasterize
 
-RASTERIZERS = ("torch", "pytorch3d")
-"""Names that ``get_rasterizer`` takes."""
-
 
 class Rasterizer(Protocol):
     """A function that rasterizes a batch of meshes; ``render.rasterize.rasterize`` documents its arguments."""
