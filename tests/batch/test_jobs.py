@@ -117,6 +117,13 @@ def test_read_jobs_refuses_an_id_that_is_no_file_name(read, name: object) -> Non
         read({**FINE, "id": name})
 
 
+@pytest.mark.parametrize("key", ["output", "save-curves"])
+@pytest.mark.parametrize("name", ["outcomes.jsonl", "outcomes.2-of-3.jsonl"])
+def test_read_jobs_refuses_to_overwrite_its_own_log(read, key: str, name: str) -> None:
+    with pytest.raises(UsageError, match=f"jobs.jsonl:1: .*{name}: such names are those of the logs of a batch"):
+        read({**FINE, key: name})
+
+
 def test_read_jobs_refuses_scales_outside_0_to_3(read) -> None:
     for key in ("motion-scale", "expression-scale"):
         for value in (-0.1, 3.1, float("nan")):

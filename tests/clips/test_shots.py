@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from skimage import data
 
 from thcli.clips.shots import Cut, find_cuts, reduced_luma, shots
@@ -89,3 +89,16 @@ def test_find_cuts_of_one_frame_finds_none():
 def test_shots_lie_between_the_cuts():
     assert shots([Cut(10, 10), Cut(20, 30)], 50) == [(0, 10), (10, 20), (30, 50)]
     assert shots([], 50) == [(0, 50)]
+
+
+def test_blurred_sides_that_sway_behind_a_sharp_picture_are_no_dissolve():
+    """A portrait video before itself, enlarged and blurred, as phones and broadcasters show it."""
+    photo = Image.fromarray(data.astronaut()).resize((640, 480))
+    blurred, upright = photo.filter(ImageFilter.GaussianBlur(18)), photo.resize((101, 180))
+    frames = []
+    for angle in np.linspace(0, np.pi, 60, endpoint=False):
+        x, y = 160 + 150 * np.sin(angle), 150 + 40 * np.cos(angle)
+        frame = blurred.resize((320, 180), box=(x, y, x + 320, y + 180))
+        frame.paste(upright, (110, 0))
+        frames.append(reduced_luma(np.asarray(frame)))
+    assert find_cuts(np.stack(frames)) == []

@@ -16,6 +16,7 @@ from thcli.generation import checks, estimate
 from thcli.generation.checks import Plan, plan
 from thcli.generation.estimate import Estimate, Work, benchmark, cpu_seconds, disk, memory
 from thcli.pipeline.options import GenerateOptions
+from thcli.records import SAMPLE_RATE
 
 WORK = Work(frames=250, reference=75, size=(256, 256), side=256, written=256 * 256)
 HD = Work(frames=250, reference=75, size=(1920, 1080), side=1080, written=1920 * 1080)
@@ -60,8 +61,8 @@ def test_cpu_seconds_are_within_half_of_what_was_measured_on_two_cores() -> None
     assert 65 < share * cpu_seconds(warp(long)) < 145
 
 
-def test_memory_does_not_grow_with_the_length_and_disk_does() -> None:
-    assert memory(LONG) == memory(WORK)
+def test_memory_grows_with_the_samples_alone_and_disk_with_the_video() -> None:
+    assert memory(LONG) == memory(WORK) + 590 * 4 * SAMPLE_RATE
     assert memory(warp(WORK)) < memory(WORK) < memory(HD) < 4e9
     assert memory(WORK) < memory(dataclasses.replace(WORK, adapt=1))
     assert disk(LONG) == pytest.approx(60 * disk(WORK), rel=1e-3) and disk(HD) > disk(WORK)

@@ -90,7 +90,29 @@ def test_generate_refuses_outputs_in_no_folder_and_folders(refused, tmp_path):
     refused(MediaError, "no such folder", output=tmp_path / "gone" / "out.mp4")
     refused(MediaError, "no such folder", save_curves=tmp_path / "gone" / "curves.csv")
     refused(UsageError, "is a folder", output=tmp_path, overwrite=True)
+    for nothing in (".", ""):
+        refused(UsageError, ".: is a folder; give -o the name of a file in it", output=Path(nothing))
     refused(UsageError, "is a folder", save_curves=tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.mkv", "out.webm", "out.wav"])
+def test_generate_refuses_names_of_other_containers(refused, tmp_path, name):
+    refused(UsageError, f"{name}: expected a name that ends in .mp4 or .m4v or .mov", output=tmp_path / name)
+
+
+def test_generate_refuses_standard_output_for_what_is_no_video(refused, tmp_path):
+    refused(UsageError, "--save-curves -: only the video can be written to standard output", save_curves=Path("-"))
+
+
+def test_generate_refuses_links_to_nothing_without_overwrite(refused, tmp_path):
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    refused(UsageError, "link.mp4: exists already; add --overwrite", output=tmp_path / "link.mp4")
+
+
+def test_generate_refuses_a_box_without_a_face(refused, inputs):
+    for reference, box in (("photo.png", "2000,2000,10,10"), ("clip.mp4", "1,1,9,9")):
+        words = f"{reference}: no face at --face {box} (X,Y,W,H in pixels); choose a box around a face"
+        refused(NoFaceError, words, both=False, reference=inputs / reference, face=box)
 
 
 def test_generate_refuses_curves_and_video_of_one_name(refused, tmp_path):
@@ -117,9 +139,10 @@ def test_generate_options_take_certificate_and_key_together():
 
 
 @pytest.mark.parametrize("option", ["motion", "expression"])
-def test_generate_refuses_sources_that_are_missing_or_wrong(refused, tmp_path, option):
+def test_generate_refuses_sources_that_are_missing_or_wrong(refused, inputs, tmp_path, option):
     refused(UsageError, f"--{option} nod.mp4: no such file; expected audio", **{option: "nod.mp4"})
     refused(MediaError, "gone.csv: no such file", **{option: str(tmp_path / "gone.csv")})
+    refused(MediaError, "word.wav: no video stream, only sound", **{option: str(inputs / "word.wav")})
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
     refused(MediaError, "wrong.csv: row 1 lacks the columns", **{option: str(tmp_path / "wrong.csv")})
 
@@ -136,7 +159,7 @@ def test_generate_refuses_media_that_are_not_what_they_should_be(refused, inputs
     (tmp_path / "text.mp4").write_text("this is no video")
     refused(MediaError, "text.mp4: not a video", reference=tmp_path / "text.mp4")
     say(tmp_path / "short.wav", 0.02)
-    refused(MediaError, "expected at least 0.1 s", sound=tmp_path / "short.wav", both=False)
+    refused(MediaError, "expected at least 0.1 s", sound=tmp_path / "short.wav")
 
 
 def test_generate_refuses_references_without_the_face_asked_for(refused, tmp_path, inputs):
@@ -147,7 +170,7 @@ def test_generate_refuses_references_without_the_face_asked_for(refused, tmp_pat
 
 
 def test_generate_refuses_a_start_beyond_the_end(refused, inputs):
-    refused(MediaError, "clip.mp4", reference=inputs / "clip.mp4", both=False, start=60.0)
+    refused(MediaError, "but --start is 60 s", reference=inputs / "clip.mp4", start=60.0)
 
 
 def test_network_is_refused_without_weights_and_with_damaged_ones(
@@ -163,3 +186,14 @@ def test_network_is_refused_without_weights_and_with_damaged_ones(
         options = GenerateOptions(device="cpu", renderer=renderer, weights=weights)
         planned = plan(inputs / "photo.png", inputs / "word.wav", tmp_path / "out.mp4", options)
         assert planned.uses[-1] == f"renderer {renderer}"
+
+
+@pytest.mark.parametrize("name", ["head_motion.safetensors", "speech_encoder.safetensors", "matting.onnx"])
+def test_damaged_weights_are_refused_before_any_work_and_by_a_dry_run(refused, tmp_path, inputs, name):
+    damaged = tmp_path / "weights"
+    damaged.mkdir()
+    (damaged / name).write_bytes(b"damaged")
+    (damaged / "SHA256SUMS").write_text("0" * 64 + f"  {name}\n")
+    refused(WeightsError, f"{name}: SHA-256 is", weights=damaged)
+    with pytest.raises(WeightsError, match=f"{name}: SHA-256 is"):
+        plan(inputs / "photo.png", inputs / "word.wav", tmp_path / "out.mp4", GenerateOptions(weights=damaged))

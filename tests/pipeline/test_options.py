@@ -72,6 +72,10 @@ def test_generate_options_refuses_other_values_of_face(face):
             "--precision bf16 applies to --renderer network only, and the renderer is warp; leave out --precision",
         ),
         ({"batch_size": 0}, "--batch-size 0: expected frames from 1"),
+        (
+            {"retarget": "exact", "motion": "nod.csv"},
+            "--retarget exact applies to a video given to --motion or --expression only; give one, or leave it out",
+        ),
         ({"adapt": -1}, "--adapt -1: expected steps from 0"),
         (
             {"adapt": 60, "renderer": "warp"},

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -27,6 +28,8 @@ _TYPES = {f.name.replace("_", "-"): get_type_hints(GenerateOptions)[f.name] for 
 """Type of each long option of ``generate``."""
 KEYS = ("id", "ref", "audio", "output", *_TYPES)
 """Keys that a job may have."""
+LOGS = "outcomes*.jsonl"
+"""Names of the logs of outcomes, which lie beside the videos (``outcomes.log_path``)."""
 RENAMED = {"from": "begin", "to": "end"}
 """Fields of ``DubOptions`` by the long options of ``dub`` that are called otherwise."""
 _CALLED = {field: option for option, field in RENAMED.items()}
@@ -143,11 +146,16 @@ def _content_of(source: Path, name: str) -> bytes:
 
 
 def _check_unique(job: Job, taken: dict[str | Path, int], number: int) -> None:
-    """Raise UsageError where an earlier line has the same id or writes the same file; a sidecar counts as a file.
+    """Raise UsageError where an earlier line has the same id or writes the same file, or a file has the name of a log.
+
+    A sidecar counts as a file.
 
     taken: line number of each id and file so far, to which those of this job are added
     """
     names: list[str | Path] = [job.id, *job.outputs, sidecar_path(job.output)]
+    for path in job.outputs:
+        if fnmatch(path.name, LOGS):
+            raise UsageError(f"{path}: such names are those of the logs of a batch; choose another one")
     for name in names:
         first = taken.setdefault(name, number)
         if first != number:

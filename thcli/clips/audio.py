@@ -37,6 +37,8 @@ MAX_SPOOLED = 8 << 30
 """Most bytes of a pipe that are copied to disk."""
 FULL_SCALE = 0.999
 """Level from which a sample counts as being at full scale."""
+LARGEST = 2.0**31
+"""Largest absolute sample that is taken for sound: that of 32-bit integers, which some programs store as floats."""
 CANCELLED = 0.5
 """Energy of the sum of all channels, over that of the loudest channel, below which they cancel each other."""
 PADDING = 0.25
@@ -139,7 +141,7 @@ def measure_levels(source: Path | MediaInfo) -> Levels:
         block = memoryview(bytearray(_CHUNK - _CHUNK % (4 * channels)))
         while got := reader.fill(block):
             samples = np.frombuffer(block[: got - got % (4 * channels)], ">f4").reshape(-1, channels)
-            samples = np.nan_to_num(samples.astype(np.float32), posinf=0, neginf=0)
+            samples = np.nan_to_num(samples.astype(np.float64), posinf=0, neginf=0)
             loud = np.abs(samples)
             if info.sound.floating and loud.max(initial=0) > max(peak, 1):
                 at_limit = 0
@@ -224,20 +226,29 @@ def _end_of_packets(info: MediaInfo) -> float:
 
 
 def _check(name: str, samples: Float, log: str) -> float:
-    """Return the largest absolute sample. Raises MediaError for too little sound, and samples that are not finite."""
-    why = f" ({complaint(log)})" if log else ""
-    seconds = len(samples) / SAMPLE_RATE
-    if seconds < MIN_SECONDS:
-        raise MediaError(
-            f"{name}: {seconds:.2f} s of sound{why}, expected at least {MIN_SECONDS} s; use a longer recording"
-        )
+    """Return the largest absolute sample. Raises MediaError for too little sound, and for samples that are none."""
+    check_seconds(name, len(samples) / SAMPLE_RATE, f" ({complaint(log)})" if log else "")
     peak = float(max(samples.max(), -samples.min()))
     if not math.isfinite(peak):
         bad = np.count_nonzero(~np.isfinite(samples))
         raise MediaError(
             f"{name}: {bad} samples are not numbers (NaN or infinite); export the recording again as 16-bit WAV"
         )
+    if peak > LARGEST:
+        raise MediaError(f"{name}: a sample of {peak:.3g}, expected -1 to 1; export the recording again as 16-bit WAV")
     return peak
+
+
+def check_seconds(name: str, seconds: float, why: str = "") -> None:
+    """Raise MediaError for a recording that is too short.
+
+    name: of the file, for the message
+    why: what ffmpeg said of it
+    """
+    if seconds < MIN_SECONDS:
+        raise MediaError(
+            f"{name}: {seconds:.2f} s of sound{why}, expected at least {MIN_SECONDS} s; use a longer recording"
+        )
 
 
 def _is_pipe(path: Path) -> bool:

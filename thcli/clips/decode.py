@@ -108,16 +108,23 @@ def _stream(
                 "use a larger photo"
             )
         return _one(read_photo(path))
+    check_part(info, start, seconds)
+    return _video(path, info, size, start, seconds)
+
+
+def check_part(info: MediaInfo, start: float = 0.0, seconds: float | None = None) -> None:
+    """Raise MediaError where a video has no frames, as far as its header tells, in the part that is to be read.
+
+    start, seconds: as for ``read_clip``
+    """
+    name = label(info.path)
     if not info.video:
         held = "no video stream, only sound; expected" if info.audio else "no picture in it; give"
-        raise MediaError(f"{label(path)}: {held} a video or a photo")
+        raise MediaError(f"{name}: {held} a video or a photo")
     if start < 0 or (seconds is not None and seconds <= 0):
-        raise MediaError(f"{label(path)}: cannot read {seconds} s from {start:g} s on; both must lie inside the clip")
+        raise MediaError(f"{name}: cannot read {seconds} s from {start:g} s on; both must lie inside the clip")
     if info.duration is not None and start >= info.duration > 0:
-        raise MediaError(
-            f"{label(path)}: lasts {info.duration:.2f} s, but --start is {start:g} s; choose an earlier start"
-        )
-    return _video(path, info, size, start, seconds)
+        raise MediaError(f"{name}: lasts {info.duration:.2f} s, but --start is {start:g} s; choose an earlier start")
 
 
 def _one(frame: Image) -> Generator[Image, None, None]:

@@ -45,6 +45,9 @@ SPANS = (2, 6, 12, 25, 50, 75)
 """Numbers of frames over which a dissolve is searched for."""
 MIXED, EVEN = 0.1, 0.15
 """Largest share of the change that is no mixture of before and after; largest deviation of a block's mixture."""
+KEPT = 0.8
+"""Share of the squared slopes that the middle of a dissolve keeps at most: half, where the two shots are unlike. What
+is blurred, and sways slowly, looks like a mixture, too, but keeps all of them."""
 MOST_IN_A_ROW = 2
 """Most hard cuts on frames that follow each other."""
 CHUNK = 256
@@ -166,7 +169,16 @@ def _mixture(frames: Tensor, even: Tensor, t: int, span: int, reach: int) -> tup
         spreads.append(float((share - share.median()).abs().median()))
     if np.mean(rests) > MIXED or max(spreads) > EVEN or not 0.2 <= shares[len(shares) // 2] <= 0.8:
         return None
+    first, middle, last = (float(_slopes(frames[t + i])[changed].sum()) for i in (0, span // 2, span))
+    if middle > KEPT * (first + last) / 2:
+        return None
     return float(energy.mean()), _extent(t, span, shares, len(frames))
+
+
+def _slopes(frame: Tensor) -> Tensor:
+    """Return the mean squared slope of each block [h, w] of a frame [1, H, W]."""
+    down, across = frame[:, 1:, :-1] - frame[:, :-1, :-1], frame[:, :-1, 1:] - frame[:, :-1, :-1]
+    return _means(F.pad(down**2 + across**2, (0, 1, 0, 1)))
 
 
 def _extent(t: int, span: int, shares: list[float], frames: int) -> Cut:

@@ -210,6 +210,9 @@ class _Follower:
         path, start = self.path, self.start
         if self.faceless is not None:
             check_upright(self.faceless, None, self.tracker, path)
+        if isinstance(self.face, tuple) and first == 0:
+            place = ",".join(f"{edge:g}" for edge in self.face)
+            return NoFaceError(f"{path}: no face at --face {place} (X,Y,W,H in pixels); choose a box around a face")
         if single:
             return NoFaceError(f"{path}: no face found; choose a picture with a face at least 64 pixels high")
         seconds = start + first / FPS
@@ -231,7 +234,8 @@ def choose_face(found: list[Detection], face: FaceChoice, path: Path) -> Float |
     if isinstance(face, tuple):
         x, y, width, height = face
         wanted = np.array([x, y, x + width, y + height], np.float32)
-        return max((d.box for d in faces), key=lambda box: _overlap(box, wanted), default=wanted)
+        touched = [d.box for d in faces if _overlap(d.box, wanted) > 0]
+        return max(touched, key=lambda box: _overlap(box, wanted), default=wanted)
     if not faces:
         return None
     if isinstance(face, int):

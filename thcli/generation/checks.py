@@ -21,6 +21,8 @@ from thcli.checkpoints import (
     UNPROJECTION,
     place_of,
 )
+from thcli.clips.audio import check_seconds
+from thcli.clips.decode import check_part, frame_count
 from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.errors import MediaError, UsageError
@@ -117,6 +119,8 @@ def plan(reference: Path, audio: Path | Stream, output: Path | Stream, options: 
     info = probe(reference)
     if not (info.video or info.image):
         raise MediaError(f"{reference}: no picture in it; give a video or a photo")
+    if not info.image:
+        check_part(info, options.start)
     if options.adapt:
         check_clip_to_learn_from(info, options.start)
     frames = _frames_of(audio)
@@ -193,19 +197,19 @@ def check_weights(models: Models, options: GenerateOptions | DubOptions) -> None
 
 def _frames_of(audio: Path | Stream) -> int | None:
     """Return the number of frames of the video, or None where it is not known before the audio is read."""
-    from thcli.clips.decode import frame_count
-
     if audio == "-":
         return None
     info = probe(Path(audio))
     if not info.audio:
         raise MediaError(f"{audio}: no audio stream; give a sound file or a video with sound")
-    return None if info.duration is None else frame_count(info.duration)
+    if info.duration is None:
+        return None
+    check_seconds(str(audio), info.duration)
+    return frame_count(info.duration)
 
 
 def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
     """Describe the job by sizes that are known before the face is found; ``--size source`` may turn out smaller."""
-    from thcli.clips.decode import frame_count
     from thcli.pipeline.learning import MOST
     from thcli.pipeline.person import REFERENCE_SECONDS, crop_side
 
@@ -232,7 +236,10 @@ def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
 def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
     """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
     motion = options.motion_options
-    inputs = [reference, *(Path(p) for p in (audio, motion.motion, motion.expression) if p != "-")]
+    inputs = [
+        reference,
+        *(Path(p) for p in (audio, motion.motion, motion.expression) if p not in ("-", "audio", "still")),
+    ]
     video = None if output == "-" else Path(output)
     check_files([*inputs, *signed_with(options)], video, written_beside(options), options.overwrite)
     check_signing(options, video)
@@ -241,8 +248,6 @@ def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, opti
 
 def check_clip_to_learn_from(info: MediaInfo, start: float) -> None:
     """Raise UsageError where a reference is a photo, or a clip too short for fine-tuning."""
-    from thcli.clips.decode import frame_count
-
     if info.image:
         raise UsageError(f"--adapt: {info.path} is a photo, expected a clip to learn from; leave out --adapt")
     if info.duration is not None:
@@ -270,3 +275,5 @@ def check_sources(motion: MotionOptions) -> None:
             read_curves(Path(source))
         elif source not in words and not Path(source).exists():
             raise UsageError(f"{option} {source}: no such file; expected {', '.join(words)}, a video or a .csv file")
+        elif source not in words and not (info := probe(Path(source))).image:
+            check_part(info)

@@ -16,7 +16,7 @@ from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
 from thcli.forks import COMPUTING, Ahead, forks_of
 from thcli.generation.checks import check_sources, check_weights
-from thcli.generation.file_checks import check_files
+from thcli.generation.file_checks import MP4, check_files
 from thcli.generation.result import Result
 from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
@@ -106,7 +106,8 @@ def check_dub(video: Path, audio: Path | Stream, output: Path | Stream, options:
     """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
     inputs = [video, *(Path(p) for p in (audio, options.expression) if p not in ("-", "audio"))]
     target = None if output == "-" else Path(output)
-    check_files([*inputs, *signed_with(options)], target, written_beside(options), options.overwrite)
+    given = ([*inputs, *signed_with(options)], target, written_beside(options), options.overwrite)
+    check_files(*given, containers=(*MP4, ".mkv"))
     check_signing(options, target)
     check_sources(options.motion_options)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thcli.pipeline.options import DEFAULT_RENDERER
-from thcli.records import CROP_SIZE, FPS
+from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME
 from thcli.render.memory import DEFAULT_BATCH, PIXEL_BYTES, REFERENCE_BYTES, frames_at_a_time
 
 BENCHMARK = 0.0058
@@ -115,12 +115,13 @@ def cpu_seconds(work: Work) -> float:
 
 
 def memory(work: Work) -> int:
-    """Return the bytes of memory at the peak, which do not grow with the length of the speech."""
+    """Return the bytes of memory at the peak, which grow with the samples of the speech alone."""
     clip = work.reference * work.size[0] * work.size[1] * 3
     together = frames_at_a_time(work.side**2, work.batch_size)
     each = PIXEL_BYTES * together + REFERENCE_BYTES * work.references
     more = max(work.side**2 * each - CROP_SIZE**2 * (PIXEL_BYTES * DEFAULT_BATCH + REFERENCE_BYTES * USUAL), 0)
-    return MEMORY[work.renderer] + clip + more + (ADAPT_MEMORY if work.adapt else 0)
+    samples = work.frames * SAMPLES_PER_FRAME * 4
+    return MEMORY[work.renderer] + clip + more + samples + (ADAPT_MEMORY if work.adapt else 0)
 
 
 def disk(work: Work) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,22 @@ from thcli.errors import MediaError, UsageError
 from thcli.generation.sidecar import sidecar_path
 from thcli.pipeline.options import WRITTEN
 
+MP4 = (".mp4", ".m4v", ".mov")
+"""Suffixes of the files that the MP4s of ``generate`` may be written to."""
 
-def check_files(inputs: Sequence[Path], video: Path | None, beside: Mapping[str, Path], overwrite: bool) -> None:
+
+def check_files(
+    inputs: Sequence[Path],
+    video: Path | None,
+    beside: Mapping[str, Path],
+    overwrite: bool,
+    containers: Sequence[str] = MP4,
+) -> None:
     """Raise UsageError or MediaError where an input or an output of a job cannot be what it is given as.
 
     video: file of the video; None for standard output
     beside: files that are written beside it (``pipeline.options.written_beside``)
+    containers: suffixes that the video's name may have; it may have none, too
     """
     outputs = [] if video is None else [("-o", "the video", video)]
     outputs += [(f"--{name.replace('_', '-')}", WRITTEN[name], path) for name, path in beside.items()]
@@ -25,6 +36,8 @@ def check_files(inputs: Sequence[Path], video: Path | None, beside: Mapping[str,
     for option, _, target in outputs:
         _check_output(target, option, inputs, overwrite)
     if video is not None:
+        if video.suffix.lower() not in ("", *containers):
+            raise UsageError(f"{video}: expected a name that ends in {' or '.join(containers)}")
         outputs.insert(1, ("-o", "the video's sidecar", sidecar_path(video)))
     _check_apart(outputs)
     if "mesh" in beside and beside["mesh"].suffix.lower() != ".glb":
@@ -35,15 +48,17 @@ def check_files(inputs: Sequence[Path], video: Path | None, beside: Mapping[str,
 
 def _check_output(target: Path, option: str, inputs: Sequence[Path], overwrite: bool) -> None:
     """Raise UsageError or MediaError where an output cannot be written, exists already, or is also an input."""
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
+    if str(target) == "-":
+        raise UsageError(f"{option} -: only the video can be written to standard output; give the name of a file")
     check_length(sidecar_path(target))
     if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
         raise UsageError(f"{target}: is also an input; choose another output with {option}")
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
     if not target.parent.is_dir():
         raise MediaError(f"{target}: no such folder {target.parent}; make it first")
     _check_writable(target)
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise UsageError(f"{target}: exists already; add --overwrite, or choose another name")
 
 

@@ -65,6 +65,8 @@ BACKGROUND_MOVES = (
     "the background of the clip moves (the camera, or people behind): close to the head it follows the head"
 )
 """Note on a clip whose references show different backgrounds."""
+OTHER_FACES = "{} faces are in view, and the largest is used; --face 0 to --face {} choose one, counted from the left"
+"""Note on a picture of several people."""
 OPEN = 0.3
 """Eye closure above which a frame does not count for the neutral mesh."""
 
@@ -90,6 +92,8 @@ def read_person(
     light = measure_light(clip.frames, box, track.mesh, options.references)
     person = person_from_track(models.face_model, clip, track, box, speech, options, light, models.matting)
     notes = info.notes + info.sound.note(str(info.path)) + part.notes() + person.notes
+    if options.face == "largest" and (others := len(models.tracker.detect(clip.frames[0])) - 1) > 0:
+        notes += (OTHER_FACES.format(others + 1, others),)
     if len(clip) == 1 and (said := mouth_note(person.unposed_meshes[0])):
         notes += (said,)
     if options.frame == "crop" and (said := crop_note(_frame_boxes(track, box), person.frame_size)):

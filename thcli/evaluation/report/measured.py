@@ -60,14 +60,14 @@ class MeasuredVideo:
 
 
 def measure_video(job: FinishedVideo, advance: Callable[[int], None]) -> MeasuredVideo:
-    """Read, track and measure a job's video; memory does not grow with its length.
+    """Read, track and measure a job's video, piece by piece; of its frames only curves and landmarks are kept.
 
     advance: called with the number of frames done since its last call
     """
     frames = len(job.asked)
     shown = set(np.linspace(0, frames - 1, min(PICTURES, frames)).round().astype(int).tolist())
     tracker, stream = load_models().tracker, stream_frames(job.video)
-    tracks: list[tuple[slice, FaceTrack]] = []
+    tracked: list[_Tracked] = []
     figures: list[dict[str, Figure]] = []
     pictures: list[tuple[float, Image]] = []
     try:
@@ -79,12 +79,12 @@ def measure_video(job: FinishedVideo, advance: Callable[[int], None]) -> Measure
                     pictures.append((t / FPS, frame))
             piece = _recording(np.stack(crops), part, job, tracker)
             if piece.track is not None:
-                tracks.append((part, piece.track))
+                tracked.append(_Tracked.of(part, piece.track))
             figures.append(measure_piece(piece, job.references))
             advance(len(piece))
     finally:
         stream.close()
-    return _joined(frames, tracks, job.model, pictures, pooled(figures))
+    return _joined(frames, tracked, job.model, pictures, pooled(figures))
 
 
 def pieces(frames: int) -> list[slice]:
@@ -131,9 +131,31 @@ def _recording(crops: Image, part: slice, job: FinishedVideo, tracker: Tracker) 
     return Recording(job.video.name, crops, track, replace(job.speech, samples=samples))
 
 
+@dataclass(frozen=True)
+class _Tracked:
+    """What is kept of the track of a piece of n frames.
+
+    part: the piece
+    landmarks: [n, 68, 3] float32, px of the crop
+    mouth, eyes: [n] float32, openings as ``face_model`` measures them
+    found: [n] bool, whether the face was found
+    """
+
+    part: slice
+    landmarks: Float
+    mouth: Float
+    eyes: Float
+    found: np.ndarray
+
+    @classmethod
+    def of(cls, part: slice, track: FaceTrack) -> _Tracked:
+        """Take from a track what is kept."""
+        return cls(part, track.landmarks, mouth_opening(track.mesh), eye_opening(track.mesh), track.confidence > 0)
+
+
 def _joined(
     frames: int,
-    tracks: Sequence[tuple[slice, FaceTrack]],
+    tracked: Sequence[_Tracked],
     model: FaceModel,
     pictures: Sequence[tuple[float, Image]],
     figures: Mapping[str, Figure],
@@ -141,10 +163,9 @@ def _joined(
     """Join the tracks of the pieces to curves of the whole video; poses are fitted again with one scale for all."""
     pose, mouth, eyes = (np.full((frames, *width), np.nan, np.float32) for width in ((6,), (), ()))
     found = np.zeros(frames, bool)
-    if tracks:
-        where = np.concatenate([np.arange(part.start, part.stop) for part, _ in tracks])
-        pose[where] = fit_poses(np.concatenate([track.landmarks for _, track in tracks]), (CROP_SIZE,) * 2, model)[0]
-        mouth[where] = np.concatenate([mouth_opening(track.mesh) for _, track in tracks])
-        eyes[where] = np.concatenate([eye_opening(track.mesh) for _, track in tracks])
-        found[where] = np.concatenate([track.confidence > 0 for _, track in tracks])
+    for piece in tracked:
+        mouth[piece.part], eyes[piece.part], found[piece.part] = piece.mouth, piece.eyes, piece.found
+    if tracked:
+        where = np.concatenate([np.arange(piece.part.start, piece.part.stop) for piece in tracked])
+        pose[where] = fit_poses(np.concatenate([piece.landmarks for piece in tracked]), (CROP_SIZE,) * 2, model)[0]
     return MeasuredVideo(found, pose, mouth, eyes, pictures, figures)
