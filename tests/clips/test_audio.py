@@ -124,6 +124,15 @@ def test_read_speech_refuses_samples_that_are_not_numbers(write_wav, bad):
     refuses(write_wav("a.wav", samples), "not numbers")
 
 
+@pytest.mark.filterwarnings("error")
+def test_read_speech_refuses_samples_beyond_all_measure_and_scales_those_of_integers(write_wav):
+    samples = np.zeros(SAMPLE_RATE)
+    samples[700:720] = 30_000.0
+    assert read_speech(write_wav("integers.wav", samples)).samples.max() == 1
+    samples[700] = 1e30
+    refuses(write_wav("a.wav", samples), r"a sample of 1e\+30, expected -1 to 1; export the recording again")
+
+
 BEEP = "aevalsrc='gte(t,{0})*lt(t,{0}+0.2)*0.8*sin(2*PI*1000*t)':s=48000:d={1}"
 
 

@@ -50,6 +50,8 @@ def test_generate_takes_the_larger_of_two_faces_or_the_one_chosen(generate, fold
     for face in ("largest", "0", "1"):
         said = generate("a.png", "speech.wav", "--face", face, "-o", f"{face}.mp4", "--motion", "still")
         assert said.code == 0
+        note = "2 faces are in view, and the largest is used; --face 0 to --face 1 choose one, counted from the left"
+        assert (note in said.notes) == (face == "largest")
         middle[face] = read_clip(folder / f"{face}.mp4").frames[0].astype(float)
     assert (middle["largest"] == middle["1"]).all()
     assert np.abs(middle["largest"] - middle["0"]).mean() > 10
