@@ -56,12 +56,12 @@ def rims(ring: tuple[int, ...]) -> tuple[list[int], list[int]]:
 
 
 def mouth_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Gap between the inner lips over the distance of the outer eye corners: mesh (..., V, 3) → (...)."""
+    """Return the gap between the inner lips over the distance of the outer eye corners: mesh (..., V, 3) → (...)."""
     return _distance(mesh, LIP_GAP) / _distance(mesh, OUTER_EYE_CORNERS)
 
 
 def eye_opening(mesh: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Mean over both eyes of lid gap over eye width: mesh (..., V, 3) → (...)."""
+    """Return the mean over both eyes of lid gap over eye width: mesh (..., V, 3) → (...)."""
     ratios = [_distance(mesh, gap) / _distance(mesh, width) for gap, width in zip(EYE_GAPS, EYE_WIDTHS, strict=True)]
     return (ratios[0] + ratios[1]) / 2
 
@@ -95,12 +95,12 @@ class FaceModel:
         return self.basis[:, lower, 1] - self.basis[:, upper, 1]
 
     def expression(self, unposed: Float) -> Float:
-        """Expression coefficients (..., 20) of unposed meshes (..., V, 3) in canonical face units."""
+        """Return the expression coefficients (..., 20) of unposed meshes (..., V, 3) in canonical face units."""
         delta = unposed - self.canonical
         return (delta.reshape(*delta.shape[:-2], -1) @ self.projection).astype(np.float32)
 
     def displacement(self, expression: Float, blink: Float | None = None) -> Float:
-        """Displacement (..., V, 3), canonical face units, by coefficients (..., 20) and blink (...) in 0..1."""
+        """Return the displacement (..., V, 3), canonical units, by coefficients (..., 20) and blink (...) in 0..1."""
         moved = np.tensordot(expression, self.basis, axes=1)
         if blink is not None:
             moved = moved + np.asarray(blink)[..., None, None] * self.blink

@@ -57,7 +57,7 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def _smoothing(size: int, kernel: Tensor, steps: Tensor) -> Tensor:
-    """Matrix [size, size] that applies a kernel to a column of ``size`` pixels; the ends are repeated."""
+    """Return the matrix [size, size] that applies a kernel to a column of ``size`` pixels; the ends are repeated."""
     places = (torch.arange(size, device=kernel.device)[:, None] + steps).clamp(0, size - 1)
     return kernel.new_zeros(size, size).scatter_add_(1, places, kernel.expand(size, -1))
 

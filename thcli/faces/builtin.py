@@ -77,7 +77,7 @@ class BuiltinTracker:
         return [d for d in found if d.score >= FURTHER] or found[:1]
 
     def _candidates(self, frame: Image, regions: list[_Region]) -> list[Detection]:
-        """Detector's boxes of faces in regions of the frame, surest first, one box per face."""
+        """Return the detector's boxes of faces in regions of the frame, surest first, one box per face."""
         images = np.stack([region.letterboxed(frame, self._detector_size) for region in regions])
         scores, centres, sides = self._detector.run(None, {"frame": images})
         found = []
@@ -88,7 +88,7 @@ class BuiltinTracker:
         return _distinct(found)[:MAX_CANDIDATES]
 
     def _confirmed(self, frame: Image, candidates: list[Detection]) -> list[Detection]:
-        """Candidates that the mesh network confirms as a face in the same place, with the boxes of its meshes."""
+        """Return the candidates that the mesh network confirms as faces in the same place, with its meshes' boxes."""
         found = []
         for candidate in candidates:
             mesh, confidence = self.mesh(frame, candidate.box)
@@ -133,7 +133,7 @@ class _Region:
 
 
 def _tiles(width: int, height: int) -> list[_Region]:
-    """Overlapping tiles that cover a frame: squares, or narrower rectangles where the frame is narrow."""
+    """Return overlapping tiles that cover a frame: squares, or narrower rectangles where the frame is narrow."""
     side = max(round(TILE * max(width, height)), 1)
     starts = []
     for length in (width, height):
@@ -150,7 +150,7 @@ def _peaks(score: Float) -> NDArray[np.bool_]:
 
 
 def _distinct(found: list[Detection]) -> list[Detection]:
-    """Detections, surest first, without further detections of the same face."""
+    """Return detections, surest first, without further detections of the same face."""
     kept: list[Detection] = []
     for new in sorted(found, key=lambda d: -d.score):
         if not any(_same(new.box, other.box) for other in kept):

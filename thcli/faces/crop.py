@@ -178,5 +178,5 @@ class FaceCrop:
 
 
 def _turn(angle: float) -> NDArray[np.float64]:
-    """Rotation matrix [2, 2] by an angle in rad."""
+    """Return the rotation matrix [2, 2] by an angle in rad."""
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])

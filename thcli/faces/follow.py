@@ -147,7 +147,7 @@ class Follower:
 
     def _mesh(self, frame: YuvFrame, prior: Float) -> tuple[Float, float]:
         """Ask the tracker, which is given the part of the frame around a box [4] or a mesh [V, 3] alone."""
-        box, step = surroundings(prior if prior.ndim == 1 else face_boxes(prior), AROUND)
+        box, step = tracked_part(prior if prior.ndim == 1 else face_boxes(prior), AROUND)
         corner = np.array([box.x0, box.y0], np.float32)
         if prior.ndim == 1:
             there = (prior - np.tile(corner, 2)) / np.float32(step)
@@ -159,7 +159,7 @@ class Follower:
         return _placed(mesh, corner / np.float32(step), step), confidence
 
     def _looks(self, frame: YuvFrame, mesh: Float) -> Float:
-        box, step = surroundings(face_boxes(mesh), WIDE)
+        box, step = tracked_part(face_boxes(mesh), WIDE)
         corner = np.array([box.x0, box.y0], np.float32)
         return look_at(frame.image(box, step), _placed(mesh, -corner, 1 / step), self.model)
 
@@ -189,7 +189,7 @@ class Follower:
 
     def _measured(self, frame: YuvFrame, mesh: Float, confidence: float) -> Sight:
         """Measure colours and sharpness, in the part of the frame that the tracker was last given if it is of them."""
-        around, step = surroundings(face_boxes(mesh), AROUND)
+        around, step = tracked_part(face_boxes(mesh), AROUND)
         box, image = around, None
         if self.shown is not None:
             box, step_, image = self.shown
@@ -202,7 +202,7 @@ class Follower:
         return Sight(mesh, confidence, image[y, x], _sharpness(image, there))
 
 
-def surroundings(box: Float, wide: float) -> tuple[CropBox, int]:
+def tracked_part(box: Float, wide: float) -> tuple[CropBox, int]:
     """Return the square around a face's box [4], and the number of its pixels along each side that are made one."""
     x0, y0, x1, y1 = (float(value) for value in box)
     longer = max(x1 - x0, y1 - y0, 2.0)

@@ -71,7 +71,7 @@ class MediaPipeTracker:
         return window.to_frame(meshes[0]), 1.0
 
     def _moved_window(self, prior: Float) -> FaceCrop:
-        """Window around the prior: the last window while the face has hardly moved in it, else a new one."""
+        """Return the window around the prior: the last window while the face has hardly moved in it, else a new one."""
         box = face_boxes(prior) if prior.ndim == 2 else prior
         window, last = FaceCrop.around_box(box, WINDOW_SIZE, WINDOW_SCALE), self._window
         if last is None or prior.ndim == 1:
@@ -81,7 +81,7 @@ class MediaPipeTracker:
 
 
 def _meshes(solution: Any, image: Image) -> list[Float]:
-    """Meshes [478, 3] px that a face mesh solution finds in an image [H, W, 3] uint8."""
+    """Return the meshes [478, 3] px that a face mesh solution finds in an image [H, W, 3] uint8."""
     height, width = image.shape[:2]
     found = solution.process(np.ascontiguousarray(image)).multi_face_landmarks or []
     scale = np.array([width, height, -width], np.float32)

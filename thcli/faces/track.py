@@ -85,12 +85,12 @@ def track_in_crop(track: FaceTrack, box: CropBox, model: FaceModel) -> FaceTrack
 
 
 def face_boxes(mesh: Float) -> Float:
-    """Boxes (..., 4) x0, y0, x1, y1 around meshes (..., V, 3)."""
+    """Return the boxes (..., 4) x0, y0, x1, y1 around meshes (..., V, 3)."""
     return np.concatenate([mesh[..., :2].min(axis=-2), mesh[..., :2].max(axis=-2)], axis=-1)
 
 
 def outside_share(mesh: Float, size: tuple[int, int]) -> Float:
-    """Share (...) of the vertices of meshes (..., V, 3) px beyond the border of frames of (width, height) px."""
+    """Return the share (...) of the vertices of meshes (..., V, 3) px beyond the border of frames of a size, px."""
     return np.asarray(((mesh[..., :2] < 0) | (mesh[..., :2] > size)).any(axis=-1).mean(axis=-1), np.float32)
 
 
@@ -180,7 +180,7 @@ class _Follower:
         return whole, np.array(confidence[:count], np.float32), size
 
     def _next(self, frame: Image, last: Float | None, missed: int) -> tuple[Float, float] | None:
-        """Mesh and confidence in the next frame, after ``missed`` frames without one; None where there is no face."""
+        """Return mesh and confidence in the next frame, after ``missed`` without one; None where there is no face."""
         if last is None:
             chosen = self._choose(frame)
             return None if chosen is None else self._settled(frame, chosen)
@@ -195,14 +195,14 @@ class _Follower:
         return self._settled(frame, nearest.box)
 
     def _settled(self, frame: Image, box: Float) -> tuple[Float, float] | None:
-        """Mesh in a box and its confidence, predicted twice, the second time from the first mesh as in later frames."""
+        """Return the mesh in a box and its confidence, predicted anew from the first mesh, as in later frames."""
         mesh, confidence = self.tracker.mesh(frame, box)
         if confidence >= MIN_CONFIDENCE:
             mesh, confidence = self.tracker.mesh(frame, mesh)
         return (mesh, confidence) if confidence >= MIN_CONFIDENCE else None
 
     def _choose(self, frame: Image) -> Float | None:
-        """Box of the face that the user chose; None where the frame has no face."""
+        """Return the box of the face that the user chose; None where the frame has no face."""
         return choose_face(self.tracker.detect(frame), self.face, self.path)
 
     def _lost(self, first: int, end: int | None, single: bool = False) -> NoFaceError:

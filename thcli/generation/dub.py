@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thcli.clips.audio import Levels, local_audio, measure_levels, read_speech
 from thcli.clips.ffmpeg import label
@@ -18,10 +18,9 @@ from thcli.forks import COMPUTING, Ahead, forks_of
 from thcli.generation.checks import check_sources, check_weights
 from thcli.generation.file_checks import MP4, check_files
 from thcli.generation.result import Result
-from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note
+from thcli.generation.session import Clock, all_or_none, job_hashes, weights_note, write_beside
 from thcli.generation.sidecar import Sources, precision_name, sources_of, write_sidecar
 from thcli.generation.signing import check_signing, signing
-from thcli.motion.curves import write_curves
 from thcli.pipeline.curves import source_notes
 from thcli.pipeline.drawers import Changed, Drawers
 from thcli.pipeline.dub import (
@@ -41,6 +40,9 @@ from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
 from thcli.threads import one_thread, scipy_imported_meanwhile
 from thcli.version import __version__
+
+if TYPE_CHECKING:
+    from thcli.export.animated_face import AnimatedFace
 
 SILENT = 1e-3
 """Largest absolute sample of a recording that holds no sound, -60 dBFS."""
@@ -184,18 +186,17 @@ def _finish(
 ) -> Result:
     """Write what belongs to a finished video: its sidecar, curves, mesh and report."""
     options, clock = job.options, job.clock
+
+    def face() -> AnimatedFace:
+        from thcli.export.face_sources import dubbed_face
+
+        return dubbed_face(job.dubbing)
+
     with all_or_none([file] if file else []) as made:
         seconds, _ = told(job.dubbing, options)
         size, notes = job.dubbing.targets.footage.size, notes_of(job, file)
         result = Result(output, job.frames, size, clock.seconds, job.models.device, notes, dubbed=seconds)
-        if options.save_curves is not None:
-            write_curves(options.save_curves, dubbed_curves(job.dubbing))
-            made.append(options.save_curves)
-        if options.mesh is not None:
-            from thcli.export.face_sources import dubbed_face, write_glb
-
-            write_glb(options.mesh, dubbed_face(job.dubbing))
-            made.append(options.mesh)
+        write_beside(options, made, lambda: dubbed_curves(job.dubbing), face)
         precision = precision_name(job.models) if options.renderer == "network" else None
         record: dict[str, Any] = {}
         if file is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from thcli.clips.audio import with_sound
@@ -10,17 +9,7 @@ from thcli.clips.probe import MediaInfo, probe
 from thcli.device import free_memory
 from thcli.generation.checks import Plan, check_disk, check_weights, weights_by_place
 from thcli.generation.dub import check_dub, check_video
-from thcli.generation.estimate import (
-    BENCHMARK,
-    BYTES_PIXEL,
-    MEMORY,
-    MIB,
-    PARALLEL,
-    SOUND_SECOND,
-    START,
-    Estimate,
-    benchmark,
-)
+from thcli.generation.estimate import BYTES_PIXEL, MEMORY, MIB, SOUND_SECOND, START, Estimate, seconds_here
 from thcli.pipeline.models import load_models
 from thcli.pipeline.options import DubOptions, Stream
 from thcli.records import FPS
@@ -76,11 +65,5 @@ def _estimate(info: MediaInfo, frames: int, seconds: float, options: DubOptions,
     pixels = info.width * info.height
     cpu = START + frames * (TRACK_FRAME + DRAW_FRAME[options.renderer] + pixels * (TRACK_PIXEL + WRITE_PIXEL))
     cpu += 2 * HEAR_SECOND * seconds
-    taken = None
-    if device == "cpu":
-        import torch
-
-        share = 1 - PARALLEL + PARALLEL / torch.get_num_threads()
-        taken = cpu * share * benchmark(time.perf_counter) / BENCHMARK
     memory = MEMORY[options.renderer] + 64 * MIB + pixels * PIXEL_MEMORY
-    return Estimate(taken, memory, int(frames * pixels * BYTES_PIXEL + seconds * SOUND_SECOND))
+    return Estimate(seconds_here(cpu, device), memory, int(frames * pixels * BYTES_PIXEL + seconds * SOUND_SECOND))

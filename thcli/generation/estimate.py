@@ -89,14 +89,20 @@ class Estimate:
 
 def estimate(work: Work, device: str) -> Estimate:
     """Estimate what a job takes on this machine."""
-    seconds = None
-    if device == "cpu":
-        import torch
+    return Estimate(seconds_here(cpu_seconds(work), device), memory(work), disk(work))
 
-        threads = torch.get_num_threads()
-        share = 1 - PARALLEL + PARALLEL / threads
-        seconds = cpu_seconds(work) * share * benchmark(time.perf_counter) / BENCHMARK
-    return Estimate(seconds, memory(work), disk(work))
+
+def seconds_here(cpu: float, device: str) -> float | None:
+    """Return how long a job takes on this machine; None for a device that was never measured.
+
+    cpu: its seconds on one core of the machine that was measured
+    """
+    if device != "cpu":
+        return None
+    import torch
+
+    share = 1 - PARALLEL + PARALLEL / torch.get_num_threads()
+    return cpu * share * benchmark(time.perf_counter) / BENCHMARK
 
 
 def cpu_seconds(work: Work) -> float:

@@ -6,10 +6,11 @@ The networks stay in memory from one video to the next, and so do the persons in
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thcli.checkpoints import digest_of
 from thcli.clips.audio import Levels, measure_levels, read_speech
@@ -39,6 +40,9 @@ from thcli.render.frames import TargetRenderer
 from thcli.render.generator import FrameGenerator
 from thcli.threads import one_thread, scipy_imported_meanwhile
 from thcli.version import __version__
+
+if TYPE_CHECKING:
+    from thcli.export.animated_face import AnimatedFace
 
 KEPT_BYTES = 512 << 20
 """Most bytes of persons kept for further videos: about two hundred persons at 256², or a few from 4K clips."""
@@ -187,18 +191,17 @@ class Session:
 def _finished(job: VideoJob, output: Path | Stream, file: Path | None, clock: Clock) -> Result:
     """Write what belongs to a finished video: its sidecar, curves, mesh and report."""
     options = job.options
+
+    def face() -> AnimatedFace:
+        from thcli.export.face_sources import generated_face
+
+        return generated_face(job.reference, job.target)
+
     with all_or_none([file] if file else []) as made:
         size, notes = job.person.video_size, input_warnings(job)
         given = (output, job.frames, size, clock.seconds, job.models.device, notes)
         result = Result(*given, fine_tuned=job.fine_tuned, learned=_learned_part(job.person))
-        if options.save_curves is not None:
-            write_curves(options.save_curves, job.target.curves)
-            made.append(options.save_curves)
-        if options.mesh is not None:
-            from thcli.export.face_sources import generated_face, write_glb
-
-            write_glb(options.mesh, generated_face(job.reference, job.target))
-            made.append(options.mesh)
+        write_beside(options, made, lambda: job.target.curves, face)
         precision = precision_name(job.models) if options.renderer == "network" else None
         record = write_sidecar(job.sources, file, options, result, precision) if file else {}
     if file is None or options.report is None:
@@ -259,6 +262,23 @@ def all_or_none(made: list[Path]) -> Iterator[list[Path]]:
         for path in made:
             path.unlink(missing_ok=True)
         raise
+
+
+def write_beside(
+    options: GenerateOptions | DubOptions,
+    made: list[Path],
+    curves: Callable[[], MotionCurves],
+    face: Callable[[], AnimatedFace],
+) -> None:
+    """Write the curves and the mesh that are asked for, and add their files to ``made``."""
+    if options.save_curves is not None:
+        write_curves(options.save_curves, curves())
+        made.append(options.save_curves)
+    if options.mesh is not None:
+        from thcli.export.face_sources import write_glb
+
+        write_glb(options.mesh, face())
+        made.append(options.mesh)
 
 
 def _write_video(job: VideoJob, file: Path | None, progress: Progress) -> None:

@@ -96,7 +96,7 @@ def fit_articulation(predicted: Float, tracked: Float, gap: Float, every: int = 
 
 
 def _best_lag(predicted: Float, tracked: Float) -> tuple[int, float]:
-    """Lag in frames of the tracked lip gap [τ] behind the predicted one with the highest correlation, and that."""
+    """Return the lag, frames, at which the tracked lip gap [τ] correlates best with the predicted one, and how much."""
     correlations = {}
     for lag in LAGS:
         x, y = _overlap(predicted, tracked, lag)
@@ -107,7 +107,7 @@ def _best_lag(predicted: Float, tracked: Float) -> tuple[int, float]:
 
 
 def _overlap(predicted: Float, tracked: Float, lag: int) -> tuple[Float, Float]:
-    """Parts of both in which tracked frame t + lag belongs to predicted frame t."""
+    """Return parts of both in which tracked frame t + lag belongs to predicted frame t."""
     length = min(len(predicted), len(tracked)) - abs(lag)
     first, second = max(0, -lag), max(0, lag)
     return predicted[first : first + length], tracked[second : second + length]

@@ -52,7 +52,7 @@ class BlinkStyle:
 
 
 def eye_closure(opening: Float) -> Float:
-    """Closure of the eyes [T] float32 in 0..1 from their opening [T]; a single frame counts as open."""
+    """Return the closure of the eyes [T] float32 in 0..1 from their opening [T]; a single frame counts as open."""
     from scipy.ndimage import median_filter
 
     values = np.asarray(opening, np.float64)
@@ -115,7 +115,7 @@ def blink_style(opening: Float) -> BlinkStyle:
 
 
 def _lids(closure: Float) -> float:
-    """Frames from the peak, the first value, until less than a fifth of its closure is left."""
+    """Return the frames from the peak, the first value, until less than a fifth of its closure is left."""
     below = np.flatnonzero(closure < 0.2 * closure[0])
     return float(below[0]) if len(below) else float(len(closure))
 
@@ -161,7 +161,7 @@ def blinks_of_video(opening: Float, frames: int) -> Float:
 
 
 def _curve(style: BlinkStyle, times: list[float], frames: int) -> Float:
-    """Curve [T] of blinks that are deepest at given times (frames); the lids fall fast and rise slowly."""
+    """Return the curve [T] of blinks that are deepest at given times (frames); the lids fall fast and rise slowly."""
     curve = np.zeros(frames)
     for time in times:
         first, last = int(max(time - style.closing, 0)), int(min(time + style.opening + 2, frames))

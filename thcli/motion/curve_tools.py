@@ -36,7 +36,7 @@ def join(moved: np.ndarray, before: np.ndarray, rate: float = JOIN_RATE) -> np.n
 
 
 def _ending(before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Position [D] and velocity per frame [D] at the end of curves [τ, D], of a line through their last frames."""
+    """Return position [D] and velocity per frame [D] at the end of curves [τ, D], by a line through their ends."""
     last = before[-JOIN_FRAMES:]
     if len(last) < JOIN_FRAMES:
         return last[-1], np.zeros(last.shape[1])

@@ -59,7 +59,7 @@ def read_curves(path: Path) -> MotionCurves:
 
 
 def _places(path: Path, header: Sequence[str]) -> dict[str, int]:
-    """Index of each column in the header. Raises MediaError for missing and repeated columns."""
+    """Return the index of each column in the header. Raises MediaError for missing and repeated columns."""
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise MediaError(
@@ -73,7 +73,7 @@ def _places(path: Path, header: Sequence[str]) -> dict[str, int]:
 
 
 def _row(path: Path, number: int, row: Sequence[str], place: dict[str, int], frame: int) -> list[float]:
-    """Values of the row of ``frame``. Raises MediaError for any other row."""
+    """Return the values of the row of ``frame``. Raises MediaError for any other row."""
     if len(row) <= max(place.values()):
         raise MediaError(f"{path}: row {number} has {len(row)} values, expected {max(place.values()) + 1} or more")
     found = _number(path, number, "frame", row[place["frame"]])

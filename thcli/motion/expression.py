@@ -88,7 +88,7 @@ def equalised(features: Float) -> Float:
 
 
 def _moments_of_speech(steps: Float) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """Number of steps [S, 80] with speech, and mean and standard deviation [80] of the bands over these steps."""
+    """Return how many of steps [S, 80] hold speech, and mean and standard deviation [80] of the bands over these."""
     count, total, squares = 0, np.zeros(steps.shape[-1]), np.zeros(steps.shape[-1])
     for first in range(0, len(steps), PART):
         part = steps[first : first + PART]

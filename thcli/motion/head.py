@@ -88,7 +88,7 @@ def motion_style(past: Placements) -> MotionStyle:
 
 
 def smooth_noise(frames: int, channels: int, seed: int) -> Float:
-    """Seeded noise [T, channels] float32 of unit variance, whose channels are smoothed by ``NOISE_SCALES`` in turn."""
+    """Return seeded noise [T, channels] float32 of variance 1; channels are smoothed by ``NOISE_SCALES`` in turn."""
     random = np.random.default_rng(seed)
     margin = int(4 * max(NOISE_SCALES))
     white = random.standard_normal((frames + 2 * margin, channels))
@@ -201,19 +201,19 @@ def widen_posture(deviation: np.ndarray, limit: np.ndarray) -> np.ndarray:
 
 
 def windowed_deviation(motion: np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """Root mean square of the standard deviations within windows, per axis: [T, D] → [D]."""
+    """Return the root mean square of the standard deviations within windows, per axis: [T, D] → [D]."""
     starts = range(0, max(len(motion) - window, 0) + 1, max(window // 5, 1))
     return np.sqrt(np.mean([motion[start : start + window].var(0) for start in starts], axis=0))
 
 
 def supported_range(style: MotionStyle) -> np.ndarray:
-    """Largest deviation [6], in ranges, at which the reference frames still support the image."""
+    """Return the largest deviation [6], in ranges, at which the reference frames still support the image."""
     reached = np.maximum(SUPPORT_MARGIN * np.abs(style.motion).max(0), ALWAYS_SUPPORTED / style.range)
     return np.clip(reached, *SUPPORT)
 
 
 def support_limit(style: MotionStyle) -> np.ndarray:
-    """Largest deviation [6] from the mean at which the reference frames still support the image, rad and face units."""
+    """Return the largest deviation [6] from the mean that the reference frames support, rad and face units."""
     return np.maximum(supported_range(style) * style.range, ALWAYS_SUPPORTED)
 
 

@@ -17,7 +17,7 @@ QUIETEST = 1e-4
 
 
 def speech_level(samples: Float) -> float:
-    """Root mean square of the frames with speech; samples: [T, 640]."""
+    """Return the root mean square of the frames with speech; samples: [T, 640]."""
     if not len(samples):
         return 1.0
     level = np.sqrt(np.einsum("ts,ts->t", samples, samples) / samples.shape[1])

@@ -87,7 +87,7 @@ def close_in_silence(expression: Float, activity: Float, rest: Float) -> Float:
 
 
 def freedom(activity: Float) -> Float:
-    """Weight [T] with which the mouth follows the speech: 1 around speech, 0 in silence, with smooth ramps between."""
+    """Return the weight [T] with which the mouth follows the speech: 1 around speech, 0 in silence, smooth between."""
     if len(activity) == 0:
         return np.zeros(0, np.float32)
     around = np.pad(np.asarray(activity, np.float32), (HOLD, LEAD))

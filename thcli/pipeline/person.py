@@ -155,7 +155,7 @@ def person_from_track(
 
 
 def person_key(models: Models, path: Path, options: ReferenceOptions) -> tuple[object, ...]:
-    """Key of everything that ``read_person`` depends on; a clip counts by its content, options by the whole record."""
+    """Return the key of all that ``read_person`` depends on; a clip counts by its content, options as a whole."""
     content = sha256(path) if path.is_file() else str(path)
     return content, options, models.tracker_name, models.weights
 

@@ -32,7 +32,7 @@ class DrivenTarget:
         return self.person.neutral_mesh + self.model.displacement(*self.coefficients(frames))
 
     def coefficients(self, frames: slice) -> tuple[Float, Float]:
-        """Factors that move the neutral mesh in some frames: of the face model's basis [B, N] and of its blink [B]."""
+        """Return the factors that move the neutral mesh in some frames: of the basis [B, N] and of the blink [B]."""
         person, model = self.person, self.model
         # The lids of narrow eyes have a shorter distance to close over.
         own_way, usual_way = (float(eye_opening(mesh)) - CLOSED_EYES for mesh in (person.neutral_mesh, model.canonical))
