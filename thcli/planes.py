@@ -57,9 +57,9 @@ def sample(images: Tensor, places: Tensor, of: Sequence[int], cubic: bool) -> Te
     """
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     result = images.new_empty(len(places), images.shape[1], *places.shape[2:])
-    # The first pixel's centre lies at 0 for OpenCV, and at 0.5 here.
-    maps, sources = (places - 0.5).numpy(), images.numpy()
-    for k, (x, y), made in zip(of, maps, result.numpy(), strict=True):
+    sources = images.numpy()
+    for k, place, made in zip(of, places.numpy(), result.numpy(), strict=True):
+        x, y = place - np.float32(0.5)  # the first pixel's centre lies at 0 for OpenCV, and at 0.5 here
         for channel, plane in zip(sources[k], made, strict=True):
             cv2.remap(channel, x, y, how, dst=plane, borderMode=cv2.BORDER_REPLICATE)
     return result

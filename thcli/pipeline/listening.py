@@ -11,7 +11,7 @@ from thcli.motion.expression import predict_expression
 from thcli.pipeline.models import Models
 from thcli.records import FPS, SAMPLE_RATE, Float, Speech
 
-PIECE = 240 * FPS
+PIECE = 60 * FPS
 """Most frames of a recording that are listened to at a time."""
 AROUND = 15 * FPS
 """Frames of the recording before and after a piece that are listened to with it."""

@@ -164,7 +164,8 @@ class _Drawn:
 
     def images(self, secondary: Tensor) -> Tensor:
         """Return the grey levels [P, 1, ``SIZE``, ``SIZE``] with a secondary motion [P, 2, ``SIZE``, ``SIZE``]."""
-        moved = sample(self.references.moving(self.which), self.flow + self.free * secondary)
+        moving = self.references.moving(range(len(self.references.images)))
+        moved = sample(moving, self.flow + self.free * secondary, self.which)
         return over_background(moved, self.references.behind(self.which)).mean(1, keepdim=True)
 
 
