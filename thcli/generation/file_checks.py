@@ -48,11 +48,12 @@ def check_files(
 
 def _check_output(target: Path, option: str, inputs: Sequence[Path], overwrite: bool) -> None:
     """Raise UsageError or MediaError where an output cannot be written, exists already, or is also an input."""
+    if target.name:  # none where the target is the folder "."
+        check_length(sidecar_path(target))
     if target.is_dir():
         raise UsageError(f"{target}: is a folder; give {option} the name of a file in it")
     if str(target) == "-":
         raise UsageError(f"{option} -: only the video can be written to standard output; give the name of a file")
-    check_length(sidecar_path(target))
     if any(source.exists() and target.exists() and source.samefile(target) for source in inputs):
         raise UsageError(f"{target}: is also an input; choose another output with {option}")
     if not target.parent.is_dir():

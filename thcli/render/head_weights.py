@@ -38,8 +38,12 @@ AROUND = 16
 """Rays that are repeated at both ends for blurs, because the last ray neighbours the first."""
 EVIDENCE_BLUR = 3.0
 """Standard deviation, rays and places, of the blur that adds the evidence of a place's neighbours to its own."""
-WEIGHT_BLUR = 2.5
-"""Standard deviation, map pixels, of the blur of the finished map."""
+WEIGHT_BLUR = 8.0
+"""Standard deviation, map pixels, of the blur of the finished map.
+
+Where the weight falls within less, strands of hair bend in waves as the head turns far from its reference; SSIM, which
+hardly changes, does not tell.
+"""
 PRIOR_STRENGTH = 0.005
 """Colour difference (0..1) that the evidence must exceed to move the map by 1 from its prior."""
 WHOLE, LAYERED = (1.0, 1.35), (0.8, 1.8)
