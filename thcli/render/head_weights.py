@@ -38,7 +38,7 @@ AROUND = 16
 """Rays that are repeated at both ends for blurs, because the last ray neighbours the first."""
 EVIDENCE_BLUR = 3.0
 """Standard deviation, rays and places, of the blur that adds the evidence of a place's neighbours to its own."""
-WEIGHT_BLUR = 8.0
+WEIGHT_BLUR = 6.0
 """Standard deviation, map pixels, of the blur of the finished map.
 
 Where the weight falls within less, strands of hair bend in waves as the head turns far from its reference; SSIM, which
@@ -153,8 +153,9 @@ def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tenso
         F.pad(weight[None, None], (0, 0, AROUND, AROUND), mode="circular"), _cartesian_places()[None],
         padding_mode="border", align_corners=False,
     )[0, 0]  # fmt: skip
-    weight = torch.maximum(weight, (on_face > 0.5).float())
-    return blur(weight[None, None], WEIGHT_BLUR)[0, 0]
+    smooth = blur(weight[None, None], WEIGHT_BLUR)
+    around_face = (2 * blur((on_face > 0.5).float()[None, None], WEIGHT_BLUR)).clamp(max=1)  # 1 up to its border
+    return torch.maximum(smooth, around_face)[0, 0]
 
 
 def _falling(cost: Tensor) -> Tensor:
