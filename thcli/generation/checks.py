@@ -30,6 +30,7 @@ from thcli.generation.estimate import Estimate, Work, estimate
 from thcli.generation.file_checks import check_files
 from thcli.generation.signing import check_signing
 from thcli.pipeline.models import Models, load_models
+from thcli.pipeline.option_checks import SOURCE_WORDS, is_curve_file
 from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions, Stream, signed_with, written_beside
 from thcli.records import FPS, CropBox
 
@@ -236,10 +237,9 @@ def _work(info: MediaInfo, frames: int, options: GenerateOptions) -> Work:
 def check_all(reference: Path, audio: Path | Stream, output: Path | Stream, options: GenerateOptions) -> None:
     """Check files and options as far as possible before any file is decoded; raise UsageError or MediaError."""
     motion = options.motion_options
-    inputs = [
-        reference,
-        *(Path(p) for p in (audio, motion.motion, motion.expression) if p not in ("-", "audio", "still")),
-    ]
+    inputs = [reference, *(Path(p) for p in (motion.motion, motion.expression) if p not in SOURCE_WORDS)]
+    if audio != "-":
+        inputs.append(Path(audio))
     video = None if output == "-" else Path(output)
     check_files([*inputs, *signed_with(options)], video, written_beside(options), options.overwrite)
     check_signing(options, video)
@@ -271,7 +271,7 @@ def check_sources(motion: MotionOptions) -> None:
         ("--motion", motion.motion, ("audio", "still")),
         ("--expression", motion.expression, ("audio",)),
     ):
-        if source.lower().endswith(".csv"):
+        if is_curve_file(source):
             read_curves(Path(source))
         elif source not in words and not Path(source).exists():
             raise UsageError(f"{option} {source}: no such file; expected {', '.join(words)}, a video or a .csv file")

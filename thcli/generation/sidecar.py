@@ -15,6 +15,7 @@ from thcli.clips.provenance import SOURCE_TYPE
 from thcli.errors import MediaError
 from thcli.generation.result import Result
 from thcli.pipeline.models import Models
+from thcli.pipeline.option_checks import SOURCE_WORDS
 from thcli.pipeline.options import DubOptions, GenerateOptions, MotionOptions
 from thcli.version import __version__
 
@@ -52,7 +53,7 @@ def sources_of(reference: Path, audio: Path, motion: MotionOptions, weights: Map
     """
     inputs = {"ref": reference, "audio": audio}
     for role, given in (("motion", motion.motion), ("expression", motion.expression)):
-        if given not in ("audio", "still") and Path(given).is_file():
+        if given not in SOURCE_WORDS and Path(given).is_file():
             inputs[role] = Path(given)
     return Sources({role: (path, sha256(path)) for role, path in inputs.items()}, weights)
 

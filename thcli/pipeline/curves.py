@@ -21,6 +21,7 @@ from thcli.motion.expression import predict_expression
 from thcli.motion.spoken import spoken_expression
 from thcli.pipeline.listening import Heard, listen
 from thcli.pipeline.models import LruCache, Models
+from thcli.pipeline.option_checks import SOURCE_WORDS, is_curve_file, is_video
 from thcli.pipeline.options import MotionOptions
 from thcli.pipeline.track_cache import TrackCache
 from thcli.pipeline.tracking import track_driver
@@ -75,7 +76,7 @@ def predict_curves(
         motion_scale=options.motion_scale,
         expression_scale=options.expression_scale,
     )
-    if _in_file(options.expression):
+    if is_curve_file(options.expression):
         return motion
     apart = part_lips(motion.expression, person.neutral_mesh, person.median_expression, models.face_model)
     return replace(motion, expression=apart)
@@ -83,7 +84,7 @@ def predict_curves(
 
 def reach_notes(person: Person, motion: MotionCurves, options: MotionOptions) -> tuple[str, ...]:
     """Return a note where ``--retarget exact`` moves the head further than the reference supports."""
-    if options.retarget == "person" or options.motion in ("audio", "still") or _in_file(options.motion):
+    if options.retarget == "person" or not is_video(options.motion):
         return ()
     beyond = head.beyond_support(
         *(placement(np.asarray(pose, np.float64)) for pose in (person.track.pose, motion.pose))
@@ -107,16 +108,11 @@ def source_notes(options: MotionOptions, frames: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _in_file(source: str) -> bool:
-    """Whether motion comes from a file of curves."""
-    return source.lower().endswith(".csv")
-
-
 def _length(source: str) -> int | None:
     """Return the number of frames of a source of motion; None where it has no end, or none that it tells."""
-    if source in ("audio", "still"):
+    if source in SOURCE_WORDS:
         return None
-    if _in_file(source):
+    if is_curve_file(source):
         return len(curves.read_curves(Path(source)))
     info = media_info(source)
     return 1 if info.image else None if info.duration is None else frame_count(info.duration)
@@ -132,7 +128,7 @@ def _expression(
         if options.silence == "close":
             spoken = silence.close_in_silence(spoken, heard.activity, person.rest)
         return spoken, None
-    if _in_file(source):
+    if is_curve_file(source):
         read = curves.read_curves(Path(source))
         return read.expression, _unless_chosen(read.blink, options)
     meshes = track(source).unposed()
@@ -185,7 +181,7 @@ def _head_motion(
         longer = len(person.learned) > len(past)
         learned = placement(np.asarray(person.learned.pose, np.float64)) if longer else None
         return head.predict_head_motion(network, past, person.audio.log_mel, log_mel(speech), options.seed, learned)
-    if _in_file(source):
+    if is_curve_file(source):
         return placement(np.asarray(curves.read_curves(Path(source)).pose, np.float64))
     other = track(source)
     placements = placement(np.asarray(other.pose, np.float64))

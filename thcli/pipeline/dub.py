@@ -21,6 +21,7 @@ from thcli.pipeline.lips import Sounds, own_articulation, spoken_lips
 from thcli.pipeline.listening import Heard
 from thcli.pipeline.models import Models
 from thcli.pipeline.mouths import choose_mouths, gather_mouths
+from thcli.pipeline.option_checks import is_curve_file
 from thcli.pipeline.options import DubOptions
 from thcli.pipeline.redrawn import LipTargets, Redrawer
 from thcli.pipeline.timeline import Timeline, in_order, make_timeline
@@ -173,7 +174,7 @@ def told(dubbing: Dubbing, options: DubOptions) -> tuple[float, tuple[str, ...]]
 
 def _given_lips(models: Models, face: FilmedFace, source: str, frames: int, tracks: TrackCache) -> Float:
     """Return the expressions [frames, N] of a file of curves or of another video; after its end the face is at rest."""
-    if source.lower().endswith(".csv"):
+    if is_curve_file(source):
         return fit_expression(read_curves(Path(source)).expression, face.rest, frames)
     meshes = track_driver(models, source, frames / FPS, tracks).unposed()
     other = models.face_model.expression(meshes)

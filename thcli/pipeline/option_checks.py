@@ -9,7 +9,19 @@ from thcli.errors import UsageError
 MAX_REFERENCES = 32
 """Most references, K."""
 RENDERERS = ("network", "warp")
+SOURCE_WORDS = ("audio", "still")
+"""Sources of motion that are no files."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def is_curve_file(source: str) -> bool:
+    """Whether a source of motion is a file of curves."""
+    return source.lower().endswith(".csv")
+
+
+def is_video(source: str) -> bool:
+    """Whether a source of motion is a video, or a photo."""
+    return source not in SOURCE_WORDS and not is_curve_file(source)
 
 
 def check_references(count: int) -> None:

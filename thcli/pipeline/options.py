@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from thcli.errors import UsageError
-from thcli.pipeline.option_checks import check_choice, check_pair, check_references, check_renderer, check_workers
+from thcli.pipeline.option_checks import (
+    check_choice,
+    check_pair,
+    check_references,
+    check_renderer,
+    check_workers,
+    is_video,
+)
 from thcli.records import FaceChoice
 from thcli.render.memory import DEFAULT_BATCH
 
@@ -111,7 +118,7 @@ class MotionOptions:
 
     def __post_init__(self) -> None:
         check_choice("--retarget", self.retarget, RETARGETS)
-        if self.retarget == "exact" and not (_video(self.motion) or _video(self.expression)):
+        if self.retarget == "exact" and not (is_video(self.motion) or is_video(self.expression)):
             raise UsageError(
                 "--retarget exact applies to a video given to --motion or --expression only; give one, or leave it out"
             )
@@ -132,11 +139,6 @@ class MotionOptions:
         if not 0 < seconds < math.inf:
             raise UsageError(f"--blink {self.blink}: expected reference, none, or seconds above 0")
         return seconds
-
-
-def _video(source: str) -> bool:
-    """Whether a source of motion is a video."""
-    return source not in ("audio", "still") and not source.lower().endswith(".csv")
 
 
 @dataclass(frozen=True)

@@ -153,9 +153,9 @@ def _choose(cost: Tensor, seen: Tensor, on_face: Tensor, prior: Tensor) -> Tenso
         F.pad(weight[None, None], (0, 0, AROUND, AROUND), mode="circular"), _cartesian_places()[None],
         padding_mode="border", align_corners=False,
     )[0, 0]  # fmt: skip
-    smooth = blur(weight[None, None], WEIGHT_BLUR)
+    falling = blur(weight[None, None], WEIGHT_BLUR)
     around_face = (2 * blur((on_face > 0.5).float()[None, None], WEIGHT_BLUR)).clamp(max=1)  # 1 up to its border
-    return torch.maximum(smooth, around_face)[0, 0]
+    return torch.maximum(falling, around_face)[0, 0]
 
 
 def _falling(cost: Tensor) -> Tensor:

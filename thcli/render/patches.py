@@ -150,9 +150,9 @@ def _sample_smoothly(images: Tensor, references: Sequence[int], where: Tensor) -
         if bool(seen.any()):  # only in a small part of some
             rows = torch.nonzero(seen.any(2).any(1))[:, 0].tolist()
             high, wide = (slice(*extent(seen.any(0).any(axis))) for axis in (1, 0))
-            near, there = _cut(images[used], where[rows][..., high, wide])
+            near, there = _cut(images, where[rows][..., high, wide])
             of = [used.index(references[row]) for row in rows]
-            blurred = sampled(blur(near, sigma), there, of, cubic=True)
+            blurred = sampled(blur(near[used], sigma), there, of, cubic=True)
             patches[rows, :, high, wide] += share[rows][..., high, wide] * blurred
     return patches.clamp_(0, 1)
 
