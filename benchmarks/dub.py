@@ -34,6 +34,7 @@ from thcli import DubOptions, GenerateOptions, dub, generate
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import read_clip
 from thcli.clips.encode import VideoWriter
+from thcli.cropping import crop_frames
 from thcli.data.audio_motion import correlation
 from thcli.evaluation.metric_models import MetricModels
 from thcli.evaluation.metrics import sharpness, warping_error
@@ -43,7 +44,6 @@ from thcli.face_model import mouth_opening
 from thcli.faces.crop import head_crop
 from thcli.faces.pose import fit_rigid, smooth_poses
 from thcli.faces.track import track_clip, track_in_crop
-from thcli.images import crop_frames
 from thcli.inspection.contact_sheet import write_sheet
 from thcli.pipeline.models import load_models
 from thcli.records import FPS, SAMPLE_RATE, Clip, FaceTrack, Float, Image

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from thcli.images import averaged, blur, fill, resized, resized_to, sampled
+from thcli.images import averaged, blur, fill, resized, resized_to, sampled, widened
 
 SHAPES = [(32, 32), (33, 47), (7, 64), (64, 5), (1, 40), (2, 2)]
 
@@ -104,8 +104,10 @@ def by_both(change, *images):
         lambda image: resized_to(image, (50, 31)),
         lambda image: resized_to(image, (128, 192)),
         lambda image: fill(image, (image[:, :1] < 0.4).to(image.dtype)),
+        lambda image: widened(image - 0.5, 1),
+        lambda image: widened(image - 0.5, 7.4),
     ],
-    ids=["blur", "wide blur", "halves", "thirds", "resized", "enlarged", "fill"],
+    ids=["blur", "wide blur", "halves", "thirds", "resized", "enlarged", "fill", "widened", "widened by much"],
 )
 def test_opencv_makes_what_pytorch_makes(shape, change):
     by_opencv, by_pytorch = by_both(change, random(2, 3, *shape))

@@ -1,4 +1,4 @@
-"""Filling, blurring, resizing, sampling and cropping of images: in PyTorch, or where that is quicker by OpenCV."""
+"""Filling, blurring, resizing and sampling of images, as tensors: in PyTorch, or where that is quicker by OpenCV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thcli import planes
-from thcli.records import CROP_SIZE, CropBox, Image
 
 
 def fill(values: Tensor, weight: Tensor) -> Tensor:
@@ -87,6 +86,8 @@ def ramp(value: Share, zero: float, one: float) -> Share:
 def widened(mask: Tensor, reach: float) -> Tensor:
     """Return a mask [B, 1, H, W], widened by ``reach`` px, rounded, to all sides."""
     steps = round(reach)
+    if planes.fits(mask):
+        return planes.widen(mask, steps)
     across = F.max_pool2d(mask, (1, 2 * steps + 1), 1, (0, steps))
     return F.max_pool2d(across, (2 * steps + 1, 1), 1, (steps, 0))
 
@@ -137,32 +138,3 @@ def sampled(images: Tensor, places: Tensor, of: Sequence[int] | None = None, cub
     where = (places * (2 / size) - 1).permute(0, 2, 3, 1)
     mode = "bicubic" if cubic else "bilinear"
     return F.grid_sample(images[list(of)], where, mode=mode, padding_mode="border", align_corners=False)
-
-
-def crop_frames(frames: Image, box: CropBox, size: int = CROP_SIZE) -> Image:
-    """Crop frames [T, H, W, 3] uint8 to [T, size, size, 3] uint8, with the border repeated and anti-aliasing."""
-    return np.stack([crop_frame(frame, box, size) for frame in frames])
-
-
-def crop_frame(frame: Image, box: CropBox, size: int = CROP_SIZE) -> Image:
-    """Crop one frame [H, W, 3] uint8 to [size, size, 3] uint8 as ``crop_frames`` does."""
-    rows = np.clip(np.arange(box.y0, box.y0 + box.side), 0, frame.shape[0] - 1)
-    columns = np.clip(np.arange(box.x0, box.x0 + box.side), 0, frame.shape[1] - 1)
-    if rows[-1] - rows[0] == box.side - 1 == columns[-1] - columns[0]:
-        cut = np.ascontiguousarray(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    else:
-        cut = frame[rows[:, None], columns]
-    return cut if box.side == size else _resize(cut, (size, size))
-
-
-def reduce_frame(frame: Image, longest: int) -> Image:
-    """Reduce a frame [H, W, 3] uint8 so that its longer side has ``longest`` pixels."""
-    scale = longest / max(frame.shape[:2])
-    return _resize(frame, (round(frame.shape[0] * scale), round(frame.shape[1] * scale)))
-
-
-def _resize(frame: Image, size: tuple[int, int]) -> Image:
-    """Resize a frame [H, W, 3] uint8 to (height, width) px, with anti-aliasing."""
-    image = torch.from_numpy(frame).permute(2, 0, 1)[None]
-    changed = F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return np.ascontiguousarray(changed[0].permute(1, 2, 0).numpy())

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from thcli.opencv import cv2
 from thcli.records import Float
-
-# Processes are forked while frames are rendered, which OpenCV's own threads would not survive.
-cv2.setNumThreads(1)
 
 
 def fits(*images: Tensor) -> bool:
@@ -46,6 +43,15 @@ def smooth(images: Tensor, kernel: Float) -> Tensor:
     result = images.new_empty(images.shape)
     for given, made in _pairs(images, result):
         cv2.sepFilter2D(given, -1, kernel, kernel, dst=made, borderType=cv2.BORDER_REPLICATE)
+    return result
+
+
+def widen(images: Tensor, reach: int) -> Tensor:
+    """Return images [B, C, H, W] of the largest value of the square of 2 ``reach`` + 1 px around each place."""
+    result = images.new_empty(images.shape)
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    for given, made in _pairs(images, result):
+        cv2.dilate(given, square, dst=made)
     return result
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from thcli.cropping import crop_frame, crop_frames
 from thcli.faces.crop import (
     FACE_CENTRE,
     FACE_HEIGHT,
@@ -16,7 +17,6 @@ from thcli.faces.crop import (
     reference_crop,
     surroundings,
 )
-from thcli.images import crop_frame, crop_frames
 from thcli.records import CropBox
 
 
@@ -164,7 +164,7 @@ def test_face_crop_is_upright_and_maps_back(face_model, angle):
 @pytest.mark.parametrize("side", [60.0, 150.0])
 def test_face_crop_extract_agrees_with_its_points(angle, side):
     crop = FaceCrop(160, 120, side, angle, 64)
-    image = crop.extract(gradient()).permute(1, 2, 0).numpy() * 255
+    image = crop.extract(gradient()).transpose(1, 2, 0) * 255
     centres = np.stack(np.meshgrid(np.arange(4, 60) + 0.5, np.arange(4, 60) + 0.5), axis=-1)
     np.testing.assert_allclose(image[4:60, 4:60, :2], crop.to_frame(centres) / 2, atol=1.1)
 

@@ -11,7 +11,8 @@ from torch.nn.functional import max_pool2d
 from thcli.images import blur, resized
 from thcli.records import CROP_SIZE, ReferenceWeights
 from thcli.render.head_weights import MAP_SIZE, HeadWeightMap
-from thcli.render.layers import References, background_rests, layered
+from thcli.render.layers import References, layered
+from thcli.render.matting import background_rests
 from thcli.render.warp import pixel_grid
 from thcli.render.warped import ReferenceWarper
 

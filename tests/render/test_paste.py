@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from thcli.images import crop_frame
+from thcli.cropping import crop_frame
 from thcli.records import CropBox
 from thcli.render.paste import FEATHER, Paster, head_mask, soft_border
 

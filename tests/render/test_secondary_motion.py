@@ -15,12 +15,11 @@ from thcli.render.rasterize import rasterize
 from thcli.render.secondary_motion import (
     FARTHEST,
     MOVEMENTS,
-    SIZE,
     SecondaryMotion,
     learn_secondary_motion,
     movement,
-    small_frames,
 )
+from thcli.render.small_frames import SIZE, small_frames
 from thcli.render.warp import sample
 from thcli.render.warped import ReferenceWarper
 

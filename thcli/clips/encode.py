@@ -35,6 +35,8 @@ AUDIO_RATE = 48_000
 of each other."""
 KEYFRAME_INTERVAL = 2 * FPS
 """Most frames from one keyframe to the next."""
+MATROSKA = (".mkv", ".webm", ".mka")
+"""Suffixes of outputs that are written as Matroska; all others are MP4."""
 STDOUT = "standard output"
 """Name of standard output in messages."""
 _COLOUR = "bt709"

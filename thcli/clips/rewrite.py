@@ -13,15 +13,13 @@ from typing import Any
 import ffmpeg
 
 from thcli.clips.audio import timed_sound
-from thcli.clips.encode import AUDIO_RATE, Finish, VideoWriter
+from thcli.clips.encode import AUDIO_RATE, MATROSKA, Finish, VideoWriter
 from thcli.clips.ffmpeg import arguments, deep_encoder, h264_encoder, label, local_file, open_input, run
 from thcli.clips.probe import MediaInfo
 from thcli.clips.provenance import XMP_KEY
 from thcli.clips.timed import Stored
 from thcli.yuv import YuvFrame
 
-MATROSKA = (".mkv", ".webm", ".mka")
-"""Suffixes of outputs that are written as Matroska; all others are MP4."""
 IN_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac")
 """Codecs of sound that an MP4 takes as they are; others are encoded as AAC."""
 TEXTS = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")

@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from thcli.opencv import cv2
 from thcli.records import FPS, Float, Image
 from thcli.runs import runs_of
 
@@ -82,22 +80,19 @@ def reduced_luma(frame: Image) -> Float:
     scale = SIDE / max(height, width)
     size = (max(BLOCK, round(height * scale)), max(BLOCK, round(width * scale)))
     step = max(1, int(0.25 / scale))  # sixteen samples for each pixel are enough
-    image = torch.from_numpy(frame[::step, ::step].copy()).float()
-    luma = image if image.ndim == 2 else image @ torch.tensor([0.299, 0.587, 0.114])
-    return np.asarray(F.adaptive_avg_pool2d(luma[None, None], size)[0, 0].numpy(), np.float32)
+    image = frame[::step, ::step].astype(np.float32)
+    luma = image if image.ndim == 2 else image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.asarray(cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
 def find_cuts(luma: Float) -> list[Cut]:
     """Return the cuts between frames of reduced luma [T, h, w] in order; the frames of two do not overlap."""
     if len(luma) < 2:
         return []
-    frames = torch.from_numpy(np.ascontiguousarray(luma))[:, None]
-    contrast = frames.std(dim=(1, 2, 3))
-    even = (frames - frames.mean(dim=(1, 2, 3), keepdim=True)) * (
-        CONTRAST / contrast.clamp(min=LEAST_CONTRAST)[:, None, None, None]
-    )
-    blank = (contrast < BLANK).numpy()
-    return _merged(_hard_cuts(even, blank) + _dissolves(frames, even, blank) + _through_blank(even, blank))
+    contrast = luma.std(axis=(1, 2), keepdims=True)
+    even = (luma - luma.mean(axis=(1, 2), keepdims=True)) * (CONTRAST / np.maximum(contrast, LEAST_CONTRAST))
+    blank = contrast[:, 0, 0] < BLANK
+    return _merged(_hard_cuts(even, blank) + _dissolves(luma, even, blank) + _through_blank(even, blank))
 
 
 def shots(cuts: list[Cut], frames: int) -> list[tuple[int, int]]:
@@ -106,7 +101,7 @@ def shots(cuts: list[Cut], frames: int) -> list[tuple[int, int]]:
     return [(first, end) for first, end in zip(firsts, ends, strict=True) if end > first]
 
 
-def _hard_cuts(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
+def _hard_cuts(even: Float, blank: NDArray[np.bool_]) -> list[Cut]:
     """Find cuts between frames that show different shots, or one at two scales; several in a row are a whip pan."""
     moved = _changed(even, np.arange(len(even) - 1), 1, 0)
     near = np.zeros_like(moved)
@@ -133,7 +128,7 @@ def _around(moved: Float, first: int, end: int) -> float:
     return max(float(moved[first - 1]) if first else 0.0, float(moved[end]) if end < len(moved) else 0.0)
 
 
-def _dissolves(frames: Tensor, even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
+def _dissolves(frames: Float, even: Float, blank: NDArray[np.bool_]) -> list[Cut]:
     """Find dissolves; where several spans of frames show the same one, the shortest that shows all of it counts."""
     found = []
     for span in SPANS:
@@ -153,20 +148,20 @@ def _dissolves(frames: Tensor, even: Tensor, blank: NDArray[np.bool_]) -> list[C
     return cuts
 
 
-def _mixture(frames: Tensor, even: Tensor, t: int, span: int, reach: int) -> tuple[float, Cut] | None:
+def _mixture(frames: Float, even: Float, t: int, span: int, reach: int) -> tuple[float, Cut] | None:
     """Return change and frames of the dissolve from frame t to t + span; None where no mixtures lie between."""
     changed = _blocks_changed(even[t : t + 1], even[t + span : t + span + 1], reach)[0][0]
     before, change = frames[t], frames[t + span] - frames[t]
-    energy = _means(change * change)[changed]
+    energy = _means(change**2)[changed]
     shares, rests, spreads = [], [], []
     for place in (0.25, 0.5, 0.75) if span > 2 else (0.5,):
         part = frames[t + round(place * span)] - before
         along = _means(change * part)[changed]
-        share = (along / (energy + 1)).clamp(0, 1)
-        rest = _means(part * part)[changed] - 2 * share * along + share**2 * energy
-        shares.append(float(share.median()))
-        rests.append(float((rest / (energy + 1)).median()))
-        spreads.append(float((share - share.median()).abs().median()))
+        share = (along / (energy + 1)).clip(0, 1)
+        rest = _means(part**2)[changed] - 2 * share * along + share**2 * energy
+        shares.append(float(np.median(share)))
+        rests.append(float(np.median(rest / (energy + 1))))
+        spreads.append(float(np.median(np.abs(share - np.median(share)))))
     if np.mean(rests) > MIXED or max(spreads) > EVEN or not 0.2 <= shares[len(shares) // 2] <= 0.8:
         return None
     first, middle, last = (float(_slopes(frames[t + i])[changed].sum()) for i in (0, span // 2, span))
@@ -175,10 +170,10 @@ def _mixture(frames: Tensor, even: Tensor, t: int, span: int, reach: int) -> tup
     return float(energy.mean()), _extent(t, span, shares, len(frames))
 
 
-def _slopes(frame: Tensor) -> Tensor:
-    """Return the mean squared slope of each block [h, w] of a frame [1, H, W]."""
-    down, across = frame[:, 1:, :-1] - frame[:, :-1, :-1], frame[:, :-1, 1:] - frame[:, :-1, :-1]
-    return _means(F.pad(down**2 + across**2, (0, 1, 0, 1)))
+def _slopes(frame: Float) -> Float:
+    """Return the mean squared slope of each block [h, w] of a frame [H, W]."""
+    down, across = frame[1:, :-1] - frame[:-1, :-1], frame[:-1, 1:] - frame[:-1, :-1]
+    return _means(np.pad(down**2 + across**2, (0, 1)))
 
 
 def _extent(t: int, span: int, shares: list[float], frames: int) -> Cut:
@@ -190,7 +185,7 @@ def _extent(t: int, span: int, shares: list[float], frames: int) -> Cut:
     return Cut(max(1, round(first) - 1), min(frames - 1, round(last) + 2))
 
 
-def _through_blank(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
+def _through_blank(even: Float, blank: NDArray[np.bool_]) -> list[Cut]:
     """Find blank frames between two shots, or too many of them in one."""
     found = []
     for first, end in runs_of(blank):
@@ -198,7 +193,7 @@ def _through_blank(even: Tensor, blank: NDArray[np.bool_]) -> list[Cut]:
             continue
         before, after = even[first - 1 : first], even[end : end + 1]
         changed, seen = _blocks_changed(before, after, WIDE_STEP)
-        if end - first > LONGEST_BLANK or float(changed.sum() / max(int(seen.sum()), 1)) >= CUT:
+        if end - first > LONGEST_BLANK or changed.sum() / max(int(seen.sum()), 1) >= CUT:
             found.append(Cut(first, end))
     return found
 
@@ -216,57 +211,60 @@ def _merged(cuts: list[Cut]) -> list[Cut]:
     return merged
 
 
-def _changed(even: Tensor, pairs: NDArray[np.intp], span: int, reach: int) -> Float:
+def _changed(even: Float, pairs: NDArray[np.intp], span: int, reach: int) -> Float:
     """Return the share [P] of blocks with structure that change from the frames ``pairs`` to those ``span`` later."""
     shares = [np.zeros(0, np.float32)]
     for first in range(0, len(pairs), CHUNK):
-        some = torch.from_numpy(pairs[first : first + CHUNK])
+        some = pairs[first : first + CHUNK]
         changed, seen = _blocks_changed(even[some], even[some + span], reach)
-        shares.append((changed.sum((1, 2)) / seen.sum((1, 2)).clamp(min=SHOWING * seen[0].numel())).numpy())
+        shares.append(changed.sum((1, 2)) / np.maximum(seen.sum((1, 2)), SHOWING * seen[0].size))
     return np.concatenate(shares)
 
 
-def _blocks_changed(before: Tensor, after: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Return whether each block [P, h, w] of frames [P, 1, H, W] changed, and whether it shows anything in either."""
+def _blocks_changed(before: Float, after: Float, reach: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether each block [P, h, w] of frames [P, H, W] changed, and whether it shows anything in either."""
     alike, _, structure = _matched(before, after, reach)
     seen = structure > STRUCTURE
     return seen & (alike < ALIKE), seen
 
 
-def _matched(before: Tensor, after: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+def _matched(before: Float, after: Float, reach: int) -> tuple[Float, Float, Float]:
     """Return the best correlation [P, h, w] of each block with the frame before, its place there, and its structure.
 
-    Places [P, 2, h, w] are up to ``reach`` px away, (y, x) in px; where several are as good, the nearest counts.
+    Places [P, h, w, 2] are up to ``reach`` px away, (y, x) in px; where several are as good, the nearest counts.
     Structure [P, h, w] is the standard deviation of the luma, in whichever of the two frames has more.
     """
-    height, width = after.shape[-2:]
+    height, width = after.shape[1:]
     mean = _means(after)
-    variance = (_means(after * after) - mean**2).clamp(min=0)
-    padded = F.pad(before, (reach, reach, reach, reach), mode="replicate")
-    squared = padded * padded
-    best, place, earlier = torch.full_like(mean, -2), torch.zeros(*mean.shape[:1], 2, *mean.shape[1:]), variance
+    variance = np.maximum(_means(after**2) - mean**2, 0)
+    padded = np.pad(before, ((0, 0), (reach, reach), (reach, reach)), mode="edge")
+    squared = padded**2
+    best, place, earlier = np.full_like(mean, -2), np.zeros((*mean.shape, 2), np.float32), variance
     steps = range(-reach, reach + 1)
     for dy, dx in sorted(((y, x) for y in steps for x in steps), key=lambda step: step[0] ** 2 + step[1] ** 2):
         window = (..., slice(reach + dy, reach + dy + height), slice(reach + dx, reach + dx + width))
         other = _means(padded[window])
-        spread = (_means(squared[window]) - other**2).clamp(min=0)
+        spread = np.maximum(_means(squared[window]) - other**2, 0)
         if dy == dx == 0:
             earlier = spread
-        alike = (_means(padded[window] * after) - other * mean) / ((spread + 1) * (variance + 1)).sqrt()
+        alike = (_means(padded[window] * after) - other * mean) / np.sqrt((spread + 1) * (variance + 1))
         better = alike > best + 0.02
-        best = torch.where(better, alike, best)
-        place = torch.where(better[:, None], torch.tensor([dy, dx], dtype=torch.float32)[:, None, None], place)
-    return best, place, torch.maximum(earlier, variance).sqrt()
+        best = np.where(better, alike, best)
+        place[better] = dy, dx
+    return best, place, np.sqrt(np.maximum(earlier, variance))
 
 
-def _means(images: Tensor) -> Tensor:
-    """Return the mean [P, h, w] of each block of images [P, 1, H, W], or [h, w] of one image."""
-    return F.avg_pool2d(images, BLOCK)[..., 0, :, :]
+def _means(images: Float) -> Float:
+    """Return the mean [..., h, w] of each block of images [..., H, W]."""
+    *several, height, width = images.shape
+    down, across = height // BLOCK, width // BLOCK
+    whole = images[..., : down * BLOCK, : across * BLOCK].reshape(*several, down, BLOCK, across * BLOCK)
+    return whole.sum(axis=-2).reshape(*several, down, across, BLOCK) @ np.full(BLOCK, BLOCK**-2, np.float32)
 
 
-def _zoom(before: Tensor, after: Tensor) -> float:
-    """Return the change of scale from one frame [1, H, W] to the next; 0 where blocks do not move as in a zoom."""
-    alike, place, structure = (part[0].numpy() for part in _matched(before[None], after[None], WIDE_STEP))
+def _zoom(before: Float, after: Float) -> float:
+    """Return the change of scale from one frame [H, W] to the next; 0 where blocks do not move as in a zoom."""
+    alike, place, structure = (part[0] for part in _matched(before[None], after[None], WIDE_STEP))
     seen = structure > STRUCTURE
     same = seen & (alike >= ALIKE)
     used, scales = same, np.zeros(2)
@@ -276,7 +274,8 @@ def _zoom(before: Tensor, after: Tensor) -> float:
             return 0.0
         error = np.zeros(seen.shape)
         for axis in (0, 1):
-            at, moved = grid[axis] - grid[axis][used].mean(), place[axis] - place[axis][used].mean()
+            way = place[..., axis]
+            at, moved = grid[axis] - grid[axis][used].mean(), way - way[used].mean()
             scales[axis] = (at * moved)[used].sum() / max((at**2)[used].sum(), 1e-6)
             error += (moved - scales[axis] * at) ** 2
         used = same & (error < SAME_ZOOM**2)

@@ -44,7 +44,7 @@ def inception_features(recording: Recording, model: Model) -> Float:
 def aligned_faces(recording: Recording, track: FaceTrack) -> Iterator[Float]:
     """Yield the face [3, 112, 112] in 0..1 of each frame, its five points moved onto ArcFace's by a similarity."""
     for frame, points in zip(recording.frames, five_points(track), strict=True):
-        yield alignment(points).extract(frame).numpy()
+        yield alignment(points).extract(frame)
 
 
 def enlarged(recording: Recording) -> Iterator[Float]:

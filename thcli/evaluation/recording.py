@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from thcli.clips.audio import read_speech
 from thcli.clips.decode import stream_frames
 from thcli.clips.probe import MediaInfo, probe
+from thcli.cropping import crop_frame
 from thcli.data.sources import VIDEOS
 from thcli.errors import MediaError, NoFaceError, UsageError
 from thcli.faces.crop import head_crop
 from thcli.faces.track import track_in_crop
-from thcli.images import crop_frame
 from thcli.pipeline.models import load_models
 from thcli.pipeline.tracking import track_video
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, CropBox, FaceTrack, Image, Speech

@@ -22,10 +22,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.cropping import crop_frame
 from thcli.evaluation.metric import Figure, not_computed
 from thcli.evaluation.metric_models import Model
 from thcli.evaluation.recording import Recording
-from thcli.images import crop_frame
 from thcli.records import SAMPLE_RATE, SAMPLES_PER_FRAME, CropBox, FaceTrack, Float, Image
 
 MAX_OFFSET = 15

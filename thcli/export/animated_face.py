@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.cropping import reduce_frame
 from thcli.face_model import INNER_LIPS, LEFT_EYE, LEFT_IRIS, LIPS, RIGHT_EYE, RIGHT_IRIS, FaceModel
-from thcli.images import reduce_frame
 from thcli.records import Float, Image
 
 METRES = 0.09

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thcli.checkpoints import DETECTION, UNPROJECTION
+from thcli.cropping import resize_frame
 from thcli.errors import WeightsError
 from thcli.faces.crop import FaceCrop
 from thcli.faces.protocol import Detection
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {DETECTION: (["frame"], ["face", "centre", "side"]), UNPROJECTION: (["crop"], ["mesh", "confidence"])}
 """Names of the inputs and outputs of each network, by file name."""
-VERSION = "1"
+VERSION = "2"
 FACE_CROP_MARGIN = 1.5
 """Side of the mesh network's crop, over the longer side of the face."""
 LETTERBOX = 0.5
@@ -60,7 +61,7 @@ class BuiltinTracker:
         """See ``Tracker.mesh``."""
         around = FaceCrop.around_box if prior.ndim == 1 else FaceCrop.around_mesh
         crop = around(prior, self._size, FACE_CROP_MARGIN)
-        meshes, confidence = self._mesh.run(None, {"crop": crop.extract(frame).numpy()[None]})
+        meshes, confidence = self._mesh.run(None, {"crop": crop.extract(frame)[None]})
         return crop.to_frame(meshes[0] * np.float32(self._size)), float(confidence[0])
 
     def detect(self, frame: Image) -> list[Detection]:
@@ -112,17 +113,13 @@ class _Region:
 
     def letterboxed(self, frame: Image, size: int) -> NDArray[np.float32]:
         """Return the region as [3, size, size] in 0..1, resized to fit, with bars on both sides."""
-        import torch
-        from torch.nn.functional import interpolate
-
         scale = size / max(self.width, self.height)
         width, height = max(round(self.width * scale), 1), max(round(self.height * scale), 1)
         cut = frame[self.y0 : self.y0 + self.height, self.x0 : self.x0 + self.width]
-        image = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None]
-        resized = interpolate(image, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+        resized = resize_frame(np.ascontiguousarray(cut), (height, width), linear=True)
         boxed = np.full((3, size, size), LETTERBOX, np.float32)
         x, y = (size - width) // 2, (size - height) // 2
-        boxed[:, y : y + height, x : x + width] = resized[0].numpy().astype(np.float32) / 255
+        boxed[:, y : y + height, x : x + width] = resized.transpose(2, 0, 1).astype(np.float32) / 255
         return boxed
 
     def to_frame(self, box: Float) -> Float:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.cropping import crop_frame
 from thcli.face_model import OUTER_EYE_CORNERS
-from thcli.images import crop_frame
+from thcli.opencv import cv2
 from thcli.records import CropBox, Float, Image
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.floating]
 
@@ -156,25 +153,24 @@ class FaceCrop:
         """Scale and shift x and y, and append the scaled z of the points, if they have one."""
         return np.concatenate([flat * scale + shift, points[..., 2:] * scale], axis=-1).astype(points.dtype)
 
-    def extract(self, frame: Image) -> Tensor:
+    def extract(self, frame: Image) -> Float:
         """Return the crop [3, size, size] float32 in 0..1 of a frame [H, W, 3] uint8.
 
         The upright square around the rotated one is cut out and reduced with anti-aliasing, then rotated.
         """
-        import torch
-        from torch.nn.functional import grid_sample
-
         reach = self.side * (abs(math.cos(self.angle)) + abs(math.sin(self.angle)))
         half = math.ceil(reach / 2) + 1
         outer = CropBox(math.floor(self.x) - half, math.floor(self.y) - half, 2 * half + 1)
         resized = min(outer.side, math.ceil(outer.side * self.size / self.side))
-        image = torch.from_numpy(crop_frame(frame, outer, resized)).permute(2, 0, 1)[None].float() / 255
-        turn = self.side / outer.side * _turn(self.angle)
-        centre = (np.array([self.x - outer.x0, self.y - outer.y0]) / outer.side) * 2 - 1
-        across, down, middle = torch.tensor(np.stack([*turn.T, centre]), dtype=torch.float32)
-        steps = (torch.arange(self.size) + 0.5) * (2 / self.size) - 1
-        grid = steps[None, :, None] * across + (steps[:, None, None] * down + middle)
-        return grid_sample(image, grid[None], padding_mode="border", align_corners=False)[0]
+        image = crop_frame(frame, outer, resized).astype(np.float32) / np.float32(255)
+        scale = resized / outer.side
+        turn = scale * self.side / self.size * _turn(self.angle)
+        centre = scale * np.array([self.x - outer.x0, self.y - outer.y0])
+        # From pixels of the crop to those of the image; for OpenCV, the first pixel's centre lies at 0.
+        places = np.column_stack([turn, centre - 0.5 - turn @ np.full(2, self.size / 2 - 0.5)])
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        made = cv2.warpAffine(image, places, (self.size,) * 2, flags=how, borderMode=cv2.BORDER_REPLICATE)
+        return np.ascontiguousarray(made.transpose(2, 0, 1), np.float32)
 
 
 def _turn(angle: float) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ class MediaPipeTracker:
         elif window != self._window or prior.ndim == 1:
             self._mesher.reset()
         self._window = window
-        crop = (window.extract(frame).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        crop = (window.extract(frame).transpose(1, 2, 0) * 255).round().astype(np.uint8)
         meshes = _meshes(self._mesher, crop)
         if not meshes:
             return np.zeros((N_VERTICES, 3), np.float32), 0.0

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thcli.clips.audio import Levels, local_audio, measure_levels, read_speech
+from thcli.clips.encode import MATROSKA
 from thcli.clips.ffmpeg import label
 from thcli.clips.probe import MediaInfo, probe
 from thcli.clips.provenance import COMPOSITE, provenance
-from thcli.clips.rewrite import MATROSKA, NewSound, OtherStreams, VideoRewriter, other_streams
+from thcli.clips.rewrite import NewSound, OtherStreams, VideoRewriter, other_streams
 from thcli.clips.timed import stored
 from thcli.errors import MediaError, UsageError
 from thcli.forks import COMPUTING, Ahead, forks_of

@@ -12,6 +12,7 @@ import numpy as np
 from thcli.clips.decode import frame_count
 from thcli.clips.probe import probe
 from thcli.clips.timed import stream_stored
+from thcli.cropping import crop_frame
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report.job import FinishedVideo
 from thcli.face_model import LANDMARKS_68, mouth_opening
@@ -19,7 +20,6 @@ from thcli.faces.crop import head_crop
 from thcli.faces.pose import fit_poses
 from thcli.faces.track import face_boxes, track_in_crop
 from thcli.generation.report import write_report_of
-from thcli.images import crop_frame
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.pipeline.drawers import Changed
 from thcli.pipeline.dub import Dubbing

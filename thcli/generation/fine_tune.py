@@ -17,11 +17,11 @@ from thcli.checkpoints import THETA, read_header
 from thcli.clips.decode import stream_frames
 from thcli.clips.probe import MediaInfo
 from thcli.configs.sections import GeneratorConfig, TrainOptions
+from thcli.cropping import crop_frame
 from thcli.data.episodes import WINDOW, EpisodeMeta, PackedEpisode, pack_episode
 from thcli.errors import MediaError, UsageError
 from thcli.generation.checks import check_frames_to_learn_from
 from thcli.generation.result import FineTuneReport
-from thcli.images import crop_frame
 from thcli.pipeline.episodes import render_episode
 from thcli.pipeline.models import Models
 from thcli.pipeline.options import ReferenceOptions

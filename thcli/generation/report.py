@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from thcli.cropping import crop_frames
 from thcli.evaluation.recording import Recording
 from thcli.evaluation.report.job import FinishedVideo
 from thcli.evaluation.report.report import make_report, write_report
 from thcli.face_model import mouth_opening
 from thcli.generation.sidecar import rewrite_sidecar
-from thcli.images import crop_frames
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget

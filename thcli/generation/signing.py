@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from thcli.clips.credentials import Story, read_credentials, sign_video
-from thcli.clips.encode import Finish
+from thcli.clips.encode import MATROSKA, Finish
 from thcli.clips.probe import MediaInfo
-from thcli.clips.rewrite import MATROSKA
 from thcli.errors import UsageError
 from thcli.pipeline.options import DubOptions, GenerateOptions
 from thcli.version import __version__

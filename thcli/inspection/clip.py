@@ -14,12 +14,12 @@ from thcli.clips.audio import read_speech
 from thcli.clips.decode import frame_count, stream_frames
 from thcli.clips.features import speech_activity
 from thcli.clips.probe import MediaInfo, check_length, probe
+from thcli.cropping import crop_frame
 from thcli.errors import MediaError, UsageError
 from thcli.face_model import FaceModel
 from thcli.faces.crop import crop_note, head_crop
 from thcli.faces.protocol import Tracker
 from thcli.faces.track import track_frames
-from thcli.images import crop_frame
 from thcli.inspection.advice import AXES, ClipStats, on_reference
 from thcli.inspection.contact_sheet import draw_points, write_sheet
 from thcli.inspection.measure import measure_clip

@@ -12,11 +12,11 @@ from thcli.checkpoints import sha256
 from thcli.clips.decode import frame_count, read_clip
 from thcli.clips.features import audio_features
 from thcli.clips.probe import MediaInfo, media_info
+from thcli.cropping import crop_frame, reduce_frame
 from thcli.errors import MediaError
 from thcli.face_model import FaceModel, eye_opening
 from thcli.faces.crop import MADE_UP, crop_note, head_crop, reference_crop, surroundings
 from thcli.faces.track import track_clip, track_in_crop
-from thcli.images import crop_frame, reduce_frame
 from thcli.motion.blink import eye_closure
 from thcli.motion.silence import rest_expression
 from thcli.motion.speaking_mouth import mouth_note
@@ -37,11 +37,10 @@ from thcli.records import (
     Person,
     Speech,
 )
-from thcli.render.layers import background_rests
 from thcli.render.light import Light, measure_light
-from thcli.render.matting import Matting
+from thcli.render.matting import Matting, background_rests
 from thcli.render.references import choose_references
-from thcli.render.secondary_motion import small_frames
+from thcli.render.small_frames import small_frames
 from thcli.threads import one_thread, scipy_imported_meanwhile
 
 REFERENCE_SECONDS = 4.0

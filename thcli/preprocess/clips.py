@@ -216,9 +216,9 @@ def _store_clip(source: Source, out: Path, options: PreprocessOptions) -> None:
     from thcli.clips.decode import stream_frames
     from thcli.clips.encode import VideoWriter
     from thcli.clips.probe import probe
+    from thcli.cropping import crop_frame
     from thcli.faces.crop import head_crop
     from thcli.faces.track import track_in_crop
-    from thcli.images import crop_frame
     from thcli.pipeline.models import load_models
     from thcli.pipeline.tracking import track_video
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thcli.cropping import crop_frames
 from thcli.face_model import LANDMARKS_68
-from thcli.images import blur, crop_frames, ramp, resized
+from thcli.images import blur, ramp, resized
 from thcli.records import CROP_SIZE, Float, Image, Person, ReferenceWeights, Target
 from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import DEFAULT_STEPS, GeometricRenderer, RenderModels, RenderSteps, to_uint8

@@ -19,7 +19,8 @@ from thcli.render.head_weights import estimate_head_weights, prior_head_weights
 from thcli.render.layers import References, layered
 from thcli.render.matcher import Costs
 from thcli.render.mouth_interior import MouthInterior
-from thcli.render.secondary_motion import EVERY, learn_secondary_motion
+from thcli.render.secondary_motion import learn_secondary_motion
+from thcli.render.small_frames import EVERY
 from thcli.render.warped import ReferenceWarper
 
 MOVED = 20

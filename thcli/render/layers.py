@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thcli.images import blur, fill, ramp, resized, widened
-from thcli.records import CROP_SIZE, Image
+from thcli.records import CROP_SIZE
+from thcli.render.matting import SEEN
 from thcli.render.rasterize import rasterize
 from thcli.render.transition import COLOURS
 from thcli.render.warp import pixel_grid
 from thcli.threads import one_thread
 
-SEEN = 0.02
-"""Opacity from which a place belongs to the person's outline, not to the background alone."""
 MARGIN, COVERED, FADE = 3, 5, 1.5
 """Distances from the outline, px of the crop at 256²: of what is background, and of what the completed background
 covers; and the standard deviation of the blur of the latter's border."""
@@ -32,9 +31,7 @@ MORE = (0.2, 0.7)
 ROUGH = (0.04, 0.015)
 """Mean differences of a background from itself blurred, 0..1, from which it has texture, up to which it is plain."""
 ISLANDS = 64
-"""Side of the maps on which backgrounds are compared, and parts found that do not touch the person."""
-MOVING = 0.025
-"""Mean difference of two backgrounds, 0..1, above which a camera moves, or people pass; five in six clips lie below."""
+"""Side of the maps on which parts are found that do not touch the person."""
 FAR = 1e4
 """Coordinate of a place that is not known yet, px."""
 SMOOTH = 4.0
@@ -98,19 +95,6 @@ def over_background(moved: Tensor, behind: Tensor | None) -> Tensor:
     return behind.addcmul_(moved[:, 3:], behind, value=-1).add_(moved[:, :3]).clamp_(0, 1)
 
 
-def background_rests(images: Image, opacity: Image) -> bool:
-    """Return whether all references [K, S, S, 3] uint8 show the same background, by their opacity [K, S, S] uint8."""
-    colours = resized(torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255), ISLANDS)
-    person = resized(torch.from_numpy(opacity)[:, None].float().div(255), ISLANDS)
-    known = 1 - _around(person, 1)
-    for i in range(1, len(colours)):
-        both = known[i] * known[:i]
-        difference = (colours[i] - colours[:i]).abs().mean(1, keepdim=True) * both
-        if bool((difference.sum((1, 2, 3)) > MOVING * both.sum((1, 2, 3))).any()):
-            return False
-    return True
-
-
 @one_thread()
 def layered(images: Tensor, opacity: Tensor, meshes: Tensor, faces: Tensor) -> References:
     """Split images [K, 3, S, S] into layers by the opacity [K, 1, S, S] of the person.
@@ -160,7 +144,7 @@ def _connected(opacity: Tensor, face: Tensor) -> Tensor:
     coarse = F.adaptive_max_pool2d(opacity, ISLANDS)
     reached = torch.minimum(F.adaptive_max_pool2d(face, ISLANDS), coarse)
     for _ in range(2 * ISLANDS):
-        reached = torch.minimum(F.max_pool2d(reached, 3, 1, 1), coarse)
+        reached = torch.minimum(widened(reached, 1), coarse)
     return torch.minimum(opacity, F.interpolate(widened(reached, 1), size=opacity.shape[-2:], mode="bilinear"))
 
 

@@ -19,19 +19,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thcli.images import blur, crop_frames, resized
+from thcli.images import blur, resized
 from thcli.records import CROP_SIZE, CropBox, Image
 from thcli.render.flows import Flows
 from thcli.render.head_weights import CHIN, FOREHEAD
 from thcli.render.layers import References, over_background
+from thcli.render.small_frames import SIZE
 from thcli.render.transition import slopes
 from thcli.render.warp import SKIN, sample
 from thcli.threads import one_thread
 
-SIZE = 64
-"""Side, px, of the frames that are learned from, and of the map of responses."""
-EVERY = 2
-"""Distance in frames between those that are learned from."""
 NEAREST = 3
 """Number of references, those with the nearest heads, from which each frame is drawn."""
 MOVEMENTS = 7
@@ -89,12 +86,6 @@ class SecondaryMotion:
         grid = F.affine_grid(affine, [1, 1, SIZE, SIZE], align_corners=False)
         response = F.grid_sample(self.response[None], grid, padding_mode="border", align_corners=False)[0]
         return SecondaryMotion(response, self.most)
-
-
-def small_frames(frames: Image, canvas: CropBox) -> Image:
-    """Return the grey levels of every ``EVERY``-th frame of a clip [T, H, W, 3], cut to the canvas: [n, SIZE, SIZE]."""
-    cut = crop_frames(frames[::EVERY], canvas, SIZE)
-    return np.asarray(cut.mean(axis=-1).round(), np.uint8)
 
 
 @one_thread()

@@ -9,6 +9,7 @@ from itertools import islice, pairwise
 import numpy as np
 
 from thcli.clips.decode import stream_frames
+from thcli.cropping import crop_frame
 from thcli.errors import NoFaceError, WeightsError
 from thcli.evaluation.baselines import nearest
 from thcli.evaluation.compare import measure
@@ -21,7 +22,6 @@ from thcli.face_model import FaceModel, eye_opening, mouth_opening
 from thcli.faces.pose import fit_poses
 from thcli.faces.protocol import Tracker
 from thcli.faces.track import track_clip
-from thcli.images import crop_frame
 from thcli.pipeline.models import load_models
 from thcli.records import CROP_SIZE, FPS, SAMPLES_PER_FRAME, Clip, FaceTrack, Float, Image
 
