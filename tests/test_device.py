@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from thcli.device import free_memory, resolve_device
+from thcli.device import _may_have_cuda, free_memory, resolve_device
 from thcli.errors import DeviceError
 
 
@@ -27,6 +31,35 @@ def test_resolve_device_refuses_devices_that_are_not_there(name):
     with pytest.raises(DeviceError) as caught:
         resolve_device(name)
     assert str(caught.value) == f"--device {name}: no such device here; use --device cpu"
+
+
+def test_where_the_system_shows_no_gpu_auto_is_the_cpu_and_needs_no_pytorch(monkeypatch):
+    shown = {"nvidia*": ["/dev/nvidia0"], "dxg": ["/dev/dxg"]}
+    monkeypatch.setattr(Path, "glob", lambda folder, name: iter(shown.get(name, ())))
+    assert _may_have_cuda()
+    shown.clear()
+    assert _may_have_cuda() == (sys.platform != "linux")
+    if sys.platform == "linux":
+        monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+        assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_kept_memory_is_not_cleared_anew_for_every_tensor():
+    script = (
+        "import resource, torch\n"
+        "from thcli.device import keep_freed_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): torch.ones(3, 1000, 1000)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults(); usual = faults()\n"
+        "keep_freed_memory(); faults(); print(usual, faults())"
+    )
+    giving_back = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=giving_back)
+    usual, kept = map(int, made.stdout.split())
+    assert kept < 1000 < usual
 
 
 SystemFiles = Callable[[dict[str, str]], None]

@@ -103,3 +103,18 @@ def test_scipy_is_imported_in_the_block_and_not_before():
         "print(before, 'scipy.ndimage' in sys.modules, 'scipy.spatial.transform' in sys.modules)"
     )
     assert _output(script, {}) == "False True True\n"
+
+
+def test_a_process_that_computes_alone_uses_one_thread_also_of_what_it_loads_later():
+    script = (
+        "from thcli.threads import compute_alone, usable_cores\n"
+        "compute_alone()\n"
+        "import torch\n"
+        "print(usable_cores(), torch.get_num_threads())"
+    )
+    assert _output(script, {}) == "1 1\n"
+
+
+@pytest.mark.parametrize("module", ["generation.session", "generation.checks", "pipeline.person", "faces.builtin"])
+def test_a_person_is_read_without_pytorch_which_takes_a_second_to_import(module):
+    assert _output(f"import sys, thcli.{module}\nprint('torch' in sys.modules)", {}) == "False\n"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 from thcli.errors import DeviceError
 
 KINDS = ("cpu", "cuda", "mps")
 """PyTorch's names of the kinds of device that thgen supports."""
+GPU_DEVICES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+"""Devices of Linux that belong to a GPU: of NVIDIA, in a computer, on a Jetson, and within Windows; and of AMD."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc settings: of how much is kept at the end of the heap, and of the least block that lies beside it."""
+KEPT_BLOCK, KEPT = 32 << 20, 1 << 30
+"""Largest block that is kept, the largest that every glibc takes, and the most that is kept in all, bytes."""
 
 
 def resolve_device(name: str) -> str:
@@ -17,6 +25,8 @@ def resolve_device(name: str) -> str:
 
     Raises DeviceError where the machine has no such device.
     """
+    if name == "cpu" or (name == "auto" and not _may_have_cuda()):
+        return "cpu"
     import torch
 
     if name == "auto":
@@ -30,6 +40,11 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def _may_have_cuda() -> bool:
+    """Return whether PyTorch might find a GPU; Linux shows those that CUDA and ROCm can use among its devices."""
+    return sys.platform != "linux" or any(list(Path("/dev").glob(name)) for name in GPU_DEVICES)
+
+
 def has_fast_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 itself, by AMX or AVX-512 (such as Sapphire Rapids and Zen 4).
 
@@ -39,6 +54,19 @@ def has_fast_bfloat16() -> bool:
 
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch lack it
     return any(known.get(name) for name in ("amx_bf16", "avx512_bf16")) and "ONEDNN_MAX_CPU_ISA" not in os.environ
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what this process frees, for what it needs next, such as the images of the next frames.
+
+    Otherwise it gives large tensors back, and the system clears their memory anew for each, page by page: at 512² that
+    is a thousand pages for every frame. Other libraries than glibc do as they do.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        # The order counts: a threshold of what is given back fixes the other one as it stands.
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def free_memory() -> int | None:

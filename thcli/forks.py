@@ -24,8 +24,9 @@ from threading import RLock
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
+from thcli.device import keep_freed_memory
 from thcli.errors import DeviceError, ThgenError, named_bug
-from thcli.threads import usable_cores
+from thcli.threads import compute_alone, usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -241,9 +242,8 @@ def _be_alone(pipe: int) -> None:
     Files are closed because a pipe ends only when all who have it open close it. Signals of the terminal are left to
     the parent, which ends this process.
     """
-    import torch
-
-    torch.set_num_threads(1)
+    compute_alone()
+    keep_freed_memory()
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

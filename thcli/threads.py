@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from importlib import import_module
@@ -13,6 +14,8 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 """Folder in which Linux shows its control groups."""
 
+_alone = False
+"""Whether other processes keep the other cores busy."""
 SPINS = "2000"
 """Turns of a waiting thread of GNU's OpenMP before it sleeps, some microseconds; with none one video takes 6 % more."""
 
@@ -38,8 +41,11 @@ def one_thread() -> Iterator[None]:
     """Let PyTorch compute on one thread within a block of many small steps, such as tracking.
 
     Threads that share a step of some microseconds wait for each other. Where another program keeps one of two cores
-    busy, such steps take a hundred times as long on two threads as on one.
+    busy, such steps take a hundred times as long on two threads as on one. Where PyTorch is not loaded, it is not used.
     """
+    if "torch" not in sys.modules:
+        yield
+        return
     import torch
 
     before = torch.get_num_threads()
@@ -65,8 +71,24 @@ def scipy_imported_meanwhile() -> Iterator[None]:
         thread.join()
 
 
+def compute_alone() -> None:
+    """Let this process, which is one of several at work, compute on one thread, in libraries to be loaded as well."""
+    global _alone
+    _alone = True
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 def usable_cores() -> int:
-    """Return the number of cores that this process may keep busy: those allowed to it, less a control group's limit."""
+    """Return the number of cores that this process may keep busy.
+
+    It is those allowed to it, less a control group's limit, and one after ``compute_alone``.
+    """
+    if _alone:
+        return 1
     return max(1, min([_allowed_cores(), *(math.ceil(quota) for quota in _quotas(CGROUPS))]))
 
 

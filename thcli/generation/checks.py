@@ -20,6 +20,7 @@ from thcli.checkpoints import (
     THETA,
     UNPROJECTION,
     place_of,
+    read_header,
 )
 from thcli.clips.audio import check_seconds
 from thcli.clips.decode import check_part, frame_count
@@ -186,7 +187,7 @@ def check_weights(models: Models, options: GenerateOptions | DubOptions) -> None
         needed += [DETECTION, UNPROJECTION]
     if motion.expression == "audio":
         needed.append(EXPRESSION)
-        if models.expression_learner.dims.front_end == "encoder":
+        if read_header(models.find(EXPRESSION)).dims.get("front_end") == "encoder":
             needed += [SPEECH_ENCODER, SPEECH_ADAPTER]
     if motion.motion == "audio":
         needed.append(HEAD_MOTION)

@@ -26,9 +26,7 @@ from thcli.generation.signing import signing
 from thcli.inspection.advice import on_reference, on_speech
 from thcli.inspection.measure import measure_clip, measure_speech
 from thcli.motion.curves import write_curves
-from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
 from thcli.pipeline.learning import learn_warnings
-from thcli.pipeline.listening import Heard, listen
 from thcli.pipeline.models import LruCache, Models, load_models
 from thcli.pipeline.options import DubOptions, GenerateOptions, ReferenceOptions, Stream
 from thcli.pipeline.person import length_warnings, person_key, read_person, size_warnings
@@ -36,13 +34,14 @@ from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Image, MotionCurves, Person, Speech
-from thcli.render.frames import TargetRenderer
-from thcli.render.generator import FrameGenerator
 from thcli.threads import one_thread, scipy_imported_meanwhile
 from thcli.version import __version__
 
 if TYPE_CHECKING:
     from thcli.export.animated_face import AnimatedFace
+    from thcli.pipeline.listening import Heard
+    from thcli.render.frames import TargetRenderer
+    from thcli.render.generator import FrameGenerator
 
 KEPT_BYTES = 512 << 20
 """Most bytes of persons kept for further videos: about two hundred persons at 256², or a few from 4K clips."""
@@ -50,7 +49,7 @@ KEPT_FINE_TUNED = 2
 """Most fine-tuned Θs kept for further videos."""
 SPOILING = ("face_turned", "face_cut", "face_small", "eyes_closed", "no_speech", "clipped")
 """Keys of the advice that is printed without ``--report``: on inputs that spoil the video."""
-FineTuned = tuple[FrameGenerator, FineTuneReport]
+FineTuned = tuple["FrameGenerator", FineTuneReport]
 """Fine-tuned Θ and the outcome of fine-tuning."""
 
 
@@ -106,12 +105,17 @@ class Session:
         models = load_models(options.weights, options.device, options.precision, options.tracker)
         clock = Clock(progress)
         with COMPUTING:
-            hashes = job_hashes(models, options)
-            check_weights(models, options)
-            info = probe(reference)
+            with scipy_imported_meanwhile():
+                hashes = job_hashes(models, options)
+                check_weights(models, options)
+                info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
-            with self._reading(models, info, options) as person_read, scipy_imported_meanwhile():
+            with self._reading(models, info, options) as person_read:
+                # What needs PyTorch is imported here: that takes a second, in which the person is being read.
+                from thcli.pipeline.listening import listen
+                from thcli.render.frames import TargetRenderer
+
                 theta, fine_tuned = models.theta if options.renderer == "network" else None, None
                 with clock.stage("listen"):
                     recording = probe(audio)
@@ -155,6 +159,8 @@ class Session:
         self, models: Models, person: Person, speech: Speech, options: GenerateOptions, heard: Heard | None
     ) -> Ahead[MotionCurves]:
         """Begin to predict how the person moves, in a process of its own where one is free."""
+
+        from thcli.pipeline.curves import predict_curves
 
         @one_thread()  # in this process too: with more threads sums would be rounded otherwise
         def predict() -> MotionCurves:
@@ -228,6 +234,8 @@ def weights_note(models: Models, options: GenerateOptions | DubOptions) -> tuple
 
 def input_warnings(job: VideoJob) -> tuple[str, ...]:
     """Return lines on a reference or a recording that spoils the video; with ``--report`` its warnings replace them."""
+    from thcli.pipeline.curves import reach_notes, source_notes
+
     notes = (
         weights_note(job.models, job.options)
         + job.person.notes
