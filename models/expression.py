@@ -10,7 +10,7 @@ that is processed in chunks gives the same result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -39,7 +39,6 @@ class ExpressionDims:
     dropout: share of the channels that is dropped in training
     code_dropout: share of the values of the codes that is dropped in training
     closure: whether the network also says whether the lips are closed
-    members: networks of these sizes, each with its own first weights, whose mean is predicted
     """
 
     front_end: Literal["log_mel", "encoder", "raw"] = "log_mel"
@@ -54,7 +53,6 @@ class ExpressionDims:
     dropout: float = 0.35
     code_dropout: float = 0.2
     closure: bool = False
-    members: int = 1
 
     @property
     def values(self) -> int:
@@ -71,8 +69,6 @@ class ExpressionDims:
 
 def make_expression_learner(dims: ExpressionDims) -> ExpressionNetwork:
     """Make the network of these sizes, with random weights."""
-    if dims.members > 1:
-        return ExpressionEnsemble(dims)
     return RawExpressionLearner(dims) if dims.front_end == "raw" else ExpressionLearner(dims)
 
 
@@ -163,25 +159,7 @@ class RawExpressionLearner(nn.Module):
         return F.pad(reference, (0, int(self.dims.closure)))[:, None] + delta.float()
 
 
-class ExpressionEnsemble(nn.Module):
-    """Several Ψ that learned the same from different first weights; what they agree on holds for more people (§3.2)."""
-
-    def __init__(self, dims: ExpressionDims) -> None:
-        super().__init__()
-        self.dims = dims
-        alone = replace(dims, members=1)
-        self.members = nn.ModuleList(make_expression_learner(alone) for _ in range(dims.members))
-
-    def forward(self, audio: Tensor, reference: Tensor) -> Tensor:
-        """Return the mean of what the members predict, which each take and return what ``ExpressionLearner`` does."""
-        return self.each(audio, reference).mean(dim=1)
-
-    def each(self, audio: Tensor, reference: Tensor) -> Tensor:
-        """Return what each of the M members predicts, [B, M, T, ...]."""
-        return torch.stack([member(audio, reference) for member in self.members], dim=1)
-
-
-ExpressionNetwork = ExpressionLearner | RawExpressionLearner | ExpressionEnsemble
+ExpressionNetwork = ExpressionLearner | RawExpressionLearner
 
 
 class Residual(nn.Module):

@@ -21,7 +21,6 @@ from thcli.training.expression import ExpressionStage, measure_clip, train_expre
 from thcli.training.expression_loss import ExpressionLoss
 from thcli.training.loop import RunOptions, train
 from thcli.training.protocol import Networks
-from thgen_models.expression import ExpressionEnsemble
 
 QUIET = SpeechAugment(noise=0, gain_db=0, tilt_db=0, warp=0, mask=0)
 
@@ -56,22 +55,6 @@ def test_expression_stage_learns_to_open_the_mouths_of_unseen_talkers(stage: Exp
     result = train(stage, stage.config.train, tmp_path)
     assert result.metrics["correlation"] > 0.8
     assert 0.5 < result.metrics["deviation"] < 1.5
-
-
-def test_each_network_of_an_ensemble_learns_by_itself_and_their_mean_is_measured(
-    stage: ExpressionStage, model: FaceModel, tmp_path: Path
-) -> None:
-    config = dataclasses.replace(stage.config, network={**stage.config.network, "members": 2})
-    several = ExpressionStage([talker(f"s{i}", i, model) for i in range(8)], config, model, "0" * 64, "cpu")
-    networks = several.build()
-    assert isinstance(networks.network, ExpressionEnsemble)
-    batch = several.batch(np.random.default_rng(0))
-    said = getattr(networks.network.eval(), networks.entry)(batch.features, batch.reference)
-    assert said.shape == (8, 2, 25, 20) and not torch.allclose(said[:, 0], said[:, 1])
-    alone = [several.loss(one, batch.target, batch.tracked)["total"] for one in said.unbind(dim=1)]
-    torch.testing.assert_close(several.step(networks, batch)["total"], (alone[0] + alone[1]) / 2)
-    result = train(several, config.train, tmp_path)
-    assert result.metrics["correlation"] > 0.8
 
 
 @pytest.fixture

@@ -32,12 +32,7 @@ from thcli.training.expression_loss import ExpressionLoss, closure_loss
 from thcli.training.images import draw_curves
 from thcli.training.loop import DEFAULT_RUN, RunOptions, TrainResult, train
 from thcli.training.protocol import Networks
-from thgen_models.expression import (
-    ExpressionDims,
-    ExpressionEnsemble,
-    ExpressionNetwork,
-    make_expression_learner,
-)
+from thgen_models.expression import ExpressionDims, ExpressionNetwork, make_expression_learner
 from thgen_models.raw_front_end import FRAME_SAMPLES
 
 SHOWN_CLIPS, SHOWN_FRAMES = 4, 250
@@ -85,7 +80,7 @@ def _shifts(clips: Sequence[AudioMotion], config: ExpressionConfig, model: FaceM
     if _dims(config).front_end == "raw":
         usual = ExpressionConfig()
         config = replace(config, network=usual.network, train=replace(usual.train, seed=config.train.seed))
-    config = replace(config, network={**config.network, "front_end": "log_mel", "closure": False, "members": 1})
+    config = replace(config, network={**config.network, "front_end": "log_mel", "closure": False})
     # The running mean of the weights must be as short here as the training is.
     options = replace(config.train, steps=config.align_steps, val_every=config.align_steps, patience=0, ema=0.97)
     quick = replace(config, train=options, held_out=1)
@@ -161,7 +156,7 @@ class ExpressionStage:
         )
 
     def build(self) -> Networks:
-        return Networks(make_expression_learner(self.dims), entry="each" if self.dims.members > 1 else "forward")
+        return Networks(make_expression_learner(self.dims))
 
     def _as_heard(self, clip: AudioMotion) -> AudioMotion:
         """Return a clip with its first rendition alone, as speech is heard when videos are made."""
@@ -234,14 +229,7 @@ class ExpressionStage:
         return at(samples.reshape(-1, 1), places).reshape(-1, FRAME_SAMPLES)
 
     def step(self, networks: Networks, batch: ExpressionBatch) -> dict[str, Tensor]:
-        """Return the losses; those of an ensemble are means over its members, each of which learns by itself."""
-        network = networks.network
-        if not isinstance(network, ExpressionEnsemble):
-            return self._losses(network(batch.features, batch.reference), batch)
-        losses = [self._losses(one, batch) for one in network.each(batch.features, batch.reference).unbind(dim=1)]
-        return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
-
-    def _losses(self, predicted: Tensor, batch: ExpressionBatch) -> dict[str, Tensor]:
+        predicted = networks.network(batch.features, batch.reference)
         losses: dict[str, Tensor] = self.loss(predicted[..., : self.dims.coefficients], batch.target, batch.tracked)
         if self.dims.closure:
             closure = closure_loss(predicted[..., -1], batch.opening, batch.tracked, self.config.closure_rarity)
