@@ -96,7 +96,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(thgen, faceless_clip
     lines = said.out.splitlines()
     assert lines[0] == "video      bars.mp4 (160x120, 25 fps)"
     assert lines[2] == "output     bars_word.mp4, about 50 frames"
-    assert lines[-1] == "uses       tracker builtin 1, lips from audio, renderer network"
+    assert lines[-1] == "uses       tracker builtin 2, lips from audio, renderer network"
 
 
 def test_the_lips_change_and_nothing_else(thgen, video, word, folder, own_cache, certify):

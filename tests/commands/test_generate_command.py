@@ -295,7 +295,7 @@ def test_generate_dry_run_says_what_would_be_done(thgen, photo, speech):
         "audio      speech.wav",
         "output     photo_speech.mp4, 25 frames at 25 a second",
     ]
-    uses = "uses       tracker builtin 1, motion from audio, expression from audio, renderer "
+    uses = "uses       tracker builtin 2, motion from audio, expression from audio, renderer "
     assert said.out.splitlines()[-1].startswith(uses)
 
 
