@@ -94,17 +94,6 @@ def test_one_thread_holds_for_a_block_even_where_it_fails():
         torch.set_num_threads(before)
 
 
-def test_scipy_is_imported_in_the_block_and_not_before():
-    script = (
-        "import sys, thcli.generation.session, thcli.generation.dub\n"
-        "from thcli.threads import scipy_imported_meanwhile\n"
-        "before = 'scipy' in sys.modules\n"
-        "with scipy_imported_meanwhile(): pass\n"
-        "print(before, 'scipy.ndimage' in sys.modules, 'scipy.spatial.transform' in sys.modules)"
-    )
-    assert _output(script, {}) == "False True True\n"
-
-
 def test_a_process_that_computes_alone_uses_one_thread_also_of_what_it_loads_later():
     script = (
         "from thcli.threads import compute_alone, usable_cores\n"

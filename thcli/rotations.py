@@ -10,16 +10,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from thcli.opencv import cv2
+
 Array = NDArray[np.floating]
 
 
 def to_matrix(vector: Array) -> Array:
     """Convert rotation vectors (..., 3) in radians to matrices (..., 3, 3)."""
-    from scipy.spatial.transform import Rotation
+    flat = np.asarray(vector, np.float64).reshape(-1, 3)
+    matrices = np.array([cv2.Rodrigues(one)[0] for one in flat])
+    return matrices.reshape(*np.shape(vector)[:-1], 3, 3).astype(np.asarray(vector).dtype)
 
-    flat = np.reshape(vector, (-1, 3))
-    matrices = Rotation.from_rotvec(flat).as_matrix()
-    return np.asarray(matrices.reshape(*np.shape(vector)[:-1], 3, 3), dtype=np.asarray(vector).dtype)
+
+def to_vector(matrices: Array) -> Array:
+    """Return the rotation vectors [T, 3] float64, in radians, of the rotations nearest to matrices [T, 3, 3]."""
+    return np.array([cv2.Rodrigues(one)[0] for one in np.asarray(matrices, np.float64)]).reshape(-1, 3)
 
 
 def remove_pose(points: Array, pose: Array) -> Array:

@@ -6,9 +6,7 @@ import contextlib
 import math
 import os
 import sys
-import threading
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -54,21 +52,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def scipy_imported_meanwhile() -> Iterator[None]:
-    """Import what is used of SciPy in a thread, within a block that waits for another program or process.
-
-    The block must not fork: a process that is forked while a module is being imported can never import it.
-    """
-    modules = ("scipy.ndimage", "scipy.spatial.transform")
-    thread = threading.Thread(target=lambda: [import_module(name) for name in modules], daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def compute_alone() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -297,6 +299,20 @@ def test_generate_dry_run_says_what_would_be_done(thgen, photo, speech):
     ]
     uses = "uses       tracker builtin 2, motion from audio, expression from audio, renderer "
     assert said.out.splitlines()[-1].startswith(uses)
+
+
+def test_a_video_is_made_without_scipy_which_takes_a_quarter_of_a_second_to_import(folder, media, portrait_png, speech):
+    clip = media("clip.mp4", "-loop", 1, "-framerate", 25, "-t", 1, "-i", portrait_png, "-pix_fmt", "yuv420p")
+    given = ["generate", "--ref", clip, "--audio", speech, "-o", "out.mp4", "--device", "cpu", "--workers", "1"]
+    script = (
+        "import atexit, sys\n"
+        "from thcli.commands.main import main\n"
+        "atexit.register(lambda: print([name for name in ('torch', 'scipy') if name in sys.modules]))\n"
+        f"sys.argv[1:] = {[str(one) for one in given]}\n"
+        "main()"
+    )
+    said = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "['torch']"
 
 
 def test_generate_reads_standard_input_and_refuses_what_is_not_sound(thgen, folder, photo, speech):

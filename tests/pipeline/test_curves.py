@@ -22,7 +22,6 @@ from thcli.face_model import LANDMARKS_68, FaceModel
 from thcli.motion.curves import read_curves, write_curves
 from thcli.pipeline import curves as pipeline_curves
 from thcli.pipeline.curves import predict_curves, reach_notes, source_notes
-from thcli.pipeline.listening import listen
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import MotionOptions, ReferenceOptions
 from thcli.pipeline.person import person_from_track
@@ -104,14 +103,6 @@ def driven(models: Models, person: Person, speech: Speech) -> Callable[..., Driv
         return DrivenTarget(person, models.face_model, predict_curves(models, person, speech, options))
 
     return make
-
-
-def test_what_was_heard_before_gives_the_same_curves(models, person, speech):
-    heard = listen(models, speech)
-    assert len(heard.moved) == FRAMES
-    before, now = (predict_curves(models, person, speech, heard=given) for given in (heard, None))
-    for name in ("pose", "expression", "blink"):
-        np.testing.assert_array_equal(getattr(before, name), getattr(now, name))
 
 
 @pytest.mark.parametrize("expression", ["audio", "a.csv", "a.mp4"])

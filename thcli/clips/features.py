@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from thcli.mel_scale import columns, mel_corners, mel_triangles
 from thcli.records import LOG_MEL_SILENCE, SAMPLE_RATE, SAMPLES_PER_FRAME, AudioFeatures, Float, Speech
 from thcli.runs import runs_of
+from thcli.smoothing import averaged_over, percentile_around
 
 STEPS_PER_FRAME = 4
 """Log-mel steps per video frame."""
@@ -156,10 +157,8 @@ def _speech_level(power: Float) -> float:
 
 def _noise_floor(level: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the slowly moving noise floor [steps] in dB, never so high that speech without pauses counts as noise."""
-    from scipy.ndimage import percentile_filter, uniform_filter1d
-
-    floor = percentile_filter(level, _NOISE_PERCENTILE, size=min(_NOISE_WINDOW, len(level)), mode="nearest")
-    smooth = uniform_filter1d(floor, size=_NOISE_WINDOW // 4, mode="nearest")
+    floor = percentile_around(level, _NOISE_PERCENTILE, min(_NOISE_WINDOW, len(level)))
+    smooth = averaged_over(floor, _NOISE_WINDOW // 4)
     ceiling: NDArray[np.floating] = np.minimum(smooth, _NOISE_CEILING)
     return ceiling
 

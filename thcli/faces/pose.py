@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from thcli.face_model import LANDMARKS_68, RIGID_27, FaceModel
 from thcli.records import Float
-from thcli.rotations import placement, remove_pose, to_canonical_units
+from thcli.rotations import placement, remove_pose, to_canonical_units, to_matrix, to_vector
 from thcli.smoothing import smoothed
 
 Array = NDArray[np.floating]
@@ -78,8 +78,6 @@ def fit_rigid(points_px: Array, size: tuple[int, int], target: Array, prior: Arr
 
 def _weighted_fit(points: Array, target: Array, weights: Array) -> tuple[Array, float]:
     """Closed-form fit for weights [T, P]: a Kabsch rotation per frame, a symmetric (Horn) scale over all frames."""
-    from scipy.spatial.transform import Rotation
-
     share = (weights / weights.sum(axis=1, keepdims=True))[..., None]
     mean, target_mean = (share * points).sum(axis=1), (share * target).sum(axis=1)
     moved, goal = points - mean[:, None], target - target_mean[:, None]
@@ -88,7 +86,7 @@ def _weighted_fit(points: Array, target: Array, weights: Array) -> tuple[Array, 
     u[..., 2] *= np.sign(np.linalg.det(u @ vt))[:, None]  # a reflection is no rotation
     rotation = u @ vt
     shift = target_mean - scale * (rotation @ mean[..., None])[..., 0]
-    return np.concatenate([Rotation.from_matrix(rotation).as_rotvec(), shift], axis=1), scale
+    return np.concatenate([to_vector(rotation), shift], axis=1), scale
 
 
 def _laid_on(points: Array, target: Array) -> Array:
@@ -101,17 +99,11 @@ def smooth_poses(pose: Array, sigma: float) -> Array:
     """Smooth poses [T, 6] over time with a Gaussian of standard deviation ``sigma`` frames.
 
     The placement's rotation and position are smoothed, not r and T, which depend on each other. Rotations are averaged
-    as quaternions of continuous sign and normalised, so they stay in SO(3) and do not break at ±pi.
+    as matrices, and the nearest rotation is taken, so they stay in SO(3) and do not break at ±pi.
     """
     if sigma <= 0 or len(pose) < 2:
         return pose
-    from scipy.spatial.transform import Rotation
-
-    placed = placement(pose)
-    quaternion = Rotation.from_rotvec(placed[:, :3]).as_quat()
-    flips = np.sign(np.einsum("ti,ti->t", quaternion[1:], quaternion[:-1]))
-    quaternion[1:] *= np.cumprod(np.where(flips == 0, 1, flips))[:, None]
-    turn = smoothed(quaternion, sigma)
-    origin = smoothed(placed[:, 3:], sigma)
-    smooth = np.concatenate([Rotation.from_quat(turn).as_rotvec(), origin], axis=1)
+    placed = placement(np.asarray(pose, np.float64))
+    turn = to_vector(smoothed(to_matrix(placed[:, :3]), sigma))
+    smooth = np.concatenate([turn, smoothed(placed[:, 3:], sigma)], axis=1)
     return placement(smooth).astype(pose.dtype)

@@ -39,7 +39,7 @@ from thcli.pipeline.options import DubOptions, Stream, signed_with, written_besi
 from thcli.pipeline.progress import Progress, Quiet
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Speech
-from thcli.threads import one_thread, scipy_imported_meanwhile
+from thcli.threads import one_thread
 from thcli.version import __version__
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Dubber:
         others = other_streams(info)
         expected = None if info.duration is None or not info.fps else round(info.duration * info.fps)
         with _hearing(models, speech, info, options) as sounds:
-            with clock.stage("track", expected), scipy_imported_meanwhile():
+            with clock.stage("track", expected):
                 footage = files.enter_context(footage_of(models, info, options, self._tracks, progress.advance))
             with clock.stage("move"):
                 given = (models, info, footage, speech, sounds.result())

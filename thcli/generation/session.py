@@ -34,12 +34,11 @@ from thcli.pipeline.progress import Progress
 from thcli.pipeline.target import DrivenTarget
 from thcli.pipeline.track_cache import TrackCache
 from thcli.records import FPS, Image, MotionCurves, Person, Speech
-from thcli.threads import one_thread, scipy_imported_meanwhile
+from thcli.threads import one_thread
 from thcli.version import __version__
 
 if TYPE_CHECKING:
     from thcli.export.animated_face import AnimatedFace
-    from thcli.pipeline.listening import Heard
     from thcli.render.frames import TargetRenderer
     from thcli.render.generator import FrameGenerator
 
@@ -105,15 +104,13 @@ class Session:
         models = load_models(options.weights, options.device, options.precision, options.tracker)
         clock = Clock(progress)
         with COMPUTING:
-            with scipy_imported_meanwhile():
-                hashes = job_hashes(models, options)
-                check_weights(models, options)
-                info = probe(reference)
+            hashes = job_hashes(models, options)
+            check_weights(models, options)
+            info = probe(reference)
             if options.adapt:
                 check_clip_to_learn_from(info, options.start)
             with self._reading(models, info, options) as person_read:
                 # What needs PyTorch is imported here: that takes a second, in which the person is being read.
-                from thcli.pipeline.listening import listen
                 from thcli.render.frames import TargetRenderer
 
                 theta, fine_tuned = models.theta if options.renderer == "network" else None, None
@@ -121,13 +118,12 @@ class Session:
                     recording = probe(audio)
                     levels = measure_levels(recording)
                     speech = read_speech(recording, levels=levels)
-                    heard = listen(models, speech) if options.expression == "audio" else None
                 with clock.stage("track"):
                     person = person_read.result()
             if theta is not None and options.adapt:
                 with clock.stage("adapt", options.adapt):
                     theta, fine_tuned = self._fine_tune(models, info, person, options, progress)
-            with clock.stage("move"), self._moving(models, person, speech, options, heard) as curves_made:
+            with clock.stage("move"), self._moving(models, person, speech, options) as curves_made:
 
                 def moved() -> DrivenTarget:
                     return DrivenTarget(person, models.face_model, curves_made.result())
@@ -155,16 +151,13 @@ class Session:
         """Begin to read the person, in a process of its own where one is free."""
         return Ahead(lambda: self._person(models, info, options.reference_options), self._one_free(models, options))
 
-    def _moving(
-        self, models: Models, person: Person, speech: Speech, options: GenerateOptions, heard: Heard | None
-    ) -> Ahead[MotionCurves]:
-        """Begin to predict how the person moves, in a process of its own where one is free."""
-
+    def _moving(self, models: Models, person: Person, speech: Speech, options: GenerateOptions) -> Ahead[MotionCurves]:
+        """Begin to listen, and to predict how the person moves, in a process of its own where one is free."""
         from thcli.pipeline.curves import predict_curves
 
         @one_thread()  # in this process too: with more threads sums would be rounded otherwise
         def predict() -> MotionCurves:
-            return predict_curves(models, person, speech, options.motion_options, self._tracks, heard)
+            return predict_curves(models, person, speech, options.motion_options, self._tracks)
 
         return Ahead(predict, self._one_free(models, options))
 

@@ -13,6 +13,7 @@ import numpy as np
 from thcli.errors import UsageError
 from thcli.motion.curve_tools import extend_to_rest
 from thcli.records import FPS, Float
+from thcli.smoothing import percentile_around
 
 USUAL_FRAMES = 51
 """Frames of the running median that gives the usual opening; blinks are far shorter, changes of gaze are longer."""
@@ -53,12 +54,10 @@ class BlinkStyle:
 
 def eye_closure(opening: Float) -> Float:
     """Return the closure of the eyes [T] float32 in 0..1 from their opening [T]; a single frame counts as open."""
-    from scipy.ndimage import median_filter
-
     values = np.asarray(opening, np.float64)
     size = min(USUAL_FRAMES, len(values))
     # the median alone is too low in a short clip with several blinks
-    usual = np.maximum(median_filter(values, size=size, mode="nearest"), np.percentile(values, 60)) + 1e-6
+    usual = np.maximum(percentile_around(values, 50, size), np.percentile(values, 60)) + 1e-6
     closed = CLOSED * usual
     return np.clip((usual - values) / (usual - closed), 0.0, 1.0).astype(np.float32)
 

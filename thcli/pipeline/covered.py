@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from thcli.faces.follow import LOWER
+from thcli.opencv import cv2
 from thcli.pipeline.footage import Footage
 from thcli.records import Float, Image
+from thcli.smoothing import percentile_around
 
 ALIKE = 0.5
 """Least correlation of the lower face with its usual pattern where nothing covers it.
@@ -37,8 +39,6 @@ def covered_mouths(footage: Footage, turn: Float) -> np.ndarray:
 
     turn: [T], turn of the head, rad; NaN without a face
     """
-    from scipy.ndimage import binary_dilation, median_filter
-
     covered = np.zeros(len(footage), bool)
     seconds = footage.seconds
     step = max(float(np.mean(np.diff(seconds))) if len(seconds) > 1 else STEADY, 1e-3)
@@ -47,8 +47,9 @@ def covered_mouths(footage: Footage, turn: Float) -> np.ndarray:
         which = seen[footage.shot[seen] == shot]
         if len(which) >= LEAST:
             likeness = _likeness_in_shot(footage.colours, which, turn[which])
-            steady = median_filter(likeness, 2 * round(STEADY / step / 2) + 1, mode="nearest")
-            covered[which] = binary_dilation(steady < ALIKE, iterations=max(round(AROUND / step), 1))
+            steady = percentile_around(likeness, 50, 2 * round(STEADY / step / 2) + 1)
+            around = np.ones(2 * max(round(AROUND / step), 1) + 1, np.uint8)
+            covered[which] = cv2.dilate((steady < ALIKE).astype(np.uint8), around)[:, 0] > 0
     return covered
 
 

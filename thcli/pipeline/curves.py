@@ -51,16 +51,13 @@ def predict_curves(
     speech: Speech,
     options: MotionOptions | None = None,
     tracks: TrackCache | None = None,
-    heard: Heard | None = None,
 ) -> MotionCurves:
     """Predict how head and face move in every frame of a speech (Ψ §3.2, Φ §3.3), or take this from another source.
 
     tracks: cache in which tracks of driving videos may be found, and in which they are kept
-    heard: what ``listen`` hears in the speech; None where the expression comes from elsewhere, or is still to be heard
     """
     options, frames = options or MotionOptions(), speech.n_frames
-    if heard is None and options.expression == "audio":
-        heard = listen(models, speech)
+    heard = listen(models, speech) if options.expression == "audio" else None
     # Motion and expression may come from the same video, which is tracked only once.
     framed_as = person if options.retarget == "exact" else None
     track = cache(lambda source: track_driver(models, source, frames / FPS, tracks, framed_as))

@@ -41,7 +41,7 @@ from thcli.render.light import Light, measure_light
 from thcli.render.matting import Matting, background_rests
 from thcli.render.references import choose_references
 from thcli.render.small_frames import small_frames
-from thcli.threads import one_thread, scipy_imported_meanwhile
+from thcli.threads import one_thread
 
 REFERENCE_SECONDS = 4.0
 """Most seconds of a clip from which references are taken."""
@@ -84,8 +84,7 @@ def read_person(
     Raises MediaError, NoFaceError, WeightsError, UsageError.
     """
     info, options = media_info(source), options or ReferenceOptions()
-    with scipy_imported_meanwhile():
-        part = choose_part(models.tracker, info, options.start, REFERENCE_SECONDS)
+    part = choose_part(models.tracker, info, options.start, REFERENCE_SECONDS)
     clip, track, box = read_face(models, info, replace(options, start=part.start), part.seconds, tracks)
     speech = own_speech(info, part.start, len(clip)) if len(clip) > 1 else None
     light = measure_light(clip.frames, box, track.mesh, options.references)
