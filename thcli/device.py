@@ -69,6 +69,15 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
+def give_back_freed_memory() -> None:
+    """Give what this process has freed back to the system; the C library keeps some of it, a tenth of all that is used.
+
+    Other libraries than glibc do as they do.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def free_memory() -> int | None:
     """Bytes of memory that are still free in the machine or its container; None where the system does not tell."""
     known = [size for size in (_free_by_linux(), _free_by_container()) if size is not None]

@@ -24,7 +24,7 @@ from threading import RLock
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
-from thcli.device import keep_freed_memory
+from thcli.device import give_back_freed_memory, keep_freed_memory
 from thcli.errors import DeviceError, ThgenError, named_bug
 from thcli.threads import compute_alone, usable_cores
 
@@ -86,6 +86,7 @@ class Forks(Generic[Item, Result]):
         self._end = weakref.finalize(self, _end, self._forks, os.getpid())
         try:
             with COMPUTING, _objects_left_alone():
+                give_back_freed_memory()  # all processes would share it, and each would write to a copy of its own
                 for _ in range(count):
                     self._forks.append(_fork(work))
         except OSError as error:

@@ -14,7 +14,7 @@ from thcli.clips.probe import probe
 from thcli.generation.session import input_warnings
 from thcli.pipeline.models import Models, load_models
 from thcli.pipeline.options import ReferenceOptions
-from thcli.pipeline.parts import Part, choose_part
+from thcli.pipeline.parts import ClipPart, choose_part
 from thcli.pipeline.person import LIGHT_CHANGES, read_person
 
 Film = Callable[..., Path]
@@ -53,14 +53,14 @@ def film(tmp_path: Path) -> Film:
     return make
 
 
-def part_of(models: Models, path: Path, start: float = 0.0) -> Part:
+def part_of(models: Models, path: Path, start: float = 0.0) -> ClipPart:
     return choose_part(models.tracker, probe(path), start, 4.0)
 
 
 def test_choose_part_takes_the_beginning_of_a_clip_of_one_shot(models, film, portrait):
     part = part_of(models, film((portrait, 30)))
-    assert part == Part(0.0, 4.0) and part.notes() == ()
-    assert part_of(models, film((portrait, 30)), 0.4) == Part(0.4, 4.0)
+    assert part == ClipPart(0.0, 4.0) and part.notes() == ()
+    assert part_of(models, film((portrait, 30)), 0.4) == ClipPart(0.4, 4.0)
 
 
 def test_choose_part_takes_the_longest_shot_with_a_face(models, film, portrait, room):

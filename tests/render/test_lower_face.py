@@ -15,7 +15,7 @@ from thcli.pipeline.models import load_models
 from thcli.records import CROP_SIZE
 from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, lip_weight, lower_weight
 from thcli.render.mouth_interior import MouthInterior
-from thcli.render.window import Part
+from thcli.render.window import Rectangle
 
 MODEL = FaceModel.load(shipped_weights() / "face_model.safetensors")
 MODELS = SimpleNamespace(
@@ -37,7 +37,7 @@ class Still:
     def part(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
         return self.image[:, top : top + height, left : left + width]
 
-    def reduced(self, size: int, part: Part) -> torch.Tensor:
+    def reduced(self, size: int, part: Rectangle) -> torch.Tensor:
         image = torch.nn.functional.interpolate(self.image[None], size=(size, size), mode="bilinear", antialias=True)
         return image[0, :, part.top : part.top + part.height, part.left : part.left + part.width]
 

@@ -24,7 +24,7 @@ from thcli.inspection.advice import AXES, ClipStats, on_reference
 from thcli.inspection.contact_sheet import draw_points, write_sheet
 from thcli.inspection.measure import measure_clip
 from thcli.motion.blink import find_blinks
-from thcli.pipeline.parts import EVERY, Part, choose_part
+from thcli.pipeline.parts import EVERY, ClipPart, choose_part
 from thcli.pipeline.person import LIGHT_CHANGES, REFERENCE_SECONDS
 from thcli.records import FPS, WHOLE_CROP, CropBox, FaceTrack, Float, Image
 from thcli.render.light import Light, measure_light
@@ -190,7 +190,7 @@ def _best_beginning(track: FaceTrack, light: Light | None) -> float:
     return float((first + good[first:].argmax()) * EVERY / FPS)
 
 
-def _pictures(info: MediaInfo, part: Part, track: FaceTrack, count: int = 8) -> list[tuple[str, Image]]:
+def _pictures(info: MediaInfo, part: ClipPart, track: FaceTrack, count: int = 8) -> list[tuple[str, Image]]:
     """Return evenly spaced frames with captions, cropped around the face, with the landmarks drawn; read them again."""
     box = head_crop(track.box, track.size)
     chosen = set(np.linspace(0, len(track) - 1, count).round().astype(int).tolist())

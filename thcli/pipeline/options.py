@@ -31,7 +31,7 @@ LENGTHS = ("longest", "audio", "video")
 DEFAULT_RENDERER = "network"
 WRITTEN = {"save_curves": "its curves", "mesh": "its mesh", "report": "its report"}
 """Options that name a file to write beside the video, with what it is."""
-Part = TypeVar("Part")
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class DubOptions:
         return 0
 
 
-def _part(record: type[Part], options: GenerateOptions) -> Part:
+def _part(record: type[Record], options: GenerateOptions) -> Record:
     """Return a record with the values of the options that it shares with ``generate``."""
     return record(**{f.name: getattr(options, f.name) for f in fields(record)})  # type: ignore[arg-type]
 

@@ -29,7 +29,7 @@ NAMED = 6
 
 
 @dataclass(frozen=True)
-class Part:
+class ClipPart:
     """Part of a clip that is used.
 
     start: second of the clip at which it begins
@@ -77,7 +77,7 @@ class Survey:
     images: dict[int, Image]
 
 
-def choose_part(tracker: Tracker, info: MediaInfo, start: float, seconds: float) -> Part:
+def choose_part(tracker: Tracker, info: MediaInfo, start: float, seconds: float) -> ClipPart:
     """Choose the part of a clip for its reference: what follows ``start``, where that is one shot that shows a face.
 
     Otherwise it is the part that shows the face of the shot at ``start``, if that is above 0, or of the shot among
@@ -87,17 +87,17 @@ def choose_part(tracker: Tracker, info: MediaInfo, start: float, seconds: float)
     seconds: most seconds of the part
     """
     if info.image or not info.video:
-        return Part(0.0, seconds)
+        return ClipPart(0.0, seconds)
     near, most = survey(info, start, seconds + MARGIN), round(seconds * FPS)
     cut = any(cut.first < most for cut in near.cuts)
     if not near.frames or (not cut and _faces(tracker, near, (0, MAX_GAP), 1)):
-        return Part(start, seconds)
+        return ClipPart(start, seconds)
     whole = survey(info, start, LOOKED_AT) if near.frames > most else near
     found = shots(list(whole.cuts), whole.frames)
     shot, (first, end) = _best(tracker, whole, found[:1] if start else found, most)
     length = min(seconds, (end - first) / FPS)
     times = tuple(start + cut.middle / FPS for cut in whole.cuts)
-    return Part(start + first / FPS, length, times, start + shot[0] / FPS if first > shot[0] else None)
+    return ClipPart(start + first / FPS, length, times, start + shot[0] / FPS if first > shot[0] else None)
 
 
 def survey(info: MediaInfo, start: float, seconds: float) -> Survey:

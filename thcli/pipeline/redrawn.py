@@ -22,7 +22,7 @@ from thcli.render.generator import FrameGenerator
 from thcli.render.geometric import RenderModels
 from thcli.render.lower_face import LowerFace, LowerFaceRenderer, light_gain, lip_weight, lower_weight
 from thcli.render.matcher import MOUTH, choose, cross_fade, mouth_cost, turn_cost
-from thcli.render.window import Part
+from thcli.render.window import Rectangle
 from thcli.rotations import apply_pose, to_pixels
 from thcli.yuv import YuvFrame
 
@@ -138,7 +138,7 @@ class _Window:
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         return self.frame.part(self.box.y0 + top, self.box.x0 + left, height, width)
 
-    def reduced(self, size: int, part: Part) -> Tensor:
+    def reduced(self, size: int, part: Rectangle) -> Tensor:
         return self.frame.resampled(self.box, size, *part)
 
 

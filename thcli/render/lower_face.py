@@ -31,7 +31,7 @@ from thcli.render.rasterize import Fragments
 from thcli.render.warp import pixel_grid
 from thcli.render.warped import MOUTH_REACH, ReferenceWarper
 from thcli.render.window import (
-    Part,
+    Rectangle,
     Window,
     around,
     changed_box,
@@ -132,7 +132,7 @@ class Drawn:
 class _Laid:
     """A lower face without Θ: what was filmed in ``box`` and what is drawn there, [3, h, w], and where Θ may paint."""
 
-    box: Part
+    box: Rectangle
     filmed: Tensor
     drawn: Tensor
     paint: Tensor
@@ -190,7 +190,7 @@ class LowerFaceRenderer:
         patch, fragments, values = self.warper.mouth(target, weights, side, part, also)
         flow = self._flow(part, fragments, values[:, :2], filmed, target)
         paint = blur(values[:, 2:], PAINT_BLUR) * (values[:, 2:] > 0)
-        flow, paint = (fitted(one, part, Part(0, 0, CROP_SIZE, CROP_SIZE)) for one in (flow, paint))
+        flow, paint = (fitted(one, part, Rectangle(0, 0, CROP_SIZE, CROP_SIZE)) for one in (flow, paint))
         return [
             self._in_frame(face, flow[i : i + 1], paint[i : i + 1], _lit(patch, i, face.gain))
             for i, face in enumerate(faces)
@@ -211,16 +211,16 @@ class LowerFaceRenderer:
             lay_over(drawn[None, :, top : top + height, left : left + width], patch)
         return _Laid(box, filmed, drawn, paint)
 
-    def _part(self, filmed: Tensor, target: Tensor) -> Part:
+    def _part(self, filmed: Tensor, target: Tensor) -> Rectangle:
         """Return the part of the crop beyond which nothing moves between meshes [B, V, 3]."""
         points = torch.cat([filmed, target])[:, self.lower[:, 0] > 0, :2]
         room = COARSE * (_reach(filmed) + 2)
         first = ((points.amin((0, 1)) - room) / PART_STEP).floor().clamp(0, CROP_SIZE // PART_STEP - 1)
         end = ((points.amax((0, 1)) + room) / PART_STEP).ceil().clamp(max=CROP_SIZE // PART_STEP)
         (left, top), (width, height) = ((PART_STEP * x).int().tolist() for x in (first, (end - first).clamp(min=1)))
-        return Part(top, left, height, width)
+        return Rectangle(top, left, height, width)
 
-    def _flow(self, part: Part, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
+    def _flow(self, part: Rectangle, fragments: Fragments, moves: Tensor, filmed: Tensor, target: Tensor) -> Tensor:
         """Return the flow [B, 2, h, w] from the targets to the filmed frames in a part of the crop, px of the crop.
 
         moves: [B, 2, h, w], those of the meshes themselves, 0 beside them
@@ -233,7 +233,7 @@ class LowerFaceRenderer:
         length = torch.hypot(flow[:, :1], flow[:, 1:])
         return flow * ramp(length, LEAST, SURE)
 
-    def _above(self, part: Part, target: Tensor) -> Tensor:
+    def _above(self, part: Rectangle, target: Tensor) -> Tensor:
         """Return 1 where a pixel of a part lies higher than the base of the nose of meshes [B, V, 3]: [B, 1, h, w]."""
         top, chin, nose = (target[:, vertex, :2] for vertex in (FOREHEAD, CHIN, NOSE))
         down = chin - top
@@ -273,7 +273,7 @@ class LowerFaceRenderer:
             mended.append(replace(laid, drawn=(laid.drawn + larger[0]).clamp_(0, 1)))
         return mended
 
-    def _reduced(self, face: LowerFace, laid: _Laid, part: Part, size: int) -> Tensor:
+    def _reduced(self, face: LowerFace, laid: _Laid, part: Rectangle, size: int) -> Tensor:
         """Return a part of a window reduced to ``size`` px, with what is drawn there: [3, h, w]."""
         seen = face.window.reduced(size, part).to(self.device)
         change = fitted((laid.drawn - laid.filmed)[None], laid.box, in_window(part, size, face.window.side))

@@ -53,7 +53,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Part:
+class FacePart:
     """Openings that are alike, and close together.
 
     slides: ratios of the target's gap to the reference's up to which the layers are all that is shown, and from which
@@ -74,8 +74,8 @@ class Part:
     dark: float
 
 
-MOUTH = Part((Opening(INNER_LIPS),), slides=(0.6, 0.9), shut=(0.15, 0.4), upper=0.6, seam=1.0, dark=0.65)
-EYES = Part(
+MOUTH = FacePart((Opening(INNER_LIPS),), slides=(0.6, 0.9), shut=(0.15, 0.4), upper=0.6, seam=1.0, dark=0.65)
+EYES = FacePart(
     (Opening(RIGHT_EYE, RIGHT_IRIS), Opening(LEFT_EYE, LEFT_IRIS)),
     slides=(0.4, 0.75),
     shut=(0.3, 0.5),
@@ -104,7 +104,7 @@ class Openings:
     faces: [F, 3], vertices of the triangles
     """
 
-    def __init__(self, part: Part, references: Fragments, faces: Tensor) -> None:
+    def __init__(self, part: FacePart, references: Fragments, faces: Tensor) -> None:
         self.part = part
         own = torch.full((N_VERTICES,), -1, device=faces.device)
         vertices = [vertex for opening in part.openings for vertex in opening.inside]
@@ -155,7 +155,7 @@ class Slides:
     box: left, top, right and bottom edge, px of the crop, of all that differs from the references as warped by the mesh
     """
 
-    part: Part
+    part: FacePart
     pairs: list[tuple[int, int]]
     values: Tensor
     shown: Tensor
@@ -196,7 +196,7 @@ def _softened(covered: Tensor, sigma: float, gain: float) -> Tensor:
     return (gain * blur(covered, sigma)).clamp(max=1)
 
 
-def _gap(part: Part, mesh: Tensor) -> Tensor:
+def _gap(part: FacePart, mesh: Tensor) -> Tensor:
     """Return the mean distance [P] of the lips or lids of meshes [P, V] complex."""
     gaps = [(mesh[:, opening.upper] - mesh[:, opening.lower]).abs().mean(1) for opening in part.openings]
     return torch.stack(gaps).mean(0)

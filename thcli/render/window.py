@@ -25,7 +25,7 @@ EVEN = 2
 """Corners and sides of changes are multiples of this, as chroma has half the size."""
 
 
-class Part(NamedTuple):
+class Rectangle(NamedTuple):
     """A rectangle of a window: corner and size, px, all even."""
 
     top: int
@@ -38,9 +38,9 @@ class Part(NamedTuple):
         """Index that cuts it out of maps [..., H, W]."""
         return ..., slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def reduced(self, factor: int) -> Part:
+    def reduced(self, factor: int) -> Rectangle:
         """Return the same rectangle in a window that is smaller by a factor of all its edges."""
-        return Part(*(edge // factor for edge in self))
+        return Rectangle(*(edge // factor for edge in self))
 
 
 WINDOW_STEP = 48
@@ -59,11 +59,11 @@ class Window(Protocol):
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         """Return a part of the square as RGB [3, height, width] float32 in 0..1."""
 
-    def reduced(self, size: int, part: Part) -> Tensor:
+    def reduced(self, size: int, part: Rectangle) -> Tensor:
         """Return a part of the square reduced to ``size`` px, as RGB [3, height, width] float32 in 0..1."""
 
 
-def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: int) -> Part:
+def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: int) -> Rectangle:
     """Return the part that may change of a window of ``size`` px."""
     touched = flow.abs().amax((0, 1)) > 0
     if paint is not None:
@@ -76,10 +76,10 @@ def changed_box(flow: Tensor, paint: Tensor | None, patch: Patch | None, size: i
             begin = patch.top if axis == 1 else patch.left
             low, high = min(low, begin), max(high, begin + patch.image.shape[-2 if axis == 1 else -1])
         ends += [max(int(low) // EVEN * EVEN, 0), min(-(-int(np.ceil(high)) // EVEN) * EVEN, size)]
-    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
+    return Rectangle(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
 
 
-def part_around(paint: Tensor) -> Part | None:
+def part_around(paint: Tensor) -> Rectangle | None:
     """Return the part of Θ's image that it renders to change it where any of ``paint`` [B, 1, S, S] is above 0."""
     painted = (paint > 0).any(0)[0]
     if not bool(painted.any()):
@@ -89,18 +89,18 @@ def part_around(paint: Tensor) -> Part | None:
         first, end = extent(painted.any(axis))
         first, end = first - PAINT_ROOM, end + PAINT_ROOM
         ends += [max(first // PART_STEP * PART_STEP, 0), min(-(-end // PART_STEP) * PART_STEP, paint.shape[-1])]
-    return Part(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
+    return Rectangle(ends[0], ends[2], ends[1] - ends[0], ends[3] - ends[2])
 
 
-def around(box: Part, flow: Tensor, size: int) -> Part:
+def around(box: Rectangle, flow: Tensor, size: int) -> Rectangle:
     """Return the part of a window of ``size`` px from which a part is taken whose content moves by a flow."""
     reach = (int(float(flow.abs().max()) * size / CROP_SIZE) + 4) // EVEN * EVEN
     top, left = max(box.top - reach, 0), max(box.left - reach, 0)
     bottom, right = min(box.top + box.height + reach, size), min(box.left + box.width + reach, size)
-    return Part(top, left, bottom - top, right - left)
+    return Rectangle(top, left, bottom - top, right - left)
 
 
-def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) -> Tensor:
+def moved(surrounding: Tensor, outer: Rectangle, flow: Tensor, box: Rectangle, size: int) -> Tensor:
     """Return a part [3, h, w] of a window whose content is moved by a flow [1, 2, 256, 256], out of one around it."""
     shift = enlarged(flow, box, size)[0]
     x, y = (torch.arange(n, device=flow.device) + 0.5 for n in (box.width, box.height))
@@ -109,7 +109,7 @@ def moved(surrounding: Tensor, outer: Part, flow: Tensor, box: Part, size: int) 
     return sampled(surrounding[None], place[None], cubic=True)[0].clamp_(0, 1)
 
 
-def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
+def enlarged(values: Tensor, box: Rectangle, size: int) -> Tensor:
     """Return the part ``box`` [1, C, h, w] of a map [1, C, 256, 256], enlarged to a window of ``size`` px.
 
     size: a multiple of ``WHOLE_PIXELS``
@@ -124,12 +124,12 @@ def enlarged(values: Tensor, box: Part, size: int) -> Tensor:
     return _scaled(values[..., cuts[0], cuts[1]], scale)[..., slices[0], slices[1]]
 
 
-def in_window(part: Part, whole: int, size: int) -> Part:
+def in_window(part: Rectangle, whole: int, size: int) -> Rectangle:
     """Return a part of Θ's image of ``whole`` px (``part_around``) in px of a window of ``size`` px."""
-    return Part(*(edge * size // whole for edge in part))
+    return Rectangle(*(edge * size // whole for edge in part))
 
 
-def fitted(values: Tensor, given: Part, wanted: Part) -> Tensor:
+def fitted(values: Tensor, given: Rectangle, wanted: Rectangle) -> Tensor:
     """Return values [1, C, h, w] of one part of a window on another part, 0 beyond the first."""
     left, top = given.left - wanted.left, given.top - wanted.top
     return F.pad(values, (left, wanted.width - given.width - left, top, wanted.height - given.height - top))
@@ -140,7 +140,7 @@ def enlarged_part(values: Tensor, whole: int, size: int) -> Tensor:
     return _scaled(values, size / whole)
 
 
-def reduced_part(values: Tensor, part: Part) -> Tensor:
+def reduced_part(values: Tensor, part: Rectangle) -> Tensor:
     """Return values [1, C, h, w] of a part of a window, reduced to the pixels of that part of Θ's image."""
     return F.interpolate(values, size=(part.height, part.width), mode="bilinear", antialias=True, align_corners=False)
 
