@@ -18,7 +18,7 @@ LIGHT = 8
 Light changes slowly from place to place; a difference that changes faster comes from lips that lie a little apart. With
 48 the mouth's error on val was 4 % larger.
 """
-SMALL = 64
+SMALL = 16
 """Least side, px, of the reduced images on which the light of a patch is compared."""
 
 

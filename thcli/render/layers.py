@@ -8,7 +8,7 @@ that show it. An image that rests is exactly its reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -52,19 +52,23 @@ class References:
     person: [K, 4, S, S], what the person adds to the background, and the person's opacity; without it images
         are not layered, and move as a whole
     background: [K, 3, S, S] in 0..1, the images as if nobody were there
+    fine: whether they are shown in all detail, and not as a coarse guide
     """
 
     images: Tensor
     person: Tensor | None = None
     background: Tensor | None = None
+    fine: bool = True
 
     def __len__(self) -> int:
         return len(self.images)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> References:
         """Return the references with all images and layers changed by a function, such as one that resizes them."""
-        layers = (None if part is None else change(part.float()).half() for part in (self.person, self.background))
-        return References(change(self.images), *layers)
+        person, background = (
+            None if part is None else change(part.float()).half() for part in (self.person, self.background)
+        )
+        return replace(self, images=change(self.images), person=person, background=background)
 
     @property
     def opacity(self) -> Tensor | None:
@@ -115,7 +119,8 @@ def layered(images: Tensor, opacity: Tensor, meshes: Tensor, faces: Tensor) -> R
     plain = _plainness(plate, scale)
     # One at a time: of large images the steps of a split take several times the memory of its result.
     split = [_split(image[None], seen[None], plate, plain, scale) for image, seen in zip(images, opacity, strict=True)]
-    return References(images, *(torch.cat(layer) for layer in zip(*split, strict=True)))
+    person, background = (torch.cat(layer) for layer in zip(*split, strict=True))
+    return References(images, person, background)
 
 
 def _split(image: Tensor, opacity: Tensor, plate: Tensor, plain: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -48,12 +48,19 @@ class PatchPlace:
     slides: Slides | None = None
 
     def show(
-        self, images: Tensor, weights: Float, target: Tensor, painter: InteriorPainter | None, size: int | None = None
+        self,
+        images: Tensor,
+        weights: Float,
+        target: Tensor,
+        painter: InteriorPainter | None,
+        size: int | None = None,
+        fine: bool = True,
     ) -> Patch:
         """Return the patch that references [K, 3, S, S] show by weights [B, K], for images of ``size`` px, or S.
 
         target: [B, V, 3], target meshes, px of the crop
         painter: paints the inside of the mouth where the references' mouths are too closed
+        fine: whether insides keep their size (``slides``), and lines that are squeezed are blurred
         """
         size = size or images.shape[-1]
         out, (height, width) = size / CROP_SIZE, self.mask.shape[-2:]
@@ -64,9 +71,12 @@ class PatchPlace:
         pairs = pairs_of(weights)
         grid = pixel_grid(size, target.device)[:, top:bottom, left:right]
         where = _places(resized_to(self.moves.of(pairs), shape), grid, images)
-        shown = _sample_smoothly(images, [k for _, k in pairs], where)
-        if self.slides is not None:
-            _slide(shown, self.slides, images, pairs, where, grid)
+        if fine:
+            shown = _sample_smoothly(images, [k for _, k in pairs], where)
+            if self.slides is not None:
+                _slide(shown, self.slides, images, pairs, where, grid)
+        else:
+            shown = sampled(images, where, [k for _, k in pairs], cubic=True).clamp_(0, 1)
         image = target.new_zeros(len(weights), 3, *shape)
         add_weighted(image, shown, pairs, weights)
         if painter is not None:

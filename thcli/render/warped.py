@@ -110,19 +110,25 @@ class ReferenceWarper:
         fragments = self._fragments(target, (top, left, bottom - top, right - left))
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
 
-        def used(part: str) -> NDArray[np.bool_]:
-            return np.any([getattr(weights, part) > 0 for _, weights in several], axis=0)
+        def used(part: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+            by_each = [getattr(weights, part) > 0 for _, weights in several]
+            fine = [use & references.fine for use, (references, _) in zip(by_each, several, strict=True)]
+            return np.any(by_each, axis=0), np.any(fine, axis=0)
 
-        flows = self._head_flows(target, used("base"))
+        flows = self._head_flows(target, used("base")[0])
         mouth, eyes = (
-            self._place(part, target, fragments, masks[:, i : i + 1], used(part), (top, left))
+            self._place(part, target, fragments, masks[:, i : i + 1], *used(part), (top, left))
             for i, part in enumerate(_REGIONS)
         )
         warped = []
         for references, weights in several:
             patches = [(mouth, weights.mouth, self.painter), (eyes, weights.eyes, None)]
             images = references.images
-            shown = [place.show(images, shares, target, painter) for place, shares, painter in patches if place]
+            shown = [
+                place.show(images, shares, target, painter, fine=references.fine)
+                for place, shares, painter in patches
+                if place
+            ]
             warped.append((self._whole(references, weights, flows), shown))
         return warped
 
@@ -141,7 +147,7 @@ class ReferenceWarper:
         fragments = self._fragments(target, part)
         attributes = torch.cat([self.parts[:, :1].expand(len(target), -1, -1), also], -1)
         mask, values = interpolate(fragments, self.faces, attributes).contiguous().tensor_split([1], dim=1)
-        place = self._place("mouth", target, fragments, mask, weights > 0, part[:2])
+        place = self._place("mouth", target, fragments, mask, weights > 0, weights > 0, part[:2])
         patch = None if place is None else place.show(self.images, weights, target, self.painter, size)
         return patch, fragments, values
 
@@ -247,10 +253,12 @@ class ReferenceWarper:
         fragments: Fragments,
         mask: Tensor,
         used: NDArray[np.bool_],
-        corner: tuple[int, int] = (0, 0),
+        fine: NDArray[np.bool_],
+        corner: tuple[int, int],
     ) -> PatchPlace | None:
         """Return where the part under ``mask`` [B, 1, H, W] lies in the references [B, K] in use; None without any.
 
+        fine: [B, K], those in use of which fine images are made
         corner: top and left edge of the fragments in the crop, multiples of ``patches.SNAP``
         """
         box = box_of(mask)
@@ -259,7 +267,11 @@ class ReferenceWarper:
         top, bottom, left, right = box
         inside = fragments[:, top:bottom, left:right]
         flows, sources = self._flows(side_by_side, inside, target, used)
-        slides = self.openings[part].slides(inside, flows.pairs, target[[b for b, _ in flows.pairs]], sources)
+        rows = [row for row, pair in enumerate(flows.pairs) if fine[pair]]
+        pairs = [flows.pairs[row] for row in rows]
+        slides = None
+        if pairs:
+            slides = self.openings[part].slides(inside, pairs, target[[b for b, _ in pairs]], sources[rows])
         place = (corner[0] + top, corner[1] + left)
         return PatchPlace(mask[..., top:bottom, left:right], inside, flows, *place, slides)
 
