@@ -48,8 +48,8 @@ def covered_mouths(footage: Footage, turn: Float) -> np.ndarray:
         if len(which) >= LEAST:
             likeness = _likeness_in_shot(footage.colours, which, turn[which])
             steady = percentile_around(likeness, 50, 2 * round(STEADY / step / 2) + 1)
-            around = np.ones(2 * max(round(AROUND / step), 1) + 1, np.uint8)
-            covered[which] = cv2.dilate((steady < ALIKE).astype(np.uint8), around)[:, 0] > 0
+            around = np.ones((2 * max(round(AROUND / step), 1) + 1, 1), np.uint8)
+            covered[which] = cv2.dilate((steady < ALIKE).astype(np.uint8)[:, None], around)[:, 0] > 0
     return covered
 
 
