@@ -62,6 +62,22 @@ def test_kept_memory_is_not_cleared_anew_for_every_tensor():
     assert kept < 1000 < usual
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_given_back():
+    script = (
+        "from pathlib import Path\n"
+        "from thcli.device import give_back_freed_memory\n"
+        "def pages(): return int(Path('/proc/self/statm').read_text().split()[1])\n"
+        "blocks = [bytearray(100_000) for _ in range(500)]\n"
+        "last = bytearray(100_000)\n"
+        "del blocks; before = pages()\n"
+        "give_back_freed_memory(); print(before - pages())"
+    )
+    kept = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "1000000000"}
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=kept)
+    assert int(made.stdout) * os.sysconf("SC_PAGE_SIZE") > 40_000_000
+
+
 SystemFiles = Callable[[dict[str, str]], None]
 
 

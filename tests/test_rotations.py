@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thcli.rotations import apply_pose, placement, remove_pose, to_matrix
+from thcli.rotations import apply_pose, placement, remove_pose, to_matrix, to_vector
 
 
 @pytest.fixture
@@ -30,6 +30,12 @@ def test_to_matrix_keeps_leading_dimensions(poses):
     assert to_matrix(grid[..., :3]).shape == (5, 10, 3, 3)
     np.testing.assert_array_equal(to_matrix(grid[..., :3]).reshape(50, 3, 3), to_matrix(poses[:, :3]))
     assert to_matrix(poses[0, :3]).shape == (3, 3)
+
+
+def test_to_vector_takes_the_rotation_nearest_to_a_matrix(poses):
+    matrix = to_matrix(poses[:, :3].astype(np.float64))
+    np.testing.assert_allclose(to_vector(matrix), poses[:, :3], atol=1e-6)
+    np.testing.assert_allclose(to_vector(0.9 * matrix), poses[:, :3], atol=1e-6)
 
 
 def test_to_matrix_turns_x_to_y_by_a_quarter_around_z():

@@ -86,7 +86,8 @@ class Forks(Generic[Item, Result]):
         self._end = weakref.finalize(self, _end, self._forks, os.getpid())
         try:
             with COMPUTING, _objects_left_alone():
-                give_back_freed_memory()  # all processes would share it, and each would write to a copy of its own
+                if count:
+                    give_back_freed_memory()  # else each process would write to a copy of its own
                 for _ in range(count):
                     self._forks.append(_fork(work))
         except OSError as error:

@@ -110,14 +110,12 @@ class ReferenceWarper:
         fragments = self._fragments(target, (top, left, bottom - top, right - left))
         masks = interpolate(fragments, self.faces, self.parts.expand(len(target), -1, -1)).contiguous()
 
-        def used(part: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-            by_each = [getattr(weights, part) > 0 for _, weights in several]
-            fine = [use & references.fine for use, (references, _) in zip(by_each, several, strict=True)]
-            return np.any(by_each, axis=0), np.any(fine, axis=0)
+        def used(part: str, fine: bool = False) -> NDArray[np.bool_]:
+            return np.any([(getattr(w, part) > 0) & (r.fine or not fine) for r, w in several], axis=0)
 
-        flows = self._head_flows(target, used("base")[0])
+        flows = self._head_flows(target, used("base"))
         mouth, eyes = (
-            self._place(part, target, fragments, masks[:, i : i + 1], *used(part), (top, left))
+            self._place(part, target, fragments, masks[:, i : i + 1], used(part), used(part, fine=True), (top, left))
             for i, part in enumerate(_REGIONS)
         )
         warped = []
